@@ -1,0 +1,361 @@
+//! Docker's framing: a big-endian `u32` length, then a [`LogEntry`](super::entry) of that many bytes.
+//!
+//! A pipe carries no marks of its own. A plugin that died may have read half a frame, so a stream can begin inside one;
+//! and a writer gone mad can write anything. What makes a new start possible is that dockerd writes the fields in
+//! ascending order, so every frame of its own begins `00 00 hi lo 0A 06 "stdout"|"stderr" 10`. [`scan`] takes any frame
+//! that decodes, and after bytes that do not, looks for that signature.
+
+use super::entry::Entry;
+
+/// The longest payload that is taken for a frame. dockerd's longest is about 16.5 KiB: a 16 KiB chunk and its fields.
+/// A length above this is garbage, and a lie below it costs at most this many bytes of waiting.
+pub const MAX_PAYLOAD: usize = 64 * 1024;
+
+/// Bytes of the length before each payload.
+pub const HEADER: usize = 4;
+
+/// Marks bytes that are no frame, one by one. No frame begins with it: a first length byte of 255 means 4 GiB.
+pub const FILLER: u8 = 0xff;
+
+/// `PIPE_BUF`, see pipe(7).
+const ATOMIC: usize = 4096;
+
+/// What stands at the beginning of some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scan {
+    /// A whole frame of `len` bytes, header included, whose entry carries `time`.
+    Frame {
+        /// Header and payload.
+        len: usize,
+        /// Nanoseconds since 1970.
+        time: i64,
+    },
+    /// So many bytes that are no frame, at least one.
+    Garbage(usize),
+    /// The beginning of a frame, perhaps; the rest is not here yet.
+    Incomplete,
+}
+
+/// Looks at the beginning of `bytes`.
+pub fn scan(bytes: &[u8]) -> Scan {
+    match at_start(bytes) {
+        Scan::Garbage(_) => Scan::Garbage(garbage(bytes)),
+        other => other,
+    }
+}
+
+/// The frames in `bytes`, filler left out. Ends at the first thing that is not a whole frame.
+pub fn entries(bytes: &[u8]) -> Entries<'_> {
+    Entries { bytes, at: 0 }
+}
+
+/// See [`entries`].
+#[derive(Clone, Debug)]
+pub struct Entries<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+/// How many zero bytes a dead process had read at the end of `tail` without a trace.
+///
+/// A ring segment begins as zeros, so after a `kill -9` the end of what was read is the last byte that is not zero: bytes
+/// that were zero themselves are missing from `tail`. `next` is what the pipe gave afterwards. The right number is the
+/// one that makes the torn frame whole and lets the next frame begin where it ends.
+///
+/// With nothing behind it the torn frame is taken for whole only if it is short: the kernel writes up to `PIPE_BUF` bytes to
+/// a pipe as one, so all of it has come.
+pub fn zeros_between(tail: &[u8], next: &[u8]) -> usize {
+    // A header of a frame above 255 bytes is read as two zeros and two bytes that are not, or fewer.
+    let most = match tail {
+        [a, b, c, d, ..] => {
+            let whole = HEADER + u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+            if whole > HEADER + MAX_PAYLOAD {
+                return 0;
+            }
+            whole.saturating_sub(tail.len())
+        }
+        _ => HEADER - 1,
+    };
+    let mut joined = Vec::with_capacity(tail.len() + most + next.len().min(HEADER + MAX_PAYLOAD));
+    let fits = |joined: &mut Vec<u8>, zeros: usize| {
+        joined.clear();
+        joined.extend_from_slice(tail);
+        joined.resize(tail.len() + zeros, 0);
+        joined.extend_from_slice(&next[..next.len().min(2 * (HEADER + MAX_PAYLOAD))]);
+        match at_start(joined) {
+            Scan::Frame { len, .. } => {
+                let rest = &joined[len..];
+                rest.is_empty() || !matches!(at_start(rest), Scan::Garbage(_))
+            }
+            _ => false,
+        }
+    };
+    // Where the next frame begins says how many bytes the torn one still got; that leaves few candidates.
+    if tail.len() >= HEADER {
+        let mut from = 0;
+        while let Some(at) = find_signature(&next[from..]) {
+            let at = from + at;
+            if at > most {
+                break;
+            }
+            if fits(&mut joined, most - at) {
+                return most - at;
+            }
+            from = at + 1;
+        }
+        // Nothing follows yet: all that came belongs to the torn frame.
+        let whole_for_sure = tail.len() + most <= ATOMIC;
+        if next.len() <= most && whole_for_sure && fits(&mut joined, most - next.len()) {
+            return most - next.len();
+        }
+        return 0;
+    }
+    (0..=most).find(|&zeros| fits(&mut joined, zeros)).unwrap_or(0)
+}
+
+/// What follows the header in each of dockerd's frames, up to the last letters of the source.
+const SIGNATURE: &[u8] = b"\x0a\x06std";
+
+fn at_start(bytes: &[u8]) -> Scan {
+    let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
+        let possible = bytes.iter().take(2).all(|&byte| byte <= 1) && !bytes.starts_with(&[1]);
+        return if possible { Scan::Incomplete } else { Scan::Garbage(1) };
+    };
+    let len = u32::from_be_bytes(*header) as usize;
+    if len == 0 || len > MAX_PAYLOAD {
+        return Scan::Garbage(1);
+    }
+    match rest.get(..len) {
+        Some(payload) => match Entry::decode(payload) {
+            Ok(entry) => Scan::Frame { len: HEADER + len, time: entry.time },
+            Err(_) => Scan::Garbage(1),
+        },
+        None => Scan::Incomplete,
+    }
+}
+
+/// How many of `bytes`, the first of which begin no frame, belong to no frame.
+fn garbage(bytes: &[u8]) -> usize {
+    let mut from = 1;
+    while let Some(at) = find_signature(&bytes[from..]) {
+        let at = from + at;
+        if !matches!(at_start(&bytes[at..]), Scan::Garbage(_)) {
+            return at;
+        }
+        from = at + 1;
+    }
+    // The last few may be the beginning of a header and signature; they are looked at again when more has come.
+    let keep = (HEADER + SIGNATURE.len() - 1).min(bytes.len() - 1);
+    (bytes.len() - keep..bytes.len()).find(|&at| may_begin_signature(&bytes[at..])).unwrap_or(bytes.len())
+}
+
+/// Where a header with dockerd's signature behind it begins.
+fn find_signature(bytes: &[u8]) -> Option<usize> {
+    bytes
+        .windows(HEADER + SIGNATURE.len())
+        .position(|window| window[0] == 0 && window[1] <= 1 && &window[HEADER..] == SIGNATURE)
+}
+
+/// Whether a few last bytes could be the beginning of one.
+fn may_begin_signature(bytes: &[u8]) -> bool {
+    bytes[0] == 0
+        && bytes.get(1).is_none_or(|&byte| byte <= 1)
+        && bytes.iter().skip(HEADER).zip(SIGNATURE).all(|(a, b)| a == b)
+}
+
+// === impl Entries ===
+
+impl Entries<'_> {
+    /// Bytes passed so far, filler before the next frame not included.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        let mut at = self.at;
+        while self.bytes.get(at) == Some(&FILLER) {
+            at += 1;
+        }
+        let (header, rest) = self.bytes.get(at..)?.split_first_chunk::<HEADER>()?;
+        let len = u32::from_be_bytes(*header) as usize;
+        let entry = Entry::decode(rest.get(..len)?).ok()?;
+        self.at = at + HEADER + len;
+        Some(entry)
+    }
+}
+
+/// Appends one frame as `docker logs` wants it: time, line and source, and the newline that dockerd took away.
+///
+/// dockerd prints lines as they come and looks at nothing else, so a line that ended gets its newline back here and a
+/// chunk in the middle of a line gets none.
+pub fn encode_for_reader(entry: &Entry<'_>, out: &mut Vec<u8>) {
+    let newline = entry.ends_line();
+    let line = entry.line.len() + usize::from(newline);
+    let source = entry.source.as_str();
+    let payload = 2 + source.len() + 1 + varint_len(entry.time as u64) + 1 + varint_len(line as u64) + line;
+    out.reserve(HEADER + payload);
+    out.extend_from_slice(&(payload as u32).to_be_bytes());
+    out.extend_from_slice(&[0x0a, source.len() as u8]);
+    out.extend_from_slice(source.as_bytes());
+    out.push(0x10);
+    put_varint(entry.time as u64, out);
+    out.push(0x1a);
+    put_varint(line as u64, out);
+    out.extend_from_slice(entry.line);
+    if newline {
+        out.push(b'\n');
+    }
+}
+
+fn varint_len(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+fn put_varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Source;
+    use super::super::entry::proto::LogEntry;
+    use super::*;
+    use proptest::prelude::*;
+    use prost::Message;
+
+    fn frame(source: &str, time: i64, line: &[u8]) -> Vec<u8> {
+        let entry = LogEntry { source: source.into(), time_nano: time, line: line.into(), ..Default::default() };
+        let mut out = (entry.encoded_len() as u32).to_be_bytes().to_vec();
+        entry.encode(&mut out).unwrap();
+        out
+    }
+
+    /// Walks a stream that arrives in pieces, as intake does; gives lines and the number of garbage bytes.
+    fn walk(pieces: &[&[u8]]) -> (Vec<Vec<u8>>, usize) {
+        let (mut buffer, mut lines, mut dropped) = (Vec::new(), Vec::new(), 0);
+        for piece in pieces {
+            buffer.extend_from_slice(piece);
+            while !buffer.is_empty() {
+                match scan(&buffer) {
+                    Scan::Frame { len, .. } => {
+                        lines.push(Entry::decode(&buffer[HEADER..len]).unwrap().line.to_vec());
+                        buffer.drain(..len);
+                    }
+                    Scan::Garbage(n) => {
+                        assert!(n > 0);
+                        dropped += n;
+                        buffer.drain(..n);
+                    }
+                    Scan::Incomplete => break,
+                }
+            }
+        }
+        (lines, dropped)
+    }
+
+    const NOW: i64 = 1_790_000_000_000_000_000;
+
+    #[test]
+    fn a_stream_that_begins_inside_a_frame_is_found_again() {
+        let stream = [frame("stdout", NOW, b"torn away"), frame("stderr", NOW, b"whole")].concat();
+        let (lines, dropped) = walk(&[&stream[7..]]);
+        assert_eq!(lines, [b"whole"]);
+        assert_eq!(dropped, frame("stdout", NOW, b"torn away").len() - 7);
+    }
+
+    #[test]
+    fn a_length_that_lies_costs_no_other_frame() {
+        for lie in [1u32, 3, 60, 0, 5_000_000, u32::MAX] {
+            let mut liar = frame("stdout", NOW, b"liar");
+            liar[..4].copy_from_slice(&lie.to_be_bytes());
+            let mut stream = liar;
+            for _ in 0..4 {
+                stream.extend(frame("stdout", NOW, b"honest"));
+            }
+            let (lines, _) = walk(&[&stream]);
+            assert_eq!(lines.iter().filter(|line| *line == b"honest").count(), 4, "lie {lie}");
+        }
+    }
+
+    #[test]
+    fn garbage_that_ends_in_half_a_signature_waits() {
+        let good = frame("stdout", NOW, b"x");
+        let mut stream = b"garbage".to_vec();
+        stream.extend(&good[..6]);
+        assert_eq!(scan(&stream), Scan::Garbage(7));
+    }
+
+    #[test]
+    fn zeros_that_were_read_before_the_kill_are_counted_again() {
+        let torn = frame("stdout", NOW, b"zeros inside \0\0\0\0 and at the end \0\0\0\0\0");
+        let next = frame("stdout", NOW, b"next");
+        for cut in 0..=torn.len() {
+            // What the file shows is what was read, less the zeros at its end.
+            let read = &torn[..cut];
+            let seen = read.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
+            for following in [[&torn[cut..], &next].concat(), torn[cut..].to_vec()] {
+                if cut == torn.len() && following.is_empty() {
+                    continue;
+                }
+                let zeros = zeros_between(&read[..seen], &following);
+                let whole = [&read[..seen], &vec![0; zeros][..], &following].concat();
+                assert_eq!(
+                    walk(&[&whole]).0.first(),
+                    Some(&b"zeros inside \0\0\0\0 and at the end \0\0\0\0\0".to_vec()),
+                    "cut at {cut}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn docker_logs_gets_the_newline_back() {
+        let entry = Entry { source: Source::Stderr, time: NOW, line: b"hello", chunk: None };
+        let mut out = Vec::new();
+        encode_for_reader(&entry, &mut out);
+        let seen = LogEntry::decode(&out[HEADER..]).unwrap();
+        assert_eq!(u32::from_be_bytes(out[..4].try_into().unwrap()) as usize, out.len() - HEADER);
+        assert_eq!((&seen.source[..], seen.time_nano, &seen.line[..]), ("stderr", NOW, &b"hello\n"[..]));
+    }
+
+    proptest! {
+        #[test]
+        fn frames_survive_any_cut(
+            lines in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 1..8),
+            cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..6),
+        ) {
+            let stream: Vec<u8> = lines.iter().flat_map(|line| frame("stdout", NOW, line)).collect();
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(stream.len())).collect();
+            cuts.extend([0, stream.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<_> = cuts.windows(2).map(|pair| &stream[pair[0]..pair[1]]).collect();
+            prop_assert_eq!(walk(&pieces), (lines, 0));
+        }
+
+        #[test]
+        fn garbage_between_frames_loses_none_that_follow(garbage: Vec<u8>, head in 0usize..3, after in 3usize..6) {
+            let mut stream: Vec<u8> = (0..head).flat_map(|_| frame("stdout", NOW, b"head")).collect();
+            stream.extend(&garbage);
+            // Enough honest bytes that a length which lies cannot wait past them.
+            for _ in 0..after {
+                stream.extend(frame("stderr", NOW, &[b'x'; 30_000]));
+            }
+            let (lines, _) = walk(&[&stream]);
+            prop_assert_eq!(lines.iter().filter(|line| line.len() == 4).count(), head);
+            prop_assert_eq!(lines.iter().filter(|line| line.len() == 30_000).count(), after);
+        }
+
+        #[test]
+        fn any_bytes_end_the_walk(pieces: Vec<Vec<u8>>) {
+            walk(&pieces.iter().map(|piece| &piece[..]).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Joins the chunks of long lines, within a bound.
+//!
+//! dockerd cuts at 16 KiB. The chunks of one line share an id and a source; only `last` ends it. Chunks of stdout and
+//! stderr interleave, a container that exits without a newline never sends `last`, and the head of a line may have been
+//! overwritten in the ring. One source has at most one line open, so the joiner holds at most two.
+
+use super::{Entry, Source};
+
+/// Loki refuses lines above 256 KiB (`max_line_size`); a joined line is cut so that it fits, marker included.
+pub const MAX_LINE: usize = 256 * 1024;
+
+/// Stands at the end of a line that was cut.
+pub const MARKER: &[u8] = b" [cut by loki-rs at 256 KiB]";
+
+/// A line as it goes to Loki.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Where it was written to.
+    pub source: Source,
+    /// The time of its first chunk.
+    pub time: i64,
+    /// Sequence number of its first entry.
+    pub first_seq: u64,
+    /// Sequence number of its last entry.
+    pub last_seq: u64,
+    /// The line without its newline.
+    pub bytes: &'a [u8],
+    /// Bytes that did not fit under [`MAX_LINE`].
+    pub cut: u64,
+}
+
+/// Holds the lines that are not whole yet.
+#[derive(Debug, Default)]
+pub struct Joiner {
+    open: [Option<Open>; 2],
+    /// The line handed out last; its memory serves the next one.
+    spare: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Open {
+    id: Vec<u8>,
+    time: i64,
+    first_seq: u64,
+    last_seq: u64,
+    bytes: Vec<u8>,
+    cut: u64,
+}
+
+// === impl Joiner ===
+
+impl Joiner {
+    /// Takes the entry numbered `seq` and hands out the lines it completes: none, one, or two when it also shows that
+    /// the line before it will never be whole.
+    pub fn push(&mut self, seq: u64, entry: Entry<'_>, mut emit: impl FnMut(Line<'_>)) {
+        let slot = entry.source.index();
+        let Some(chunk) = entry.chunk else {
+            match &mut self.open[slot] {
+                None => {
+                    emit(whole(seq, &entry));
+                    return;
+                }
+                // A daemon without chunk metadata ends a line with an entry that is not partial.
+                Some(open) if open.id.is_empty() => {
+                    open.append(seq, entry.line);
+                    self.flush(entry.source, emit);
+                    return;
+                }
+                Some(_) => {
+                    self.flush(entry.source, &mut emit);
+                    emit(whole(seq, &entry));
+                    return;
+                }
+            }
+        };
+        // Ids are random, so a first ordinal under an id that is open is a repeated id, and a new line.
+        if self.open[slot].as_ref().is_some_and(|open| open.id != chunk.id || chunk.ordinal == 1) {
+            self.flush(entry.source, &mut emit);
+        }
+        let spare = &mut self.spare;
+        self.open[slot]
+            .get_or_insert_with(|| {
+                let mut bytes = std::mem::take(spare);
+                bytes.clear();
+                Open { id: chunk.id.to_vec(), time: entry.time, first_seq: seq, last_seq: seq, bytes, cut: 0 }
+            })
+            .append(seq, entry.line);
+        if chunk.last {
+            self.flush(entry.source, emit);
+        }
+    }
+
+    /// Hands out what is open on `source`, whole or not.
+    pub fn flush(&mut self, source: Source, mut emit: impl FnMut(Line<'_>)) {
+        if let Some(mut open) = self.open[source.index()].take() {
+            if open.cut > 0 {
+                open.mark();
+            }
+            emit(Line {
+                source,
+                time: open.time,
+                first_seq: open.first_seq,
+                last_seq: open.last_seq,
+                bytes: &open.bytes,
+                cut: open.cut,
+            });
+            self.spare = open.bytes;
+        }
+    }
+
+    /// The first entry that is still held, if any is.
+    pub fn held_since(&self) -> Option<u64> {
+        self.open.iter().flatten().map(|open| open.first_seq).min()
+    }
+
+    /// Forgets everything that is held.
+    pub fn clear(&mut self) {
+        self.open = [None, None];
+    }
+}
+
+fn whole<'a>(seq: u64, entry: &Entry<'a>) -> Line<'a> {
+    Line { source: entry.source, time: entry.time, first_seq: seq, last_seq: seq, bytes: entry.line, cut: 0 }
+}
+
+// === impl Open ===
+
+impl Open {
+    fn append(&mut self, seq: u64, bytes: &[u8]) {
+        let room = MAX_LINE - self.bytes.len();
+        let taken = bytes.len().min(room);
+        self.bytes.extend_from_slice(&bytes[..taken]);
+        self.cut += (bytes.len() - taken) as u64;
+        self.last_seq = seq;
+    }
+
+    /// Makes room for the marker, at the boundary of a character when the line is UTF-8.
+    fn mark(&mut self) {
+        let mut keep = MAX_LINE - MARKER.len();
+        for _ in 0..3 {
+            if self.bytes[keep] & 0xc0 != 0x80 {
+                break;
+            }
+            keep -= 1;
+        }
+        self.cut += (self.bytes.len() - keep) as u64;
+        self.bytes.truncate(keep);
+        self.bytes.extend_from_slice(MARKER);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Chunk;
+    use super::*;
+
+    fn chunk<'a>(source: Source, id: &'a [u8], ordinal: i32, last: bool, line: &'a [u8]) -> Entry<'a> {
+        Entry { source, time: 7, line, chunk: Some(Chunk { id, ordinal, last }) }
+    }
+
+    fn plain(source: Source, line: &[u8]) -> Entry<'_> {
+        Entry { source, time: 9, line, chunk: None }
+    }
+
+    fn join(entries: &[Entry<'_>]) -> (Vec<(Source, Vec<u8>)>, Joiner) {
+        let (mut joiner, mut lines) = (Joiner::default(), Vec::new());
+        for (seq, entry) in entries.iter().enumerate() {
+            joiner.push(seq as u64, *entry, |line| lines.push((line.source, line.bytes.to_vec())));
+        }
+        (lines, joiner)
+    }
+
+    use Source::{Stderr, Stdout};
+
+    #[test]
+    fn chunks_of_both_sources_interleave() {
+        let (lines, joiner) = join(&[
+            chunk(Stdout, b"a", 1, false, b"out-"),
+            chunk(Stderr, b"b", 1, false, b"err-"),
+            plain(Stderr, b"cannot be between chunks of stderr, yet is"),
+            chunk(Stdout, b"a", 2, true, b"end"),
+        ]);
+        assert_eq!(
+            lines,
+            [
+                (Stderr, b"err-".to_vec()),
+                (Stderr, b"cannot be between chunks of stderr, yet is".to_vec()),
+                (Stdout, b"out-end".to_vec())
+            ]
+        );
+        assert_eq!(joiner.held_since(), None);
+    }
+
+    #[test]
+    fn exactly_16_kib_is_a_chunk_and_an_empty_last() {
+        let (lines, _) = join(&[chunk(Stdout, b"a", 1, false, b"full"), chunk(Stdout, b"a", 2, true, b"")]);
+        assert_eq!(lines, [(Stdout, b"full".to_vec())]);
+    }
+
+    #[test]
+    fn a_last_chunk_that_never_comes_is_flushed_when_asked() {
+        let (mut lines, mut joiner) = join(&[chunk(Stdout, b"a", 1, false, b"half")]);
+        assert_eq!((lines.len(), joiner.held_since()), (0, Some(0)));
+        joiner.flush(Stdout, |line| lines.push((line.source, line.bytes.to_vec())));
+        assert_eq!(lines, [(Stdout, b"half".to_vec())]);
+    }
+
+    #[test]
+    fn an_id_that_repeats_begins_a_new_line() {
+        let (lines, _) = join(&[
+            chunk(Stdout, b"a", 1, false, b"one"),
+            chunk(Stdout, b"a", 1, false, b"two"),
+            chunk(Stdout, b"a", 2, true, b"!"),
+        ]);
+        assert_eq!(lines, [(Stdout, b"one".to_vec()), (Stdout, b"two!".to_vec())]);
+    }
+
+    #[test]
+    fn without_metadata_the_next_whole_entry_ends_the_line() {
+        let (lines, _) = join(&[chunk(Stdout, b"", 0, false, b"old "), plain(Stdout, b"daemon")]);
+        assert_eq!(lines, [(Stdout, b"old daemon".to_vec())]);
+    }
+
+    #[test]
+    fn a_hundred_megabytes_without_newline_stay_within_the_cap() {
+        let piece = "é".repeat(8192);
+        let mut joiner = Joiner::default();
+        let mut lines = Vec::new();
+        for ordinal in 1..=6400 {
+            joiner.push(ordinal as u64, chunk(Stdout, b"a", ordinal, ordinal == 6400, piece.as_bytes()), |line| {
+                lines.push((line.bytes.to_vec(), line.cut, line.first_seq, line.last_seq));
+            });
+        }
+        let (bytes, cut, first, last) = &lines[0];
+        assert_eq!((lines.len(), *first, *last), (1, 1, 6400));
+        assert!(bytes.len() <= MAX_LINE && bytes.ends_with(MARKER));
+        let text = std::str::from_utf8(bytes).expect("cut at the boundary of a character");
+        assert_eq!((text.len() - MARKER.len()) as u64 + cut, 6400 * 16384);
+    }
+}

@@ -1,0 +1,3 @@
+//! loki-rs.
+pub mod codec;
+pub mod ring;

@@ -1,0 +1,182 @@
+//! How far a reader has come, durable.
+//!
+//! ```text
+//!   0  slot A   generation, position, note, CRC-32
+//! 512  slot B   the same; slots are written in turn, the valid one with the higher generation counts
+//! ```
+//!
+//! A save is one small write into the page cache: it survives a `kill -9` at once and a power loss after [`Cursor::sync`]. A torn slot fails its
+//! checksum and the one before it counts: a reader then goes back a little, never forward. Beside the position there
+//! are [`NOTE`] bytes for its owner, saved together with it.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::{Position, RingError, place};
+
+/// Bytes a cursor keeps for its owner.
+pub const NOTE: usize = 32;
+
+/// The cursor's file in the ring's directory.
+pub const FILE: &str = "cursor";
+
+const SLOT: usize = 128;
+const SLOTS: [u64; 2] = [0, 512];
+
+/// A durable position, and what its owner wants to remember with it.
+#[derive(Debug)]
+pub struct Cursor {
+    path: PathBuf,
+    /// Made at the first save.
+    file: Option<File>,
+    generation: u64,
+    saved: Option<(Position, [u8; NOTE])>,
+    dirty: bool,
+}
+
+// === impl Cursor ===
+
+impl Cursor {
+    /// Opens the cursor in a ring's directory. One that was never saved, or that is damaged in both slots, is at no position.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn open(dir: &Path) -> Result<Self, RingError> {
+        let path = dir.join(FILE);
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => Some(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(source) => return Err(RingError { doing: "open the cursor", path, source }),
+        };
+        let best = file.as_ref().and_then(read_best);
+        Ok(Self {
+            path,
+            file,
+            generation: best.map_or(0, |(generation, ..)| generation),
+            saved: best.map(|(_, position, note)| (position, note)),
+            dirty: false,
+        })
+    }
+
+    /// What was saved last.
+    pub fn saved(&self) -> Option<(Position, [u8; NOTE])> {
+        self.saved
+    }
+
+    /// Saves a position and a note; they survive the process from here on.
+    ///
+    /// # Errors
+    /// When the disk does not take it. The cursor then stays where it was for the next process, which sends again
+    /// what lies between.
+    pub fn save(&mut self, position: Position, note: [u8; NOTE]) -> Result<(), RingError> {
+        self.saved = Some((position, note));
+        let fail = |path: &Path, source| RingError { doing: "save the cursor", path: path.into(), source };
+        if self.file.is_none() {
+            if let Some(dir) = self.path.parent() {
+                place::make_dir(dir)?;
+            }
+            let made =
+                OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&self.path);
+            self.file = Some(made.map_err(|source| fail(&self.path, source))?);
+        }
+        let generation = self.generation + 1;
+        let slot = encode(generation, position, &note);
+        if let Some(file) = &self.file {
+            file.write_all_at(&slot, SLOTS[(generation % 2) as usize]).map_err(|source| fail(&self.path, source))?;
+        }
+        self.generation = generation;
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// The file, if something was saved since the last call: sync it and a power loss does not move the cursor back.
+    pub fn to_sync(&mut self) -> Option<File> {
+        let dirty = std::mem::take(&mut self.dirty);
+        self.file.as_ref().filter(|_| dirty)?.try_clone().ok()
+    }
+}
+
+/// The position that was saved in `dir`, for a ring that must not give its numbers again.
+pub(super) fn furthest(dir: &Path) -> Position {
+    let best = File::open(dir.join(FILE)).ok().as_ref().and_then(read_best);
+    best.map_or_else(Position::default, |(_, position, _)| position)
+}
+
+fn encode(generation: u64, position: Position, note: &[u8; NOTE]) -> [u8; SLOT] {
+    let mut slot = [0; SLOT];
+    for (at, value) in [generation, position.segment, position.offset, position.seq].into_iter().enumerate() {
+        slot[at * 8..at * 8 + 8].copy_from_slice(&value.to_le_bytes());
+    }
+    slot[32..32 + NOTE].copy_from_slice(note);
+    let crc = crc32fast::hash(&slot[..SLOT - 4]);
+    slot[SLOT - 4..].copy_from_slice(&crc.to_le_bytes());
+    slot
+}
+
+fn decode(slot: &[u8; SLOT]) -> Option<(u64, Position, [u8; NOTE])> {
+    if slot[SLOT - 4..] != crc32fast::hash(&slot[..SLOT - 4]).to_le_bytes() {
+        return None;
+    }
+    let value = |at: usize| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&slot[at * 8..at * 8 + 8]);
+        u64::from_le_bytes(bytes)
+    };
+    let mut note = [0; NOTE];
+    note.copy_from_slice(&slot[32..32 + NOTE]);
+    Some((value(0), Position { segment: value(1), offset: value(2), seq: value(3) }, note))
+}
+
+fn read_best(file: &File) -> Option<(u64, Position, [u8; NOTE])> {
+    let read = |at| {
+        let mut slot = [0; SLOT];
+        file.read_exact_at(&mut slot, at).ok()?;
+        decode(&slot)
+    };
+    SLOTS.into_iter().filter_map(read).max_by_key(|(generation, ..)| *generation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seq: u64) -> Position {
+        Position { segment: 1, offset: seq * 10, seq }
+    }
+
+    #[test]
+    fn a_cursor_is_where_it_was_saved() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cursor = Cursor::open(dir.path()).unwrap();
+        assert_eq!(cursor.saved(), None);
+        assert!(!dir.path().join(FILE).exists(), "nothing is made before the first save");
+        for seq in 1..6 {
+            cursor.save(at(seq), [seq as u8; NOTE]).unwrap();
+        }
+        assert_eq!(Cursor::open(dir.path()).unwrap().saved(), Some((at(5), [5; NOTE])));
+        assert_eq!(furthest(dir.path()), at(5));
+    }
+
+    #[test]
+    fn a_torn_slot_means_the_save_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cursor = Cursor::open(dir.path()).unwrap();
+        cursor.save(at(1), [0; NOTE]).unwrap();
+        cursor.save(at(2), [0; NOTE]).unwrap();
+        let file = OpenOptions::new().write(true).open(dir.path().join(FILE)).unwrap();
+        file.write_all_at(&[0xee; 7], SLOTS[0] + 20).unwrap();
+        let mut cursor = Cursor::open(dir.path()).unwrap();
+        assert_eq!(cursor.saved(), Some((at(1), [0; NOTE])));
+        cursor.save(at(3), [0; NOTE]).unwrap();
+        assert_eq!(Cursor::open(dir.path()).unwrap().saved(), Some((at(3), [0; NOTE])));
+    }
+
+    #[test]
+    fn both_slots_damaged_is_no_position() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), [1; 1024]).unwrap();
+        assert_eq!(Cursor::open(dir.path()).unwrap().saved(), None);
+    }
+}

@@ -1,0 +1,333 @@
+//! The ring: what one container wrote, on disk, bounded, readable while it is written, and whole after a crash.
+//!
+//! # What it promises
+//!
+//! * **Bounded.** Never more than [`Options::budget`] bytes on disk. When it is full the oldest segment goes, and whoever
+//!   had not read it yet is told how many records that were.
+//! * **Nothing between pipe and file.** The writer's `read(2)` lands straight in a shared mapping of the newest segment
+//!   ([`Writer::land`]). There is no instant at which a byte is neither in the pipe nor in the page cache, so a `kill -9` at any
+//!   instruction loses nothing.
+//! * **Nothing in the writer's way.** No sync, no rename, no compression, no reader. A reader takes a lock only to learn
+//!   how far the ring goes.
+//! * **Nothing invented.** After a power loss only what a checksum proves is read. What [`Ring::sync`] had covered is
+//!   there; what was damaged is skipped and counted.
+//! * **Found quickly.** [`Reader::seek_last`] and [`Reader::seek_time`] read one block index and one block, however large
+//!   the ring is.
+//!
+//! The ring knows no log line. It stores *records*: byte strings that tell their own length. A [`Framing`] finds where one
+//! ends and whether it is one; for this driver a record is a Docker frame exactly as dockerd wrote it. Records are
+//! numbered from 0 in the order in which they came; the numbers never repeat in the life of a ring.
+//!
+//! # On disk
+//!
+//! ```text
+//! <dir>/info.json            what the owner says about the ring; written when the first segment is made
+//! <dir>/cursor               how far the shipper has come, see [`cursor`]
+//! <dir>/0000000000000007.seg segments, numbered upwards; only the last one is written to
+//! ```
+//!
+//! A segment, all integers little-endian, all structures of fixed size ([`format`]):
+//!
+//! ```text
+//!      0  header   magic, version, number, first record, capacity, boot id, CRC-32. Written last when a segment is made:
+//!                  a segment without a valid header was never finished, and holds nothing that is not elsewhere.
+//!    512  slot A   the open block as of a sync, CRC-32 over itself and over the data
+//!   1024  slot B   the same as of the sync before or after: the valid one that reaches further wins
+//!   1536  owner    which writer the bytes behind the last whole record belong to
+//!   2048  mark     the open block as of the last commit; it counts while the machine stays up
+//!   4096  index    one 64-byte entry a sealed block: offset, length, first record, count, times, CRC-32 of the data, CRC-32
+//!   n*4K  data     records, one behind the other, and zeros to the end
+//! ```
+//!
+//! A *block* is a run of whole records, at least 64 KiB unless it is the last of its segment. Sealing one writes its index entry;
+//! sealed blocks never change. The block being filled is described by the mark, and by slot A or B as far as it was synced. Bytes that were no record are overwritten with [`FILLER`] and stay inside their block.
+//!
+//! # Writing
+//!
+//! 1. Make room: grow the file by `fallocate` in steps (64 KiB up to 1 MiB) so that neither a store nor a read can meet a full
+//!    disk, and retire the oldest segments while the budget would be passed.
+//! 2. `read(2)` behind the last byte, into the mapping.
+//! 3. Walk the new bytes, record by record: number them, extend the open block, seal it at 64 KiB.
+//! 4. Write the mark, publish how far the ring goes now, then wake the readers.
+//!
+//! When a segment is full, the bytes of a torn record at its end are copied to the beginning of the next one, whose header is
+//! written after that. Two streams can feed one ring (a container restarted while its old pipe drains): whoever comes
+//! takes the torn bytes of the other one out, into memory, and gives them back on its return. This is the one record that a
+//! kill can cost: dockerd does not write to two pipes of a container at once.
+//!
+//! When the disk gives no room, new segments are made in memory, at most [`MEMORY_BUDGET`] bytes of them, and the disk is tried
+//! again with each.
+//!
+//! # Opening again
+//!
+//! The boot id in the header decides. **Same boot**: the page cache survived, every byte that was read is there; bytes behind the mark
+//! are walked again, and writing goes on where it stopped. Bytes read but not walked end at the last
+//! one that is not zero; how many zeros were read behind it is found when the pipe goes on
+//! ([`Framing::zeros_between`]). **Another boot**: nothing is believed that a checksum does not prove: sealed blocks, then the better of the
+//! two slots. Blocks of earlier boots are checked when they are read. The next record gets a number above any that a
+//! cursor has seen, and a new segment is begun.
+
+mod appender;
+pub mod cursor;
+mod format;
+mod place;
+mod reader;
+mod recovery;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+pub use appender::{Landed, Writer};
+pub use cursor::Cursor;
+use format::Block;
+pub use format::BootId;
+use place::Place;
+pub use reader::{Chunk, Lost, Reader};
+
+/// Overwrites bytes that are no record, one by one.
+pub const FILLER: u8 = crate::ring::format::FILLER;
+
+/// The most that segments in memory may take when the disk gives no room, in bytes.
+pub const MEMORY_BUDGET: u64 = 4 * 1024 * 1024;
+
+/// The least a ring can be bounded to: less would hold neither history nor an outage of seconds.
+pub const LEAST_BUDGET: u64 = if cfg!(test) { 64 * 1024 } else { 512 * 1024 };
+
+/// How large a ring may grow, and what it says of itself.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bytes on disk, index and headers included; raised to [`LEAST_BUDGET`].
+    pub budget: u64,
+    /// Which boot of the machine this is.
+    pub boot: BootId,
+}
+
+/// Finds the records in a run of bytes. The implementation belongs to whoever knows what is stored.
+///
+/// No record may begin with [`FILLER`], and none may be longer than [`Framing::LONGEST`].
+pub trait Framing {
+    /// Bytes of the longest record.
+    const LONGEST: usize;
+
+    /// What stands at the beginning of `bytes`.
+    fn scan(&self, bytes: &[u8]) -> Scan;
+
+    /// How many zeros a dead process had read between `tail` and `next`, see the module's *Opening again*.
+    fn zeros_between(&self, tail: &[u8], next: &[u8]) -> usize;
+}
+
+/// What [`Framing::scan`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scan {
+    /// A record of `len` bytes with a time in nanoseconds.
+    Record {
+        /// Bytes, at least one.
+        len: usize,
+        /// Nanoseconds since 1970.
+        time: i64,
+    },
+    /// Bytes that are no record, at least one.
+    Garbage(usize),
+    /// The beginning of a record.
+    Incomplete,
+}
+
+/// A place between two records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Number of the segment.
+    pub segment: u64,
+    /// Bytes into the data of the segment.
+    pub offset: u64,
+    /// Number of the record that comes next.
+    pub seq: u64,
+}
+
+/// How far a ring goes; what readers wait on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Number of the record that comes next.
+    pub next_seq: u64,
+    /// Bytes of records and filler written since the ring was opened.
+    pub bytes: u64,
+}
+
+/// Why the disk did not do what the ring needs.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} {}: {source}", path.display())]
+pub struct RingError {
+    doing: &'static str,
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+/// One container's ring. Cheap to open: a segment costs two small reads, a ring that does not exist costs none.
+#[derive(Debug)]
+pub struct Ring {
+    dir: PathBuf,
+    options: Options,
+    state: Mutex<State>,
+    appender: Mutex<appender::Appender>,
+    published: watch::Sender<Published>,
+    describe: Mutex<Option<Vec<u8>>>,
+}
+
+/// What readers and the writer share. Held for a few instructions, never across a system call of the writer.
+#[derive(Debug, Default)]
+struct State {
+    segments: VecDeque<Segment>,
+    next_seq: u64,
+    /// Number of the segment that is made next. No cursor has seen it.
+    next_number: u64,
+    /// Sealed blocks of the segment that is written to.
+    sealed: Vec<Block>,
+    /// Segments that were retired since the ring was opened, and the records in them.
+    retired_records: u64,
+}
+
+/// What is known of a segment without reading it.
+#[derive(Clone, Debug)]
+struct Segment {
+    number: u64,
+    first_seq: u64,
+    next_seq: u64,
+    first_time: i64,
+    last_time: i64,
+    /// Where the data begins in the file.
+    data_start: u64,
+    /// Bytes of whole records and filler.
+    data_len: u64,
+    /// Bytes the file takes on disk or in memory.
+    allocated: u64,
+    /// Written in this boot, so the page cache vouches for it; otherwise checksums must.
+    trusted: bool,
+    /// Made while the disk gave no room.
+    memory: bool,
+    place: Place,
+}
+
+// === impl Ring ===
+
+impl Ring {
+    /// Opens what is in `dir`; an absent one is an empty ring, and nothing is made until something is written.
+    ///
+    /// # Errors
+    /// When the directory or a segment cannot be read. Damage is not an error: it is skipped and counted.
+    pub fn open<F: Framing>(dir: &Path, options: Options, framing: &F) -> Result<Arc<Self>, RingError> {
+        let budget = options.budget.max(LEAST_BUDGET);
+        let options = Options { budget, ..options };
+        let found = recovery::recover(dir, &options, framing)?;
+        let published = Published { next_seq: found.state.next_seq, bytes: 0 };
+        Ok(Arc::new(Self {
+            dir: dir.to_path_buf(),
+            options,
+            state: Mutex::new(found.state),
+            appender: Mutex::new(found.appender),
+            published: watch::Sender::new(published),
+            describe: Mutex::new(None),
+        }))
+    }
+
+    /// A writer that is known by `id` across restarts of the process, for [`Writer::land`].
+    pub fn writer(self: &Arc<Self>, id: &str) -> Writer {
+        Writer::new(self.clone(), id)
+    }
+
+    /// A reader at the oldest record.
+    pub fn reader(self: &Arc<Self>) -> Reader {
+        Reader::new(self.clone(), self.oldest())
+    }
+
+    /// A reader where a cursor or another reader was.
+    pub fn reader_at(self: &Arc<Self>, position: Position) -> Reader {
+        Reader::new(self.clone(), position)
+    }
+
+    /// The place of the oldest record that is still there.
+    pub fn oldest(&self) -> Position {
+        let state = self.state();
+        match state.segments.front() {
+            Some(first) => Position { segment: first.number, offset: 0, seq: first.first_seq },
+            None => Position { segment: 0, offset: 0, seq: state.next_seq },
+        }
+    }
+
+    /// How far the ring goes.
+    pub fn published(&self) -> Published {
+        *self.published.borrow()
+    }
+
+    /// A channel that shows [`Ring::published`] as it changes.
+    pub fn follow(&self) -> watch::Receiver<Published> {
+        self.published.subscribe()
+    }
+
+    /// Bytes the ring takes now, on disk and in memory.
+    pub fn allocated(&self) -> u64 {
+        self.state().segments.iter().map(|segment| segment.allocated).sum()
+    }
+
+    /// Where the ring is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What `info.json` beside the segments shall say. Written now if the ring exists, else with the first segment.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn describe(&self, info: &[u8]) -> Result<(), RingError> {
+        if self.dir.is_dir() {
+            place::write_whole(&self.dir.join(INFO), info)?;
+        }
+        *lock(&self.describe) = Some(info.to_vec());
+        Ok(())
+    }
+
+    /// Makes what was written so far survive a power loss. Slow, as disks are; call it from a thread that may wait.
+    ///
+    /// # Errors
+    /// When the disk does not take it; the ring goes on, and the next sync tries again.
+    pub fn sync(&self) -> Result<(), RingError> {
+        // The writer is held up for one small write; the sync itself happens without its lock.
+        let files = lock(&self.appender).prepare_sync()?;
+        for file in &files {
+            file.sync_data().map_err(|source| RingError {
+                doing: "sync a segment in",
+                path: self.dir.clone(),
+                source,
+            })?;
+        }
+        if !files.is_empty() {
+            place::sync_dir(&self.dir)?;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+/// The name of the owner's description beside the segments.
+pub const INFO: &str = "info.json";
+
+/// A panic elsewhere does not take the ring with it: every critical section leaves whole state behind.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === impl Segment ===
+
+impl Segment {
+    fn records(&self) -> u64 {
+        self.next_seq - self.first_seq
+    }
+}

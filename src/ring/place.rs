@@ -1,0 +1,115 @@
+//! Where the bytes of a segment are: in a file of the ring's directory, or in memory while the disk gives no room.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::RingError;
+
+/// How to get at a segment's bytes.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// A file that is opened for each read: a reader that sleeps holds no descriptor and no deleted file's room.
+    Disk(PathBuf),
+    /// The file being written to, or one that has no name.
+    Open(Arc<File>),
+}
+
+// === impl Place ===
+
+impl Place {
+    /// The file, for reading. `NotFound` means that the segment was retired meanwhile.
+    pub fn file(&self) -> io::Result<Arc<File>> {
+        match self {
+            Self::Disk(path) => File::open(path).map(Arc::new),
+            Self::Open(file) => Ok(file.clone()),
+        }
+    }
+}
+
+pub(super) fn segment_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:016x}.seg"))
+}
+
+/// The number in a segment's file name.
+pub(super) fn segment_number(path: &Path) -> Option<u64> {
+    let stem = path.file_name()?.to_str()?.strip_suffix(".seg")?;
+    (stem.len() == 16).then(|| u64::from_str_radix(stem, 16).ok())?
+}
+
+/// Makes the ring's directory, readable by its owner alone: what containers print is nobody else's business.
+pub(super) fn make_dir(dir: &Path) -> Result<(), RingError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| RingError {
+        doing: "make the directory",
+        path: dir.into(),
+        source,
+    })
+}
+
+/// An empty file for a segment.
+pub(super) fn create(path: &Path) -> Result<File, RingError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|source| RingError { doing: "make the segment", path: path.into(), source })
+}
+
+/// A file without a name, in memory.
+pub(super) fn create_in_memory() -> io::Result<File> {
+    Ok(memfd_create(c"loki-rs ring", MFdFlags::MFD_CLOEXEC)?.into())
+}
+
+/// Grows a file from `from` to `to` bytes of zeros that are sure to have room.
+pub(super) fn allocate(file: &File, from: u64, to: u64) -> io::Result<()> {
+    let (offset, len) = (from as i64, (to - from) as i64);
+    loop {
+        match fallocate(file, FallocateFlags::empty(), offset, len) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            // Some file systems cannot promise room; zeros that were written are as good.
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => return write_zeros(file, from, to),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
+    let zeros = [0; 64 * 1024];
+    let mut at = from;
+    while at < to {
+        let len = (to - at).min(zeros.len() as u64) as usize;
+        file.write_all_at(&zeros[..len], at)?;
+        at += len as u64;
+    }
+    Ok(())
+}
+
+/// Replaces a small file as a whole: a crash leaves the old one or the new one.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RingError> {
+    let new = path.with_extension("new");
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(bytes)?;
+        fs::rename(&new, path)
+    };
+    write().map_err(|source| RingError { doing: "write", path: path.into(), source })
+}
+
+/// Makes names in a directory survive a power loss.
+pub(super) fn sync_dir(dir: &Path) -> Result<(), RingError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| RingError {
+        doing: "sync the directory",
+        path: dir.into(),
+        source,
+    })
+}

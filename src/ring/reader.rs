@@ -1,0 +1,317 @@
+//! The reading side: any number of readers, none of which the writer knows of.
+
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use super::format::{Block, FILLER};
+use super::place::Place;
+use super::{Framing, Position, Ring, Scan, Segment, recovery};
+
+/// The most bytes a read of an open-ended chunk brings.
+const CHUNK: u64 = 256 * 1024;
+
+/// Reads a ring from a position on. It holds no lock and no file between calls, and what it has not read may be retired.
+#[derive(Debug)]
+pub struct Reader {
+    ring: Arc<Ring>,
+    position: Position,
+    buffer: Vec<u8>,
+    /// Where the bytes in `buffer` that are still to be read begin and end; they belong to `position`.
+    chunk: (usize, usize),
+    /// The index of the segment that was read last, when checksums are needed.
+    index: Option<(u64, Vec<Block>)>,
+    lost: Lost,
+}
+
+/// Bytes at a reader's position: at least one whole record, others behind it with filler between, and perhaps the beginning
+/// of one more.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk<'a> {
+    /// Number of the first record in it.
+    pub first_seq: u64,
+    /// The bytes.
+    pub bytes: &'a [u8],
+}
+
+/// Records that a reader came too late for, since it was last asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Retired before they were read: the ring was full.
+    pub overwritten: u64,
+    /// Damaged on disk, or their file is gone.
+    pub damaged: u64,
+}
+
+/// Where a reader stands in the ring.
+enum Next {
+    /// In this segment, before its end.
+    Segment { segment: Segment, active: bool },
+    /// At the end of the ring.
+    End,
+}
+
+// === impl Reader ===
+
+impl Reader {
+    pub(super) fn new(ring: Arc<Ring>, position: Position) -> Self {
+        Self { ring, position, buffer: Vec::new(), chunk: (0, 0), index: None, lost: Lost::default() }
+    }
+
+    /// The record that comes next.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// What was lost since the last call.
+    pub fn take_lost(&mut self) -> Lost {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Goes back, or forward, to a position.
+    pub fn seek(&mut self, position: Position) {
+        self.position = position;
+        self.chunk = (0, 0);
+    }
+
+    /// Drops the buffer's memory, for a reader that is going to wait.
+    pub fn shrink(&mut self) {
+        self.buffer = Vec::new();
+        self.chunk = (0, 0);
+        self.index = None;
+    }
+
+    /// The bytes at the position, or `None` at the end of the ring. The position stays until [`Reader::consume`].
+    pub fn fill(&mut self) -> Option<Chunk<'_>> {
+        loop {
+            let filler = self.buffer[self.chunk.0..self.chunk.1].iter().take_while(|&&byte| byte == FILLER).count();
+            self.consume(filler, 0);
+            if self.chunk.0 < self.chunk.1 {
+                break;
+            }
+            match self.next() {
+                Next::End => return None,
+                Next::Segment { segment, active } => self.read(&segment, active),
+            }
+        }
+        Some(Chunk { first_seq: self.position.seq, bytes: &self.buffer[self.chunk.0..self.chunk.1] })
+    }
+
+    /// Passes `bytes` of the chunk with `records` records in them. At the end of a chunk, when what remains is the beginning
+    /// of a record, call [`Reader::refill`].
+    pub fn consume(&mut self, bytes: usize, records: u64) {
+        self.position.offset += bytes as u64;
+        self.position.seq += records;
+        self.chunk.0 = (self.chunk.0 + bytes).min(self.chunk.1);
+    }
+
+    /// Forgets the rest of the chunk, so that the next [`Reader::fill`] reads from the position on.
+    pub fn refill(&mut self) {
+        self.chunk = (0, 0);
+    }
+
+    /// Goes to where the last `count` records begin.
+    pub fn seek_last<F: Framing>(&mut self, count: u64, framing: &F) {
+        let target = self.ring.state().next_seq.saturating_sub(count);
+        let oldest = self.ring.oldest();
+        self.seek(oldest);
+        if target <= oldest.seq {
+            return;
+        }
+        self.seek_block(|segment| segment.next_seq > target, |block| block.next_seq() > target);
+        self.skip_while(framing, |seq, _| seq < target);
+        self.lost = Lost::default();
+    }
+
+    /// Goes to the first record whose time is at least `time`, or to the end.
+    pub fn seek_time<F: Framing>(&mut self, time: i64, framing: &F) {
+        let oldest = self.ring.oldest();
+        self.seek(oldest);
+        self.seek_block(|segment| segment.last_time >= time, |block| block.last_time >= time);
+        self.skip_while(framing, |_, found| found < time);
+        self.lost = Lost::default();
+    }
+
+    /// Goes to the end of the ring: only what comes is read.
+    pub fn seek_end(&mut self) {
+        let end = {
+            let state = self.ring.state();
+            match state.segments.back() {
+                Some(last) => Position { segment: last.number, offset: last.data_len, seq: last.next_seq },
+                None => Position { segment: 0, offset: 0, seq: state.next_seq },
+            }
+        };
+        self.seek(end);
+    }
+
+    /// Goes to the first block, of the first segment, that may hold what is looked for; or to the end.
+    fn seek_block(&mut self, in_segment: impl Fn(&Segment) -> bool, in_block: impl Fn(&Block) -> bool) {
+        let found = {
+            let state = self.ring.state();
+            let at = state.segments.iter().position(in_segment);
+            at.map(|at| {
+                let active = at + 1 == state.segments.len();
+                (state.segments[at].clone(), active.then(|| state.sealed.clone()))
+            })
+        };
+        let Some((segment, sealed)) = found else {
+            self.seek_end();
+            return;
+        };
+        let blocks = match sealed {
+            Some(sealed) => sealed,
+            None => self.load_index(&segment).unwrap_or_default(),
+        };
+        let block = blocks.iter().find(|block| in_block(block));
+        // Not in a sealed block of the segment: then behind them.
+        let (offset, seq) = match (block, blocks.last()) {
+            (Some(block), _) => (block.offset, block.first_seq),
+            (None, Some(last)) => (last.end(), last.next_seq()),
+            (None, None) => (0, segment.first_seq),
+        };
+        self.seek(Position { segment: segment.number, offset, seq });
+    }
+
+    /// Passes records while `skip` says so, given their number and time.
+    fn skip_while<F: Framing>(&mut self, framing: &F, skip: impl Fn(u64, i64) -> bool) {
+        loop {
+            let Some(chunk) = self.fill() else { return };
+            let (mut at, mut records) = (0, 0);
+            let done = loop {
+                let rest = &chunk.bytes[at..];
+                let filler = rest.iter().take_while(|&&byte| byte == FILLER).count();
+                match framing.scan(&rest[filler..]) {
+                    Scan::Record { len, time } if skip(chunk.first_seq + records, time) => {
+                        at += filler + len;
+                        records += 1;
+                    }
+                    Scan::Record { .. } => break true,
+                    // The chunk ends here; what was committed is never garbage.
+                    Scan::Incomplete | Scan::Garbage(_) => break false,
+                }
+                if at == chunk.bytes.len() {
+                    break false;
+                }
+            };
+            self.consume(at, records);
+            // A chunk without a whole record is nothing this framing wrote.
+            if done || at == 0 {
+                return;
+            }
+            self.refill();
+        }
+    }
+
+    /// Finds the segment of the position, over gaps, which are counted.
+    fn next(&mut self) -> Next {
+        let state = self.ring.state();
+        loop {
+            let here = self.position.segment;
+            let at = state.segments.partition_point(|segment| segment.number < here);
+            match state.segments.get(at) {
+                Some(segment) if segment.number == here && self.position.offset < segment.data_len => {
+                    let active = at + 1 == state.segments.len();
+                    return Next::Segment { segment: segment.clone(), active };
+                }
+                Some(segment) => {
+                    let next = if segment.number == here { state.segments.get(at + 1) } else { Some(segment) };
+                    let Some(next) = next else {
+                        // Numbers can have been passed over here, see recovery.
+                        self.lost.overwritten += state.next_seq.saturating_sub(self.position.seq);
+                        self.position.seq = self.position.seq.max(state.next_seq);
+                        return Next::End;
+                    };
+                    self.lost.overwritten += next.first_seq.saturating_sub(self.position.seq);
+                    self.position =
+                        Position { segment: next.number, offset: 0, seq: next.first_seq.max(self.position.seq) };
+                }
+                None => {
+                    self.lost.overwritten += state.next_seq.saturating_sub(self.position.seq);
+                    self.position.seq = self.position.seq.max(state.next_seq);
+                    return Next::End;
+                }
+            }
+        }
+    }
+
+    /// Reads bytes at the position into the buffer, or passes what cannot be read.
+    fn read(&mut self, segment: &Segment, active: bool) {
+        let outcome = if segment.trusted { self.read_open(segment) } else { self.read_block(segment) };
+        match outcome {
+            Ok(()) => {}
+            Err(_) if !active && !self.is_there(segment.number) => {
+                // Retired since it was looked up; the next look finds the gap.
+            }
+            Err(_) => {
+                self.lost.damaged += segment.next_seq.saturating_sub(self.position.seq);
+                self.position.offset = segment.data_len;
+                self.position.seq = segment.next_seq;
+            }
+        }
+    }
+
+    /// Of a segment of this boot: as much as fits.
+    fn read_open(&mut self, segment: &Segment) -> io::Result<()> {
+        let len = (segment.data_len - self.position.offset).min(CHUNK) as usize;
+        self.buffer.resize(len, 0);
+        let file = segment.place.file()?;
+        file.read_exact_at(&mut self.buffer, segment.data_start + self.position.offset)?;
+        self.chunk = (0, len);
+        Ok(())
+    }
+
+    /// Of a segment of an earlier boot: one block, as far as a checksum proves it. The rest is passed and counted.
+    fn read_block(&mut self, segment: &Segment) -> io::Result<()> {
+        let blocks = self.load_index(segment)?;
+        let offset = self.position.offset;
+        let block = blocks
+            .iter()
+            .find(|block| offset < block.end())
+            .ok_or_else(|| io::Error::other("the index of the segment ends before its data"))?;
+        self.buffer.resize(block.len as usize, 0);
+        let proven = segment.place.file().and_then(|file| {
+            file.read_exact_at(&mut self.buffer, segment.data_start + block.offset)?;
+            if crc32fast::hash(&self.buffer) == block.crc {
+                return Ok(block.len);
+            }
+            // The entry may have survived a power loss that the end of the block did not; what a sync covered did.
+            let prefix = recovery::read_slots(&file)?.into_iter().find(|slot| {
+                let covered = self.buffer.get(..slot.len as usize);
+                slot.offset == block.offset && covered.is_some_and(|bytes| crc32fast::hash(bytes) == slot.crc)
+            });
+            Ok(prefix.map_or(0, |slot| slot.len))
+        });
+        let (end, next_seq) = (block.end(), block.next_seq());
+        let from = offset.saturating_sub(block.offset);
+        self.index = Some((segment.number, blocks));
+        let proven = proven?;
+        if from < proven {
+            self.chunk = (from as usize, proven as usize);
+        } else {
+            self.lost.damaged += next_seq.saturating_sub(self.position.seq);
+            self.position.offset = end;
+            self.position.seq = next_seq;
+        }
+        Ok(())
+    }
+
+    /// The index of a segment, from memory if it was the last one asked for.
+    fn load_index(&mut self, segment: &Segment) -> io::Result<Vec<Block>> {
+        if let Some((number, blocks)) = self.index.take()
+            && number == segment.number
+        {
+            return Ok(blocks);
+        }
+        let file = match &segment.place {
+            Place::Open(file) => file.clone(),
+            place => place.file()?,
+        };
+        let header = recovery::read_header(&file, &self.ring.options)?
+            .ok_or_else(|| io::Error::other("the header of the segment is damaged"))?;
+        recovery::read_index(&file, &header)
+    }
+
+    fn is_there(&self, number: u64) -> bool {
+        self.ring.state().segments.iter().any(|segment| segment.number == number)
+    }
+}

@@ -1,0 +1,212 @@
+//! Opening a ring that is already there: what is believed and why, see *Opening again* in the [module](super).
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::appender::{Active, Appender, Open};
+use super::format::{Block, ENTRY, Header, INDEX, MARK, OWNER, SLOTS};
+use super::place::{self, Place};
+use super::{Framing, Options, RingError, Segment, State, cursor};
+
+/// A ring as it was found.
+pub(super) struct Recovered {
+    pub state: State,
+    pub appender: Appender,
+}
+
+/// Reads the headers and indexes in `dir`, walks the unfinished end of the last segment, and removes what is no segment.
+pub(super) fn recover<F: Framing>(dir: &Path, options: &Options, framing: &F) -> Result<Recovered, RingError> {
+    let mut found = Vec::new();
+    for path in list(dir)? {
+        let fail = |source| RingError { doing: "read the segment", path: path.clone(), source };
+        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(fail)?;
+        match read_header(&file, options).map_err(fail)? {
+            Some(header) => found.push((path, file, header)),
+            // It was never finished, or its first sector is gone and with it what the rest means.
+            None => drop(fs::remove_file(&path)),
+        }
+    }
+    let mut state = State::default();
+    let mut active = None;
+    let last = found.len().saturating_sub(1);
+    for (at, (path, file, header)) in found.into_iter().enumerate() {
+        let fail = |source| RingError { doing: "read the segment", path: path.clone(), source };
+        // Numbers that go backwards are nothing this ring wrote.
+        if header.first_seq < state.next_seq {
+            let _ = fs::remove_file(&path);
+            continue;
+        }
+        let blocks = read_index(&file, &header).map_err(fail)?;
+        let mut segment = describe(&file, &path, &header, &blocks, options).map_err(fail)?;
+        if !segment.trusted {
+            prove_open_block(&file, &header, &blocks, &mut segment).map_err(fail)?;
+        }
+        let trusted = segment.trusted;
+        state.next_seq = segment.next_seq;
+        state.next_number = segment.number + 1;
+        state.segments.push_back(segment);
+        if at == last && trusted {
+            state.sealed = blocks;
+            active = Some(resume(file, header, framing, &mut state).map_err(fail)?);
+        }
+    }
+    // What a cursor has passed and a power loss took is gone: its numbers, of records and of segments, are not given again.
+    let seen = cursor::furthest(dir);
+    if state.next_seq < seen.seq {
+        state.next_seq = seen.seq;
+        active = None;
+    }
+    state.next_number = state.next_number.max(seen.segment + 1);
+    Ok(Recovered { state, appender: Appender::resume(active) })
+}
+
+/// The block index of a segment: entries up to the first that does not follow the one before.
+pub(super) fn read_index(file: &File, header: &Header) -> io::Result<Vec<Block>> {
+    let mut bytes = vec![0; header.index_capacity as usize * ENTRY];
+    read_up_to(file, &mut bytes, INDEX)?;
+    let (mut blocks, mut end, mut next_seq) = (Vec::new(), 0, header.first_seq);
+    for entry in bytes.chunks_exact(ENTRY) {
+        let Some(block) = Block::decode(entry).filter(|block| block.follows(end, next_seq, header.capacity)) else {
+            break;
+        };
+        (end, next_seq) = (block.end(), block.next_seq());
+        blocks.push(block);
+    }
+    Ok(blocks)
+}
+
+/// Reads the header again, for a reader that opens a segment by its name.
+pub(super) fn read_header(file: &File, options: &Options) -> io::Result<Option<Header>> {
+    let mut bytes = [0; 64];
+    read_up_to(file, &mut bytes, 0)?;
+    Ok(Header::decode(&bytes, options.boot))
+}
+
+/// Segments in the order of their numbers.
+fn list(dir: &Path) -> Result<Vec<PathBuf>, RingError> {
+    let fail = |source| RingError { doing: "list", path: dir.into(), source };
+    let mut paths = Vec::new();
+    match fs::read_dir(dir) {
+        Ok(entries) => {
+            for entry in entries {
+                let path = entry.map_err(fail)?.path();
+                if place::segment_number(&path).is_some() {
+                    paths.push(path);
+                }
+            }
+        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound) => {}
+        Err(source) => return Err(fail(source)),
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn describe(file: &File, path: &Path, header: &Header, blocks: &[Block], options: &Options) -> io::Result<Segment> {
+    Ok(Segment {
+        number: header.number,
+        first_seq: header.first_seq,
+        next_seq: blocks.last().map_or(header.first_seq, Block::next_seq),
+        first_time: blocks.iter().map(|block| block.first_time).min().unwrap_or(i64::MAX),
+        last_time: blocks.iter().map(|block| block.last_time).max().unwrap_or(i64::MIN),
+        data_start: header.data_start(),
+        data_len: blocks.last().map_or(0, Block::end),
+        allocated: file.metadata()?.len(),
+        trusted: header.boot.survived_until(options.boot),
+        memory: false,
+        place: Place::Disk(path.into()),
+    })
+}
+
+/// Goes on in a segment whose process died while the machine went on.
+fn resume<F: Framing>(file: File, header: Header, framing: &F, state: &mut State) -> io::Result<Active> {
+    let (end, next_seq) = state.sealed.last().map_or((0, header.first_seq), |block| (block.end(), block.next_seq()));
+    let mut mark = [0; ENTRY];
+    read_up_to(&file, &mut mark, MARK)?;
+    let open = Block::decode(&mark).filter(|mark| mark.follows(end, next_seq, header.capacity));
+    let open = open.map_or_else(|| Open::at(end, next_seq), |mark| Open::marked(&mark));
+    let allocated = file.metadata()?.len().saturating_sub(header.data_start()).min(header.capacity);
+    let mut active = Active::recovered(header, file);
+    active.allocated = allocated;
+    active.committed = open.hashed();
+    active.open = open;
+    if active.committed > allocated {
+        return Err(io::Error::other("the segment is shorter than what was written to it"));
+    }
+    active.landed = last_byte(&active.file, header.data_start(), active.committed, allocated)?;
+    active.unsure = true;
+    active.sealed = state.sealed.len() as u64;
+    active.file.read_exact_at(&mut active.owner, OWNER)?;
+    active.dirty = true;
+    active.walk_again(framing, state)?;
+    if let Some(segment) = state.segments.back_mut() {
+        segment.place = Place::Open(active.file.clone());
+    }
+    Ok(active)
+}
+
+/// After the last byte that is not zero between `from` and `to`.
+fn last_byte(file: &File, data_start: u64, from: u64, to: u64) -> io::Result<u64> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut end = to;
+    while end > from {
+        let begin = from.max(end.saturating_sub(buffer.len() as u64));
+        let bytes = &mut buffer[..(end - begin) as usize];
+        file.read_exact_at(bytes, data_start + begin)?;
+        if let Some(at) = bytes.iter().rposition(|&byte| byte != 0) {
+            return Ok(begin + at as u64 + 1);
+        }
+        end = begin;
+    }
+    Ok(from)
+}
+
+/// After another boot: the better of the two slots says how much of the open block a sync had covered. It becomes a sealed
+/// block, so that the segment is like any other.
+fn prove_open_block(file: &File, header: &Header, blocks: &[Block], segment: &mut Segment) -> io::Result<()> {
+    let (end, next_seq) = (segment.data_len, segment.next_seq);
+    for block in read_slots(file)?.into_iter().filter(|block| block.follows(end, next_seq, header.capacity)) {
+        let mut data = vec![0; block.len as usize];
+        read_up_to(file, &mut data, header.data_start() + block.offset)?;
+        if crc32fast::hash(&data) != block.crc || blocks.len() as u64 >= header.index_capacity {
+            continue;
+        }
+        file.write_all_at(&block.encode(), INDEX + (blocks.len() * ENTRY) as u64)?;
+        segment.next_seq = block.next_seq();
+        segment.data_len = block.end();
+        segment.first_time = segment.first_time.min(block.first_time);
+        segment.last_time = segment.last_time.max(block.last_time);
+        return Ok(());
+    }
+    Ok(())
+}
+
+/// What syncs said of open blocks, the furthest first.
+pub(super) fn read_slots(file: &File) -> io::Result<Vec<Block>> {
+    let mut slots = Vec::with_capacity(SLOTS.len());
+    for at in SLOTS {
+        let mut bytes = [0; ENTRY];
+        read_up_to(file, &mut bytes, at)?;
+        slots.extend(Block::decode(&bytes).filter(|block| block.len > 0));
+    }
+    slots.sort_by_key(|block| std::cmp::Reverse(block.end()));
+    Ok(slots)
+}
+
+/// Reads what is there; what is not stays zero.
+fn read_up_to(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.read_at(bytes, at) {
+            Ok(0) => break,
+            Ok(n) => {
+                bytes = &mut bytes[n..];
+                at += n as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! Write, read, wrap, find, hand over.
+
+use super::*;
+
+#[test]
+fn a_ring_that_was_never_written_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ring");
+    let ring = open(&path, BOOT);
+    assert!(ring.reader().fill().is_none());
+    ring.describe(b"{}").unwrap();
+    ring.sync().unwrap();
+    let _ = ring.writer("a").finish(&Toy, true).unwrap();
+    assert!(!path.exists());
+    assert_eq!(
+        ring.writer("a").land(&Toy, |_| Err(io::ErrorKind::WouldBlock.into())).unwrap_err().kind(),
+        io::ErrorKind::WouldBlock
+    );
+}
+
+#[test]
+fn what_was_landed_is_read_in_order_and_numbered() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    let mut writer = ring.writer("a");
+    let landed = land(&mut writer, &[record(5, b"one"), record(6, b"two")].concat());
+    assert_eq!((landed.records, landed.garbage), (2, 0));
+    assert_eq!(read_all(&mut ring.reader()), [(0, 5, b"one".to_vec()), (1, 6, b"two".to_vec())]);
+    assert_eq!(ring.published().next_seq, 2);
+}
+
+#[test]
+fn a_torn_record_becomes_whole_with_the_next_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    let mut writer = ring.writer("a");
+    let bytes = record(5, b"in two reads");
+    assert_eq!(land(&mut writer, &bytes[..7]).records, 0);
+    assert!(ring.reader().fill().is_none());
+    assert_eq!(land(&mut writer, &bytes[7..]).records, 1);
+    assert_eq!(payloads(&mut ring.reader()), [b"in two reads"]);
+}
+
+#[test]
+fn a_full_ring_forgets_the_oldest_and_says_how_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    let mut writer = ring.writer("a");
+    let mut slow = ring.reader();
+    for seq in 0..2000u64 {
+        land(&mut writer, &record(seq as i64, format!("record {seq} {}", "x".repeat(80)).as_bytes()));
+        assert!(on_disk(dir.path()) <= LEAST_BUDGET, "{} bytes on disk", on_disk(dir.path()));
+        assert_eq!(on_disk(dir.path()), ring.allocated());
+    }
+    let seen = read_all(&mut slow);
+    let lost = slow.take_lost();
+    assert_eq!(lost.damaged, 0);
+    assert!(lost.overwritten > 1000);
+    assert_eq!(seen.first().unwrap().0, lost.overwritten);
+    assert_eq!(seen.len() as u64 + lost.overwritten, 2000);
+    assert!(seen.iter().zip(lost.overwritten..).all(|(record, seq)| record.0 == seq));
+}
+
+#[test]
+fn the_last_n_and_the_first_since_are_found_anywhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    let mut writer = ring.writer("a");
+    let total = 150u64;
+    for seq in 0..total {
+        land(&mut writer, &record(10 * seq as i64, &[b'x'; 50]));
+    }
+    let oldest = ring.oldest().seq;
+    for n in 0..=total + 5 {
+        let mut reader = ring.reader();
+        reader.seek_last(n, &Toy);
+        let first = read_all(&mut reader).first().map_or(total, |record| record.0);
+        assert_eq!(first, total.saturating_sub(n).max(oldest), "last {n}");
+    }
+    for time in 0..10 * total as i64 + 20 {
+        let mut reader = ring.reader();
+        reader.seek_time(time, &Toy);
+        let first = read_all(&mut reader).first().map(|record| record.1);
+        let expected = (0..total as i64).map(|seq| seq * 10).find(|t| *t >= time && *t >= 10 * oldest as i64);
+        assert_eq!(first, expected, "since {time}");
+    }
+}
+
+#[test]
+fn a_writer_that_returns_finds_its_torn_record_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    let (mut old, mut new) = (ring.writer("old"), ring.writer("new"));
+    let torn = record(1, b"of the old stream");
+    land(&mut old, &torn[..9]);
+    land(&mut new, &record(2, b"of the new stream"));
+    land(&mut old, &torn[9..]);
+    assert_eq!(payloads(&mut ring.reader()), [&b"of the new stream"[..], b"of the old stream"]);
+}
+
+#[test]
+fn a_stream_that_ends_torn_leaves_filler_and_what_is_whole_inside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    let mut writer = ring.writer("a");
+    // A length that lies: 120 bytes announced, a whole record inside.
+    let inside = record(3, b"inside");
+    land(&mut writer, &[&[120, b'R'][..], &inside].concat());
+    assert!(ring.reader().fill().is_none());
+    let landed = writer.finish(&Toy, true).unwrap();
+    assert_eq!((landed.records, landed.garbage), (1, 2));
+    assert_eq!(payloads(&mut ring.reader()), [b"inside"]);
+}
+
+#[test]
+fn garbage_is_counted_and_skipped() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    let mut writer = ring.writer("a");
+    let landed =
+        land(&mut writer, &[b"\0\0\xff\xee".to_vec(), record(1, b"x"), b"\xfe\0".to_vec(), record(2, b"y")].concat());
+    assert_eq!((landed.records, landed.garbage), (2, 6));
+    assert_eq!(payloads(&mut ring.reader()), [b"x", b"y"]);
+}
+
+#[test]
+fn zeros_read_before_a_kill_belong_to_their_record() {
+    let bytes = record(256, b"zeros at the end \0\0\0\0\0");
+    for cut in 1..=bytes.len() {
+        let dir = tempfile::tempdir().unwrap();
+        {
+            let ring = open(dir.path(), BOOT);
+            let mut writer = ring.writer("a");
+            land(&mut writer, &record(1, b"before"));
+            land(&mut writer, &bytes[..cut]);
+        }
+        let ring = open(dir.path(), BOOT);
+        let mut writer = ring.writer("a");
+        land(&mut writer, &[&bytes[cut..], &record(2, b"after")].concat());
+        assert_eq!(
+            payloads(&mut ring.reader()),
+            [&b"before"[..], b"zeros at the end \0\0\0\0\0", b"after"],
+            "killed after {cut} bytes"
+        );
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_means_memory_within_a_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let blocked = dir.path().join("not a directory");
+    std::fs::write(&blocked, b"").unwrap();
+    let ring = Ring::open(&blocked.join("ring"), Options { budget: LEAST_BUDGET, boot: BOOT }, &Toy);
+    // A path through a file cannot even be listed; that is an error, not a panic.
+    assert!(ring.is_err());
+
+    let path = dir.path().join("ring");
+    let ring = open(&path, BOOT);
+    std::fs::write(&path, b"in the way").unwrap();
+    let mut writer = ring.writer("a");
+    let landed = land(&mut writer, &record(1, b"kept in memory"));
+    assert!(landed.in_memory.unwrap().to_string().contains("ring"));
+    for seq in 0..60_000 {
+        let landed = land(&mut writer, &record(seq, &[b'x'; 190]));
+        assert!(landed.in_memory.is_none(), "said once");
+    }
+    assert!(ring.allocated() <= MEMORY_BUDGET);
+    let mut reader = ring.reader();
+    assert_eq!(read_all(&mut reader).last().unwrap().0, 60_000);
+}
+
+#[test]
+fn readers_wake_after_the_record_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    let follow = ring.follow();
+    let handle = std::thread::spawn({
+        let ring = ring.clone();
+        move || {
+            let mut writer = ring.writer("a");
+            for seq in 0..500 {
+                land(&mut writer, &record(seq, b"x"));
+            }
+        }
+    });
+    let mut reader = ring.reader();
+    let mut seen = 0;
+    while seen < 500 {
+        let published = follow.borrow().next_seq;
+        let read = read_all(&mut reader).len() as u64 + reader.take_lost().overwritten;
+        seen += read;
+        assert!(seen >= published, "published {published}, read {seen}");
+    }
+    handle.join().unwrap();
+}

@@ -1,0 +1,162 @@
+//! The museum: each way a ring can be hurt between two boots, and what is left.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+
+use super::super::format::INDEX;
+use super::*;
+
+const NEXT_BOOT: BootId = BootId([2; 16]);
+
+/// Three segments of records, all synced; gives their paths.
+fn written(dir: &Path) -> Vec<PathBuf> {
+    let ring = open(dir, BOOT);
+    let mut writer = ring.writer("a");
+    for seq in 0..100 {
+        land(&mut writer, &record(seq, &[seq as u8; 90]));
+    }
+    ring.sync().unwrap();
+    let mut paths: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|e| e == "seg"));
+    paths.sort();
+    assert_eq!(paths.len(), 3);
+    paths
+}
+
+fn hurt(path: &Path, at: u64, bytes: &[u8]) {
+    OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap();
+}
+
+/// Opens in the next boot, reads everything: numbers seen and what was lost. Checks that nothing was invented.
+fn survivors(dir: &Path) -> (Vec<u64>, Lost) {
+    let ring = open(dir, NEXT_BOOT);
+    let mut reader = ring.reader();
+    let all = read_all(&mut reader);
+    for (seq, time, payload) in &all {
+        assert_eq!((*time, payload), (*seq as i64, &vec![*seq as u8; 90]));
+    }
+    // Whatever was hurt, the ring takes new records, and they get new numbers.
+    let mut writer = ring.writer("b");
+    land(&mut writer, &record(1000, b"new"));
+    let new = read_all(&mut reader);
+    assert_eq!(new.last().unwrap().2, b"new");
+    assert!(all.iter().all(|(seq, ..)| *seq < new[0].0));
+    (all.into_iter().map(|(seq, ..)| seq).collect(), reader.take_lost())
+}
+
+#[test]
+fn nothing_hurt_is_everything_there() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path());
+    assert_eq!(survivors(dir.path()), ((0..100).collect(), Lost::default()));
+}
+
+#[test]
+fn a_flipped_bit_in_the_data_costs_its_block_and_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = written(dir.path());
+    hurt(&paths[1], 8192 + 700, b"\x00");
+    let (seen, lost) = survivors(dir.path());
+    assert!((1..=8).contains(&lost.damaged), "{lost:?}");
+    assert_eq!((seen.len() as u64 + lost.damaged, lost.overwritten), (100, 0));
+}
+
+#[test]
+fn a_damaged_index_entry_costs_the_rest_of_its_segment_and_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = written(dir.path());
+    hurt(&paths[0], INDEX + 64 + 3, b"\x77");
+    let (seen, lost) = survivors(dir.path());
+    assert_eq!(seen.len() as u64 + lost.overwritten + lost.damaged, 100);
+    assert!(seen.contains(&0) && seen.contains(&99) && seen.len() > 60);
+}
+
+#[test]
+fn a_damaged_header_costs_its_segment_and_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = written(dir.path());
+    hurt(&paths[1], 9, b"\x77");
+    let (seen, lost) = survivors(dir.path());
+    assert_eq!(seen.len() as u64 + lost.overwritten, 100);
+    assert!(seen.contains(&0) && seen.contains(&99));
+}
+
+#[test]
+fn a_missing_segment_is_a_counted_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = written(dir.path());
+    fs::remove_file(&paths[1]).unwrap();
+    let (seen, lost) = survivors(dir.path());
+    assert_eq!(seen.len() as u64 + lost.overwritten, 100);
+}
+
+#[test]
+fn a_file_cut_short_is_no_panic() {
+    for len in [0, 10, 511, 512, 4096, 5000, 8192, 8200, 9000, 12_000] {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = written(dir.path());
+        OpenOptions::new().write(true).open(&paths[2]).unwrap().set_len(len).unwrap();
+        let (seen, _) = survivors(dir.path());
+        assert!(seen.starts_with(&(0..60).collect::<Vec<_>>()), "cut at {len}");
+    }
+}
+
+#[test]
+fn both_slots_torn_means_the_last_sealed_block() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = written(dir.path());
+    hurt(&paths[2], 512 + 5, b"\x77");
+    hurt(&paths[2], 1024 + 5, b"\x77");
+    let (seen, _) = survivors(dir.path());
+    assert_eq!(seen, (0..seen.len() as u64).collect::<Vec<_>>());
+    assert!(seen.len() > 90);
+}
+
+#[test]
+fn what_was_written_after_the_last_sync_is_not_believed_without_proof() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let ring = open(dir.path(), BOOT);
+        let mut writer = ring.writer("a");
+        land(&mut writer, &record(0, &[0; 90]));
+        ring.sync().unwrap();
+        land(&mut writer, &record(1, &[1; 90]));
+    }
+    assert_eq!(survivors(dir.path()).0, [0]);
+}
+
+#[test]
+fn a_cursor_ahead_of_the_ring_keeps_its_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path());
+    let ahead = Position { segment: 9, offset: 77, seq: 500 };
+    Cursor::open(dir.path()).unwrap().save(ahead, [0; cursor::NOTE]).unwrap();
+    let ring = open(dir.path(), NEXT_BOOT);
+    assert_eq!(ring.published().next_seq, 500);
+    let mut reader = ring.reader_at(ahead);
+    assert!(reader.fill().is_none());
+    land(&mut ring.writer("b"), &record(1, b"new"));
+    assert_eq!(read_all(&mut reader), [(500, 1, b"new".to_vec())]);
+    assert_eq!(reader.take_lost(), Lost::default());
+}
+
+#[test]
+fn a_file_deleted_under_a_running_ring_stops_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    let mut writer = ring.writer("a");
+    let mut reader = ring.reader();
+    for seq in 0..60 {
+        land(&mut writer, &record(seq, &[seq as u8; 90]));
+    }
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    for seq in 60..120 {
+        land(&mut writer, &record(seq, &[seq as u8; 90]));
+    }
+    let seen = read_all(&mut reader);
+    let lost = reader.take_lost();
+    assert_eq!(seen.len() as u64 + lost.damaged + lost.overwritten, 120);
+    assert_eq!(seen.last().unwrap().0, 119);
+}

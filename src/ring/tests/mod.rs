@@ -1,0 +1,119 @@
+//! The ring against toy records, in tiny sizes: blocks of 512 bytes, segments of 4 KiB, five or six segments a ring.
+
+mod basic;
+mod damage;
+mod model;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::*;
+
+/// A record: payload length, `R`, time, payload. Zeros begin none.
+#[derive(Clone, Copy, Debug)]
+struct Toy;
+
+impl Framing for Toy {
+    const LONGEST: usize = 10 + 200;
+
+    fn scan(&self, bytes: &[u8]) -> Scan {
+        match *bytes {
+            [len @ 1..=200, b'R', ..] | [len @ 1..=200] if bytes.len() < 10 + len as usize => Scan::Incomplete,
+            [len @ 1..=200, b'R', ..] => {
+                let time = i64::from_le_bytes(bytes[2..10].try_into().unwrap());
+                Scan::Record { len: 10 + len as usize, time }
+            }
+            _ => Scan::Garbage(1),
+        }
+    }
+
+    fn zeros_between(&self, tail: &[u8], next: &[u8]) -> usize {
+        let Some(&len) = tail.first() else { return 0 };
+        let most = (10 + len as usize).saturating_sub(tail.len());
+        // A record that follows is better proof than nothing that follows.
+        for nothing_follows in [false, true] {
+            for zeros in 0..=most {
+                let joined = [tail, &vec![0; zeros], next].concat();
+                if let Scan::Record { len, .. } = self.scan(&joined)
+                    && (len == joined.len()) == nothing_follows
+                    && (nothing_follows || matches!(joined[len..], [1..=200, b'R', ..]))
+                {
+                    return zeros;
+                }
+            }
+        }
+        0
+    }
+}
+
+fn record(time: i64, payload: &[u8]) -> Vec<u8> {
+    [&[payload.len() as u8, b'R'][..], &time.to_le_bytes(), payload].concat()
+}
+
+const BOOT: BootId = BootId([1; 16]);
+
+fn open(dir: &Path, boot: BootId) -> Arc<Ring> {
+    Ring::open(dir, Options { budget: LEAST_BUDGET, boot }, &Toy).unwrap()
+}
+
+/// Lands all of `bytes`, in as many reads as it takes.
+fn land(writer: &mut Writer, mut bytes: &[u8]) -> Landed {
+    let mut sum = Landed::default();
+    while !bytes.is_empty() {
+        let landed = writer
+            .land(&Toy, |room| {
+                let n = room.len().min(bytes.len());
+                room[..n].copy_from_slice(&bytes[..n]);
+                bytes = &bytes[n..];
+                Ok(n)
+            })
+            .unwrap();
+        sum.records += landed.records;
+        sum.garbage += landed.garbage;
+        sum.bytes += landed.bytes;
+        sum.in_memory = sum.in_memory.or(landed.in_memory);
+    }
+    sum
+}
+
+/// Everything from the reader's position on: number, time, payload.
+fn read_all(reader: &mut Reader) -> Vec<(u64, i64, Vec<u8>)> {
+    let mut all = Vec::new();
+    while let Some(chunk) = reader.fill() {
+        let (mut at, mut seq) = (0, chunk.first_seq);
+        loop {
+            while chunk.bytes.get(at) == Some(&FILLER) {
+                at += 1;
+            }
+            let rest = &chunk.bytes[at..];
+            match Toy.scan(rest) {
+                Scan::Record { len, time } => {
+                    all.push((seq, time, rest[10..len].to_vec()));
+                    at += len;
+                    seq += 1;
+                }
+                _ => break,
+            }
+        }
+        let records = seq - chunk.first_seq;
+        assert!(at > 0, "a chunk without a whole record");
+        reader.consume(at, records);
+        reader.refill();
+    }
+    all
+}
+
+fn payloads(reader: &mut Reader) -> Vec<Vec<u8>> {
+    read_all(reader).into_iter().map(|(_, _, payload)| payload).collect()
+}
+
+/// Bytes of all files of the ring.
+fn on_disk(dir: &Path) -> u64 {
+    std::fs::read_dir(dir).map_or(0, |dir| {
+        dir.map(|entry| entry.unwrap())
+            .filter(|e| e.path().extension().is_some_and(|e| e == "seg"))
+            .map(|entry| entry.metadata().unwrap().len())
+            .sum()
+    })
+}

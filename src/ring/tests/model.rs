@@ -1,0 +1,267 @@
+//! A state machine of random actions against a list of records.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+/// What can happen to a ring. Weights are in [`actions`].
+#[derive(Clone, Debug)]
+enum Action {
+    /// A stream (0 or 1) writes records of these payload lengths, and the read is cut so many bytes before its end.
+    Write {
+        stream: usize,
+        lens: Vec<u8>,
+        cut: u8,
+    },
+    /// A stream ends.
+    Finish {
+        stream: usize,
+    },
+    Sync,
+    /// A reader goes on; each has read whatever it had read before.
+    Read,
+    /// The reader's position becomes the cursor.
+    Acknowledge,
+    SeekLast(u8),
+    /// `kill -9`: the process forgets, the page cache does not.
+    Kill,
+    /// Power loss: of what changed since the last sync any 64-byte piece survives or does not.
+    PowerLoss(u64),
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    let action = prop_oneof![
+        12 => (0..2usize, vec(1u8..=200, 0..8), 0u8..30).prop_map(|(stream, lens, cut)| Action::Write { stream, lens, cut }),
+        1 => (0..2usize).prop_map(|stream| Action::Finish { stream }),
+        2 => Just(Action::Sync),
+        4 => Just(Action::Read),
+        2 => Just(Action::Acknowledge),
+        2 => (0u8..60).prop_map(Action::SeekLast),
+        2 => Just(Action::Kill),
+        1 => any::<u64>().prop_map(Action::PowerLoss),
+    ];
+    vec(action, 1..60)
+}
+
+/// The naive ring: every record ever, by number; `None` once it may be gone.
+struct Model {
+    dir: tempfile::TempDir,
+    ring: Arc<Ring>,
+    boot: u8,
+    records: Vec<Option<Vec<u8>>>,
+    /// Bytes each stream has in its pipe, the rest of a record of which the ring has the beginning.
+    pending: [Vec<u8>; 2],
+    /// Since a kill: a pipe keeps the rest of a short record together, so the next read brings all of it.
+    killed: [bool; 2],
+    /// Who wrote last. The torn bytes of the other stream are in memory alone, and a kill takes them.
+    last: usize,
+    payload: u64,
+    reader: Reader,
+    /// Files as of the last sync, and the records that it promised.
+    synced: BTreeMap<PathBuf, Vec<u8>>,
+    promised: u64,
+}
+
+impl Model {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let ring = open(dir.path(), BootId([1; 16]));
+        let reader = ring.reader();
+        let (records, pending, synced) = (Vec::new(), Default::default(), BTreeMap::new());
+        Self {
+            dir,
+            ring,
+            boot: 1,
+            records,
+            pending,
+            killed: [false; 2],
+            last: 0,
+            payload: 0,
+            reader,
+            synced,
+            promised: 0,
+        }
+    }
+
+    fn step(&mut self, action: &Action) {
+        match action {
+            Action::Write { stream, lens, cut } => self.write(*stream, lens, *cut as usize),
+            Action::Finish { stream } => {
+                let before = self.ring.published().next_seq;
+                let drained = self.pending[*stream].is_empty();
+                self.ring.writer(NAMES[*stream]).finish(&Toy, drained).unwrap();
+                self.pending[*stream].clear();
+                self.absorb(before);
+            }
+            Action::Sync => {
+                self.ring.sync().unwrap();
+                self.synced = files(self.dir.path());
+                self.promised = self.ring.published().next_seq;
+            }
+            Action::Read => {
+                let from = self.reader.position().seq;
+                let read = read_all(&mut self.reader);
+                let lost = self.reader.take_lost();
+                self.check(&read);
+                let gone = self.records[from as usize..].iter().filter(|record| record.is_none()).count() as u64;
+                assert!(read.len() as u64 + lost.overwritten + lost.damaged >= self.records.len() as u64 - from - gone);
+            }
+            Action::Acknowledge => {
+                let mut cursor = Cursor::open(self.dir.path()).unwrap();
+                cursor.save(self.reader.position(), [0; cursor::NOTE]).unwrap();
+                if let Some(file) = cursor.to_sync() {
+                    file.sync_all().unwrap();
+                }
+                let path = self.dir.path().join(cursor::FILE);
+                self.synced.insert(path.clone(), fs::read(path).unwrap());
+            }
+            Action::SeekLast(count) => {
+                let mut reader = self.ring.reader();
+                reader.seek_last(u64::from(*count), &Toy);
+                let read = read_all(&mut reader);
+                self.check(&read);
+                assert!(read.len() <= *count as usize, "last {count} of {}: {read:?}", self.ring.published().next_seq);
+            }
+            Action::Kill => self.reopen(),
+            Action::PowerLoss(seed) => self.power_loss(*seed),
+        }
+        let used = on_disk(self.dir.path());
+        assert!(used <= LEAST_BUDGET, "{used} bytes on disk");
+    }
+
+    fn write(&mut self, stream: usize, lens: &[u8], cut: usize) {
+        let mut bytes = std::mem::take(&mut self.pending[stream]);
+        let rest = if std::mem::take(&mut self.killed[stream]) { bytes.len() } else { 0 };
+        for &len in lens {
+            self.payload += 1;
+            // Zeros at the end are what makes a kill hard; the number in front makes records distinct.
+            let mut payload = format!("{:08}", self.payload).into_bytes();
+            payload.resize((len as usize).max(8), (self.payload % 3) as u8);
+            // No byte of a record looks like the beginning of another: dockerd's signature is longer than the toy's.
+            bytes.extend(record((self.payload as i64) << 8, &payload));
+        }
+        let keep = bytes.len().saturating_sub(cut).max(rest);
+        self.pending[stream] = bytes.split_off(keep);
+        if !bytes.is_empty() {
+            self.last = stream;
+        }
+        let before = self.ring.published().next_seq;
+        land(&mut self.ring.writer(NAMES[stream]), &bytes);
+        self.absorb(before);
+    }
+
+    /// What became readable is what was written, in order and once.
+    fn absorb(&mut self, before: u64) {
+        let mut reader = self.ring.reader();
+        reader.seek_last(self.ring.published().next_seq - before, &Toy);
+        for (seq, _, payload) in read_all(&mut reader) {
+            assert_eq!(seq, self.records.len().max(before as usize) as u64);
+            self.records.resize(seq as usize, None);
+            let number: u64 = std::str::from_utf8(&payload[..8]).unwrap().parse().unwrap();
+            assert!(number <= self.payload);
+            assert!(!self.records.contains(&Some(payload.clone())), "record {number} came twice");
+            self.records.push(Some(payload));
+        }
+    }
+
+    /// What was read is what was written under that number.
+    fn check(&self, read: &[(u64, i64, Vec<u8>)]) {
+        for (seq, _, payload) in read {
+            assert_eq!(self.records[*seq as usize].as_ref(), Some(payload), "record {seq}");
+        }
+        assert!(read.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    }
+
+    fn reopen(&mut self) {
+        let next_seq = self.ring.published().next_seq;
+        let oldest = self.ring.oldest().seq;
+        let position = self.reader.position();
+        self.ring = open(self.dir.path(), BootId([self.boot; 16]));
+        assert_eq!(
+            (self.ring.published().next_seq, self.ring.oldest().seq),
+            (next_seq, oldest),
+            "a kill changes nothing"
+        );
+        let mut all = self.ring.reader();
+        let read = read_all(&mut all);
+        self.check(&read);
+        self.reader = self.ring.reader_at(position);
+        self.killed = [true; 2];
+        self.pending[1 - self.last].clear();
+    }
+
+    fn power_loss(&mut self, mut seed: u64) {
+        let mut random = move || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            seed >> 33
+        };
+        for (path, now) in files(self.dir.path()) {
+            let synced = self.synced.get(&path).cloned();
+            if synced.is_none() && random() % 3 == 0 {
+                fs::remove_file(&path).unwrap();
+                continue;
+            }
+            let mut torn = synced.unwrap_or_default();
+            torn.resize(now.len(), 0);
+            for (old, new) in torn.chunks_mut(64).zip(now.chunks(64)) {
+                if random() % 4 != 0 {
+                    let part = (random() as usize % 65).min(new.len());
+                    let part = if random() % 2 == 0 { new.len() } else { part };
+                    old[..part].copy_from_slice(&new[..part]);
+                }
+            }
+            fs::write(&path, torn).unwrap();
+        }
+        let oldest = self.ring.oldest().seq;
+        self.boot += 1;
+        self.ring = open(self.dir.path(), BootId([self.boot; 16]));
+        self.reader = self.ring.reader();
+        let read = read_all(&mut self.reader);
+        self.check(&read);
+        let seen: std::collections::BTreeSet<u64> = read.iter().map(|record| record.0).collect();
+        for seq in oldest..self.promised {
+            let owed = self.records[seq as usize].is_some();
+            assert!(!owed || seen.contains(&seq), "record {seq} was synced and is gone; promised {}", self.promised);
+        }
+        self.records.truncate(self.ring.published().next_seq as usize);
+        self.records.resize(self.ring.published().next_seq as usize, None);
+        for (seq, record) in self.records.iter_mut().enumerate() {
+            if seq as u64 >= oldest && !seen.contains(&(seq as u64)) {
+                *record = None;
+            }
+        }
+        // Whoever wrote is a new process with new pipes.
+        self.pending = Default::default();
+        for name in NAMES {
+            self.ring.writer(name).finish(&Toy, false).unwrap();
+        }
+        self.promised = self.promised.min(self.ring.published().next_seq);
+        self.synced = files(self.dir.path());
+    }
+}
+
+const NAMES: [&str; 2] = ["first", "second"];
+
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_ring_is_a_list_that_forgets_its_head(actions in actions()) {
+        let mut model = Model::new();
+        for action in &actions {
+            model.step(action);
+        }
+    }
+}
