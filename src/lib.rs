@@ -1,3 +1,39 @@
-//! loki-rs.
+//! loki-rs: a Docker log driver for Grafana Loki that blocks nobody and loses nothing.
+//!
+//! ```text
+//!             control                         per container
+//! dockerd ── docker/ ──start/stop──▶ streams/ ──┬─ intake:  FIFO ─▶ frames ─▶ ring.append
+//!    ▲          │                               └─ shipper: ring.read ─▶ join partials ─▶ batch ─▶ Loki
+//!    └──────────┘ docker logs:  docker/read_logs ◀── ring.read                              │
+//!                                                    ring.cursor ◀──── acknowledged through seq
+//! ```
+//!
+//! The tour, in the order in which a line travels:
+//!
+//! 1. [`docker`]: dockerd's calls; which containers are logged, and what `docker logs` asks for.
+//! 2. [`streams`]: the containers that are being logged; [`fifo`] and [`streams::intake`] read them.
+//! 3. [`codec`]: Docker's frames and entries, pure.
+//! 4. [`ring`]: the file in between; read its module first, everything else relies on it.
+//! 5. [`shipper`]: from the ring to Loki, and what to do when Loki says no.
+//! 6. [`loki`]: one POST.
+//!
+//! [`config`] turns what was typed into what is meant, [`telemetry`] is what the plugin says of itself, [`app`] is the one place that
+//! knows everybody, and [`cli`] is above it.
+//!
+//! Downward only: `cli → app → docker → streams → shipper → loki`. The leaves `ring`, `codec`, `fifo`, `loki` and `config::parse`
+//! import nothing of ours, except that `ring` uses `disk`. `ring` knows no log line and `codec` no file: they meet
+//! in `streams`, `shipper` and `docker/read_logs`.
+
+pub mod app;
+pub mod cli;
 pub mod codec;
+pub mod config;
+pub mod disk;
+pub mod docker;
+pub mod fifo;
+pub mod loki;
 pub mod ring;
+pub mod shipper;
+pub mod streams;
+pub mod telemetry;
+pub mod template;

@@ -1,1 +1,7 @@
-fn main() {}
+//! Arguments, dispatch, exit code; nothing else.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    loki_rs::cli::main()
+}

@@ -108,14 +108,14 @@ impl Joiner {
         }
     }
 
-    /// The first entry that is still held, if any is.
+    /// The first entry that is held, if any is.
     pub fn held_since(&self) -> Option<u64> {
         self.open.iter().flatten().map(|open| open.first_seq).min()
     }
 
-    /// Forgets everything that is held.
-    pub fn clear(&mut self) {
-        self.open = [None, None];
+    /// The first entry that is held of `source`, if any is.
+    pub fn open_since(&self, source: Source) -> Option<u64> {
+        self.open[source.index()].as_ref().map(|open| open.first_seq)
     }
 }
 

@@ -11,6 +11,7 @@ use super::format::{BLOCK, Block, ENTRY, FILLER, Header, INDEX, MARK, OWNER, SLO
 use super::place::{self, Place};
 use super::window::Window;
 use super::{Framing, INFO, MEMORY_BUDGET, Ring, RingError, Scan, Segment, State, lock};
+use crate::disk;
 
 /// The most one `read(2)` brings, and about what a busy ring keeps mapped.
 const WINDOW: u64 = if cfg!(test) { 8192 } else { 256 * 1024 };
@@ -380,11 +381,15 @@ impl Active {
     }
 
     fn on_disk(ring: &Ring, header: Header) -> Result<(Self, Place), RingError> {
-        place::make_dir(&ring.dir)?;
+        disk::make_dir(&ring.dir).map_err(|source| RingError {
+            doing: "make the directory",
+            path: ring.dir.clone(),
+            source,
+        })?;
         if let Some(info) = &*lock(&ring.describe) {
             let path = ring.dir.join(INFO);
             if !path.exists() {
-                place::write_whole(&path, info)?;
+                disk::write_whole(&path, info).map_err(|source| RingError { doing: "write", path, source })?;
             }
         }
         let path = place::segment_path(&ring.dir, header.number);

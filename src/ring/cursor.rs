@@ -14,7 +14,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{Position, RingError, place};
+use super::{Position, RingError};
+use crate::disk;
 
 /// Bytes a cursor keeps for its owner.
 pub const NOTE: usize = 32;
@@ -75,7 +76,7 @@ impl Cursor {
         let fail = |path: &Path, source| RingError { doing: "save the cursor", path: path.into(), source };
         if self.file.is_none() {
             if let Some(dir) = self.path.parent() {
-                place::make_dir(dir)?;
+                disk::make_dir(dir).map_err(|source| fail(dir, source))?;
             }
             let made =
                 OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&self.path);

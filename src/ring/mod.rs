@@ -84,6 +84,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::disk;
+
 pub use appender::{Landed, Writer};
 pub use cursor::Cursor;
 use format::Block;
@@ -285,7 +287,8 @@ impl Ring {
     /// When the file cannot be written.
     pub fn describe(&self, info: &[u8]) -> Result<(), RingError> {
         if self.dir.is_dir() {
-            place::write_whole(&self.dir.join(INFO), info)?;
+            let path = self.dir.join(INFO);
+            disk::write_whole(&path, info).map_err(|source| RingError { doing: "write", path, source })?;
         }
         *lock(&self.describe) = Some(info.to_vec());
         Ok(())
@@ -306,7 +309,8 @@ impl Ring {
             })?;
         }
         if !files.is_empty() {
-            place::sync_dir(&self.dir)?;
+            let path = self.dir.clone();
+            disk::sync_dir(&path).map_err(|source| RingError { doing: "sync", path, source })?;
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Where the bytes of a segment are: in a file of the ring's directory, or in memory while the disk gives no room.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,15 +41,6 @@ pub(super) fn segment_path(dir: &Path, number: u64) -> PathBuf {
 pub(super) fn segment_number(path: &Path) -> Option<u64> {
     let stem = path.file_name()?.to_str()?.strip_suffix(".seg")?;
     (stem.len() == 16).then(|| u64::from_str_radix(stem, 16).ok())?
-}
-
-/// Makes the ring's directory, readable by its owner alone: what containers print is nobody else's business.
-pub(super) fn make_dir(dir: &Path) -> Result<(), RingError> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| RingError {
-        doing: "make the directory",
-        path: dir.into(),
-        source,
-    })
 }
 
 /// An empty file for a segment.
@@ -92,24 +83,4 @@ fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
         at += len as u64;
     }
     Ok(())
-}
-
-/// Replaces a small file as a whole: a crash leaves the old one or the new one.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RingError> {
-    let new = path.with_extension("new");
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(bytes)?;
-        fs::rename(&new, path)
-    };
-    write().map_err(|source| RingError { doing: "write", path: path.into(), source })
-}
-
-/// Makes names in a directory survive a power loss.
-pub(super) fn sync_dir(dir: &Path) -> Result<(), RingError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| RingError {
-        doing: "sync the directory",
-        path: dir.into(),
-        source,
-    })
 }

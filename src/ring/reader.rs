@@ -30,6 +30,8 @@ pub struct Reader {
 pub struct Chunk<'a> {
     /// Number of the first record in it.
     pub first_seq: u64,
+    /// Where the bytes begin.
+    pub position: Position,
     /// The bytes.
     pub bytes: &'a [u8],
 }
@@ -94,7 +96,11 @@ impl Reader {
                 Next::Segment { segment, active } => self.read(&segment, active),
             }
         }
-        Some(Chunk { first_seq: self.position.seq, bytes: &self.buffer[self.chunk.0..self.chunk.1] })
+        Some(Chunk {
+            first_seq: self.position.seq,
+            position: self.position,
+            bytes: &self.buffer[self.chunk.0..self.chunk.1],
+        })
     }
 
     /// Passes `bytes` of the chunk with `records` records in them. At the end of a chunk, when what remains is the beginning

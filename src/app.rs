@@ -1,0 +1,92 @@
+//! The only file that knows everybody: settings → bind → adopt → serve → drain.
+
+use std::io;
+use std::path::PathBuf;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use crate::config::Settings;
+use crate::docker::routes::Routes;
+use crate::docker::server;
+use crate::streams::registry::Setup;
+use crate::streams::{Registry, labels};
+use crate::telemetry::logging;
+
+/// Threads that read FIFOs and do nothing else.
+const INTAKE_THREADS: usize = 2;
+
+/// Threads for dockerd's calls, `docker logs` and pushes.
+const CONTROL_THREADS: usize = 2;
+
+/// What keeps the plugin from serving.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The kernel gives no threads or no signals.
+    #[error("the plugin cannot start: {0}")]
+    Start(#[from] io::Error),
+    /// dockerd could not reach it.
+    #[error("the plugin's socket {}: {source}", path.display())]
+    Bind {
+        /// Where dockerd looks for it.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot begin to. Later trouble is logged and lived with.
+pub fn run(settings: Settings) -> Result<(), RunError> {
+    logging::init(settings.log_level);
+    let control = runtime("control", CONTROL_THREADS)?;
+    let intake = runtime("intake", INTAKE_THREADS)?;
+    let outcome = control.block_on(serve(settings, &intake));
+    // What is in the ring stays there; nothing else is worth waiting for.
+    intake.shutdown_background();
+    control.shutdown_background();
+    outcome
+}
+
+async fn serve(settings: Settings, intake: &Runtime) -> Result<(), RunError> {
+    // PID 1 of its container ignores SIGTERM unless it asks for it; dockerd would wait ten seconds and kill.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // dockerd looks for the socket half a second after the start: listen first, look at the disk afterwards.
+    let listener =
+        server::bind(&settings.socket).map_err(|source| RunError::Bind { path: settings.socket.clone(), source })?;
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        socket = %settings.socket.display(),
+        state = %settings.state_dir.display(),
+        "loki-rs serves"
+    );
+    let registry = Registry::new(Setup {
+        state_dir: settings.state_dir,
+        hostname: labels::hostname(),
+        defaults: settings.defaults,
+        intake: intake.handle().clone(),
+    });
+    let server = tokio::spawn(server::serve(listener, Routes::new(registry.clone())));
+    registry.adopt().await;
+    let syncer = tokio::spawn({
+        let registry = registry.clone();
+        async move { registry.keep_synced().await }
+    });
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    info!("loki-rs ends; what was not sent stays on disk");
+    server.abort();
+    registry.shut_down().await;
+    syncer.abort();
+    let _ = std::fs::remove_file(&settings.socket);
+    Ok(())
+}
+
+fn runtime(name: &str, threads: usize) -> io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build()
+}

@@ -1,0 +1,54 @@
+//! The command line. Without a command the plugin serves; that is how dockerd starts it.
+
+mod ring;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app;
+use crate::config::{Environment, Settings, options, settings};
+
+/// Settings are wrong: `EX_CONFIG` of sysexits.h.
+const BAD_SETTINGS: u8 = 78;
+
+/// A Docker log driver for Grafana Loki that blocks nobody and loses nothing.
+#[derive(Debug, Parser)]
+#[command(name = "loki-rs", version, after_long_help = format!("{}\n{}", options::help(), settings::help()))]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer dockerd; the default.
+    Serve,
+    /// Look into the rings that containers are logged to.
+    Ring(ring::Arguments),
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    match Arguments::parse().command.unwrap_or(Command::Serve) {
+        Command::Serve => serve(),
+        Command::Ring(arguments) => ring::run(&arguments),
+    }
+}
+
+fn serve() -> ExitCode {
+    let settings = match Settings::read(&Environment) {
+        Ok(settings) => settings,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(BAD_SETTINGS);
+        }
+    };
+    match app::run(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

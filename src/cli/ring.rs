@@ -1,0 +1,108 @@
+//! `loki-rs ring`: rings, with nothing else at hand.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+
+use crate::codec::frame;
+use crate::ring::{BootId, Cursor, INFO, LEAST_BUDGET, Options, Ring, RingError};
+use crate::streams::Info;
+use crate::streams::frames::DockerFrames;
+
+/// What to look at.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// One line a ring: container, name, bytes, entries, entries not sent.
+    List {
+        /// The folder of rings, `rings` in the state directory.
+        #[arg(default_value = "/run/docker/loki-rs/rings")]
+        dir: PathBuf,
+    },
+    /// The lines of one ring as the container wrote them.
+    Dump {
+        /// The ring's folder, named for the container's id.
+        dir: PathBuf,
+    },
+}
+
+/// Runs the command. A reader that hangs up is no failure.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let mut out = io::stdout().lock();
+    let done = match &arguments.command {
+        Command::List { dir } => list(dir, &mut out),
+        Command::Dump { dir } => dump(dir, &mut out),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn list(dir: &Path, out: &mut impl Write) -> io::Result<()> {
+    let entries =
+        fs::read_dir(dir).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", dir.display())))?;
+    writeln!(out, "{:<12}  {:<24}  {:>11}  {:>10}  {:>8}", "CONTAINER", "NAME", "BYTES", "ENTRIES", "UNSENT")?;
+    for entry in entries {
+        let path = entry?.path();
+        let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let info: Info =
+            fs::read(path.join(INFO)).ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default();
+        let ring = open(&path)?;
+        let (oldest, next) = (ring.oldest().seq, ring.published().next_seq);
+        let sent = Cursor::open(&path).map_err(other)?.saved().map_or(0, |(position, _)| position.seq);
+        let unsent = next - sent.clamp(oldest, next);
+        let bytes = ring.allocated();
+        writeln!(out, "{id:<12.12}  {:<24}  {bytes:>11}  {:>10}  {unsent:>8}", info.name(), next - oldest)?;
+    }
+    Ok(())
+}
+
+fn dump(dir: &Path, out: &mut impl Write) -> io::Result<()> {
+    if !dir.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is not the folder of a ring", dir.display())));
+    }
+    let mut reader = open(dir)?.reader();
+    while let Some(chunk) = reader.fill() {
+        let mut entries = frame::entries(chunk.bytes);
+        let mut records = 0;
+        for entry in entries.by_ref() {
+            out.write_all(entry.line)?;
+            if entry.ends_line() {
+                out.write_all(b"\n")?;
+            }
+            records += 1;
+        }
+        let used = entries.position();
+        reader.consume(used, records);
+        reader.refill();
+    }
+    let lost = reader.take_lost();
+    if lost.damaged > 0 {
+        eprintln!("{} entries are damaged", lost.damaged);
+    }
+    Ok(())
+}
+
+fn open(dir: &Path) -> io::Result<Arc<Ring>> {
+    // Nothing is written through this ring, so its bound does not matter.
+    let options = Options { budget: LEAST_BUDGET, boot: BootId::current() };
+    Ring::open(dir, options, &DockerFrames).map_err(other)
+}
+
+fn other(error: RingError) -> io::Error {
+    io::Error::other(error)
+}

@@ -1,0 +1,291 @@
+//! Where lines go: the push URL, what opens its door, and how long to wait there.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::parse::Refusal;
+
+/// The path of Loki's push API.
+pub const PUSH_PATH: &str = "/loki/api/v1/push";
+
+/// A URL that works out of the box with a Loki on the same host; it appears in complaints.
+pub const EXAMPLE_URL: &str = "http://localhost:3100/loki/api/v1/push";
+
+/// One Loki, one tenant, one set of credentials.
+///
+/// Streams whose destinations are equal may share connections, so this is the key of the pool.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Destination {
+    pub url: PushUrl,
+    pub credentials: Option<Credentials>,
+    /// Goes out as `X-Scope-OrgID`.
+    pub tenant_id: Option<String>,
+    /// How long one push may take, from connecting to the last byte of the answer.
+    pub timeout: Duration,
+}
+
+/// The URL lines are posted to: http or https, with a host and a path, without user info.
+///
+/// There is no secret in it, so it may be shown.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct PushUrl(Url);
+
+/// The user info of the URL that was typed, percent-decoded. Shown as `***`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Credentials {
+    username: String,
+    password: String,
+}
+
+/// A `loki-url` taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypedUrl {
+    pub url: PushUrl,
+    pub credentials: Option<Credentials>,
+    /// What was mended, for the log.
+    pub note: Option<String>,
+}
+
+// === impl PushUrl ===
+
+impl PushUrl {
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// For whoever needs the parts.
+    pub fn as_url(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl fmt::Display for PushUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for PushUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PushUrl({})", self.as_str())
+    }
+}
+
+// === impl Credentials ===
+
+impl Credentials {
+    pub fn new(username: impl Into<String>, password: impl Into<String>) -> Credentials {
+        let (username, password) = (username.into(), password.into());
+        Credentials { username, password }
+    }
+
+    /// The value of the `Authorization` header: HTTP Basic, RFC 7617.
+    pub fn authorization(&self) -> String {
+        let pair = format!("{}:{}", self.username, self.password);
+        format!("Basic {}", STANDARD.encode(pair))
+    }
+}
+
+impl fmt::Display for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(***)")
+    }
+}
+
+// === impl TypedUrl ===
+
+impl TypedUrl {
+    /// Reads `loki-url`.
+    ///
+    /// Stricter than Grafana's driver, which takes any text and then loses every line. A URL
+    /// without a path gets Loki's; any other path is the user's business (a proxy, a gateway).
+    pub fn parse(typed: &str) -> Result<TypedUrl, Refusal> {
+        let text = typed.trim_ascii();
+        let Some(scheme) = scheme_length(text) else {
+            let reason = format!("is not an http or https URL (try {})", suggestion(text));
+            return Err(refuse(text, reason));
+        };
+        // The URL standard would skip surplus slashes and take the path for the host.
+        if text[scheme..].starts_with(['/', '\\']) {
+            let reason = format!("is not an http or https URL: empty host (try {EXAMPLE_URL})");
+            return Err(refuse(text, reason));
+        }
+        let mut url = Url::parse(text)
+            .map_err(|error| refuse(text, format!("is not an http or https URL: {error} (try {EXAMPLE_URL})")))?;
+        if url.fragment().is_some() {
+            let reason = "is not an http or https URL to push to: it has a fragment (write a # in \
+                          a password as %23, and leave out any other)";
+            return Err(refuse(text, reason));
+        }
+        // A / or ? in a password ends the user info early. What is left of the password would
+        // count as the path, which is shown and sent.
+        if url.path().contains('@') || url.query().is_some_and(|query| query.contains('@')) {
+            let reason = "is not an http or https URL to push to: it has an @ behind the host \
+                          (write / ? @ in a password as %2F %3F %40, and an @ in a path as %40)";
+            return Err(refuse(text, reason));
+        }
+        let credentials = take_credentials(&mut url)
+            .ok_or_else(|| refuse(text, "is not an http or https URL: its user info is no UTF-8"))?;
+        let mut note = None;
+        if matches!(url.path(), "" | "/") {
+            url.set_path(PUSH_PATH);
+            note = Some(format!("it has no path, so lines go to {url}"));
+        }
+        let url = PushUrl(url);
+        Ok(TypedUrl { url, credentials, note })
+    }
+}
+
+/// Moves the user info out of the URL. `None` if it decodes to something that is not UTF-8.
+fn take_credentials(url: &mut Url) -> Option<Option<Credentials>> {
+    if url.username().is_empty() && url.password().is_none() {
+        return Some(None);
+    }
+    let decode = |text: &str| {
+        let decoded = percent_decode_str(text).decode_utf8().ok()?;
+        Some(decoded.into_owned())
+    };
+    let username = decode(url.username())?;
+    let password = decode(url.password().unwrap_or_default())?;
+    // Both work on every URL that has a host.
+    url.set_username("").ok()?;
+    url.set_password(None).ok()?;
+    Some(Some(Credentials { username, password }))
+}
+
+/// Bytes of `http://` or `https://` at the start, in any case.
+fn scheme_length(text: &str) -> Option<usize> {
+    ["http://", "https://"]
+        .into_iter()
+        .find(|scheme| {
+            let start = text.get(..scheme.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        })
+        .map(str::len)
+}
+
+/// A refusal of `text` that shows nothing that may be user info.
+///
+/// Only a proper scheme is trusted to be one: in `user:p//w@host`, the password has slashes too.
+fn refuse(text: &str, reason: impl Into<String>) -> Refusal {
+    let Some(at) = text.rfind('@') else {
+        return Refusal::new(text, reason);
+    };
+    let scheme = scheme_length(text).unwrap_or(0).min(at);
+    let shown = format!("{}***{}", &text[..scheme], &text[at..]);
+    Refusal::new(&shown, reason)
+}
+
+/// The URL that was probably meant: `http://` in front, the user info left out, Loki's path behind.
+fn suggestion(text: &str) -> String {
+    let host = text.rsplit('@').next().unwrap_or_default();
+    let host = host.split_once("://").map_or(host, |(_, host)| host);
+    // A bare word is a mistake of another kind more often than the name of a host.
+    if !host.contains([':', '.']) {
+        return EXAMPLE_URL.to_owned();
+    }
+    match TypedUrl::parse(&format!("http://{host}")) {
+        Ok(meant) => meant.url.to_string(),
+        Err(_) => EXAMPLE_URL.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_that_are_used() {
+        for (typed, url, authorization, note) in [
+            ("http://loki:3100/loki/api/v1/push", "http://loki:3100/loki/api/v1/push", None, false),
+            ("https://loki", "https://loki/loki/api/v1/push", None, true),
+            ("http://loki:3100/", "http://loki:3100/loki/api/v1/push", None, true),
+            ("HTTP://LOKI:3100/x", "http://loki:3100/x", None, false),
+            (" http://loki/x\n", "http://loki/x", None, false),
+            ("http://loki/a/b/?q=1", "http://loki/a/b/?q=1", None, false),
+            ("http://[::1]:3100/x", "http://[::1]:3100/x", None, false),
+            ("http://loki_1:3100/x", "http://loki_1:3100/x", None, false),
+            ("http://u:p@loki/x", "http://loki/x", Some("Basic dTpw"), false),
+            ("http://u:p%40s%2Fs@loki/x", "http://loki/x", Some("Basic dTpwQHMvcw=="), false),
+            ("http://u:p@ss@loki/x", "http://loki/x", Some("Basic dTpwQHNz"), false),
+            ("http://u@loki", "http://loki/loki/api/v1/push", Some("Basic dTo="), true),
+            ("http://:p@loki/x", "http://loki/x", Some("Basic OnA="), false),
+            ("http://@loki/x", "http://loki/x", None, false),
+        ] {
+            let parsed = TypedUrl::parse(typed).unwrap_or_else(|error| panic!("{typed}: {error}"));
+            assert_eq!(parsed.url.to_string(), url);
+            let header = parsed.credentials.as_ref().map(Credentials::authorization);
+            assert_eq!(header.as_deref(), authorization, "{typed}");
+            let expected = note.then(|| format!("it has no path, so lines go to {url}"));
+            assert_eq!(parsed.note, expected);
+        }
+    }
+
+    #[test]
+    fn urls_that_are_refused() {
+        const FRAGMENT: &str = "is not an http or https URL to push to: it has a fragment (write \
+                                a # in a password as %23, and leave out any other)";
+        const AT: &str = "is not an http or https URL to push to: it has an @ behind the host \
+                          (write / ? @ in a password as %2F %3F %40, and an @ in a path as %40)";
+        let scheme = |url: &str| format!("is not an http or https URL (try {url})");
+        let broken = |why: &str| format!("is not an http or https URL: {why} (try {EXAMPLE_URL})");
+        for (typed, shown, reason) in [
+            ("localhost:3100", "localhost:3100", scheme(EXAMPLE_URL)),
+            ("loki.lan", "loki.lan", scheme("http://loki.lan/loki/api/v1/push")),
+            ("loki:3100/x", "loki:3100/x", scheme("http://loki:3100/x")),
+            ("ftp://loki:3100", "ftp://loki:3100", scheme("http://loki:3100/loki/api/v1/push")),
+            ("foo", "foo", scheme(EXAMPLE_URL)),
+            ("", "", scheme(EXAMPLE_URL)),
+            ("http:loki", "http:loki", scheme(EXAMPLE_URL)),
+            ("secret:pw@loki:3100", "***@loki:3100", scheme("http://loki:3100/loki/api/v1/push")),
+            ("secret:pw//x@loki", "***@loki", scheme(EXAMPLE_URL)),
+            ("ftp://u:secret@loki", "***@loki", scheme(EXAMPLE_URL)),
+            ("http://", "http://", broken("empty host")),
+            ("http:///x", "http:///x", broken("empty host")),
+            ("http://u:secret@", "http://***@", broken("empty host")),
+            ("http://u:secret@bad host/", "http://***@bad host/", broken("invalid international domain name")),
+            ("http://u:secret/w@loki/x", "http://***@loki/x", broken("invalid port number")),
+            ("http://loki:port/", "http://loki:port/", broken("invalid port number")),
+            ("http://u:80/secret@loki/x", "http://***@loki/x", AT.to_owned()),
+            ("http://u:80?secret@loki/x", "http://***@loki/x", AT.to_owned()),
+            ("http://u:80#secret@loki/x", "http://***@loki/x", FRAGMENT.to_owned()),
+            ("http://loki/x#y", "http://loki/x#y", FRAGMENT.to_owned()),
+            (
+                "http://u:%ff@loki/x",
+                "http://***@loki/x",
+                "is not an http or https URL: its user info is no UTF-8".to_owned(),
+            ),
+        ] {
+            let error = TypedUrl::parse(typed).unwrap_err();
+            assert_eq!(error.to_string(), format!("\"{shown}\" {reason}"), "{typed}");
+            assert!(!format!("{error:?}").contains("secret"));
+        }
+    }
+
+    #[test]
+    fn a_destination_shows_no_secret_and_is_a_key() {
+        let parse = |typed: &str| {
+            let TypedUrl { url, credentials, .. } = TypedUrl::parse(typed).unwrap();
+            let timeout = Duration::from_secs(10);
+            Destination { url, credentials, tenant_id: None, timeout }
+        };
+        let one = parse("http://user:secret@loki/x");
+        let shown = format!("{one:?} {} {}", one.url, one.credentials.clone().unwrap());
+        assert!(!shown.contains("secret") && !shown.contains("user"), "{shown}");
+        assert_eq!(one, parse("http://user:secret@loki/x"));
+        assert_ne!(one, parse("http://user:other@loki/x"));
+        let pool = std::collections::HashSet::from([one.clone(), one.clone(), parse("http://loki/x")]);
+        assert_eq!(pool.len(), 2);
+    }
+}

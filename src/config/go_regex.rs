@@ -1,0 +1,440 @@
+//! Go's regular expressions on the `regex` crate.
+//!
+//! Docker's `labels-regex` and `env-regex` are Go RE2 patterns. The crate descends from RE2 and
+//! agrees with it on nearly everything; this file translates the rest before compiling, so that a
+//! pattern selects here what it selects with Docker's own drivers:
+//!
+//! | text | in Go | in the crate |
+//! | --- | --- | --- |
+//! | `\d \w \s \b` and their opposites | ASCII | Unicode |
+//! | `\s` | without `\v` | with it |
+//! | `[` in a class | itself | opens a nested class |
+//! | `&&` `--` `~~` in a class | themselves | set operations |
+//! | `{` that starts no repetition, as in `{,3}` | itself | an error |
+//! | `\Q…\E` | quotes | an error |
+//! | `\012` | octal | an error |
+//! | `\<` `\>` | the signs themselves | word boundaries |
+//! | `\b{start}` | `\b` and text | a word boundary |
+//! | `\p{^Greek}` | `\P{Greek}` | an error |
+//! | `(?x) (?u) (?R)` | an error | flags |
+//!
+//! What stays different is what Go refuses and the crate allows (`a**`, repetitions above 1000),
+//! and the few characters on which their versions of Unicode disagree.
+
+use std::fmt;
+
+use regex::Regex;
+
+use super::parse::{Refusal, quote};
+
+/// A pattern that picks names (of labels, of environment variables): unanchored, as Go's
+/// `MatchString`.
+///
+/// Two patterns are equal when their texts are.
+#[derive(Clone)]
+pub struct KeyPattern {
+    text: String,
+    regex: Regex,
+}
+
+/// Walks over a Go pattern and writes the same for the crate.
+struct Translator<'a> {
+    rest: &'a str,
+    out: String,
+}
+
+/// What a step of the translation answers; the text of an error goes on from `is not a regular
+/// expression: `.
+type Step<T = ()> = Result<T, String>;
+
+// === impl KeyPattern ===
+
+impl KeyPattern {
+    /// Compiles a Go pattern.
+    pub fn parse(text: &str) -> Result<KeyPattern, Refusal> {
+        let refuse = |why: String| {
+            let reason = format!("is not a regular expression: {why} (try ^com\\.example\\.)");
+            Refusal::new(text, reason)
+        };
+        let translated = translate(text).map_err(refuse)?;
+        let regex = Regex::new(&translated).map_err(|error| refuse(brief(&error)))?;
+        let text = text.to_owned();
+        Ok(KeyPattern { text, regex })
+    }
+
+    /// Whether the pattern matches anywhere in `key`.
+    pub fn is_match(&self, key: &str) -> bool {
+        self.regex.is_match(key)
+    }
+
+    /// The pattern as it was typed.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Debug for KeyPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyPattern({:?})", self.text)
+    }
+}
+
+impl PartialEq for KeyPattern {
+    fn eq(&self, other: &KeyPattern) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for KeyPattern {}
+
+/// The crate draws the pattern over several lines and marks a place in the translation; only its
+/// last line, the cause, means something to whoever typed the pattern.
+fn brief(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let cause = text.lines().last().unwrap_or_default();
+    cause.trim_start_matches("error: ").to_owned()
+}
+
+/// The pattern for the crate that matches what `pattern` matches in Go.
+pub fn translate(pattern: &str) -> Result<String, String> {
+    let mut translator = Translator { rest: pattern, out: String::with_capacity(pattern.len() + 8) };
+    while let Some(c) = translator.next() {
+        match c {
+            '\\' => translator.escape()?,
+            '[' => translator.class()?,
+            '(' => translator.group()?,
+            '{' if translator.starts_repetition() => translator.out.push('{'),
+            '{' => translator.out.push_str("\\{"),
+            c => translator.out.push(c),
+        }
+    }
+    Ok(translator.out)
+}
+
+// === impl Translator ===
+
+impl Translator<'_> {
+    fn next(&mut self) -> Option<char> {
+        let c = self.rest.chars().next()?;
+        self.rest = &self.rest[c.len_utf8()..];
+        Some(c)
+    }
+
+    fn eat(&mut self, prefix: &str) -> bool {
+        let rest = self.rest.strip_prefix(prefix);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
+    /// After a `\` outside a class.
+    fn escape(&mut self) -> Step {
+        match self.rest.chars().next() {
+            Some(c @ ('b' | 'B')) => {
+                self.rest = &self.rest[1..];
+                self.out.push_str("(?-u:\\");
+                self.out.push(c);
+                self.out.push(')');
+            }
+            Some(c @ ('A' | 'z')) => {
+                self.rest = &self.rest[1..];
+                self.out.push('\\');
+                self.out.push(c);
+            }
+            Some('Q') => {
+                let quoted = &self.rest[1..];
+                let (text, rest) = quoted.split_once("\\E").unwrap_or((quoted, ""));
+                self.out.push_str(&regex::escape(text));
+                self.rest = rest;
+            }
+            _ => {
+                if !self.shorthand()? {
+                    let c = self.escaped_char()?;
+                    push_literal(&mut self.out, c);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `d w s p` and their opposites, after a `\`, inside a class or out.
+    fn shorthand(&mut self) -> Step<bool> {
+        let Some(letter) = self.rest.chars().next() else {
+            return Err("it ends with a single \\".to_owned());
+        };
+        let class = match letter {
+            'd' => "[0-9]",
+            'D' => "[^0-9]",
+            'w' => "[0-9A-Za-z_]",
+            'W' => "[^0-9A-Za-z_]",
+            's' => "[\\t\\n\\x0C\\r ]",
+            'S' => "[^\\t\\n\\x0C\\r ]",
+            'p' | 'P' => return self.unicode_class().map(|()| true),
+            _ => return Ok(false),
+        };
+        self.rest = &self.rest[1..];
+        self.out.push_str(class);
+        Ok(true)
+    }
+
+    /// `pL`, `p{Greek}`, `p{^Greek}`, after a `\`.
+    fn unicode_class(&mut self) -> Step {
+        let mut negated = self.next() == Some('P');
+        let name = if self.eat("{") {
+            negated ^= self.eat("^");
+            let (name, rest) = self.rest.split_once('}').ok_or("a \\p{ has no }")?;
+            self.rest = rest;
+            name.to_owned()
+        } else {
+            String::from(self.next().ok_or("it ends with \\p")?)
+        };
+        let letter = if negated { 'P' } else { 'p' };
+        self.out.push_str(&format!("\\{letter}{{{name}}}"));
+        Ok(())
+    }
+
+    /// One character written as an escape, after the `\`.
+    fn escaped_char(&mut self) -> Step<char> {
+        let c = self.next().ok_or("it ends with a single \\")?;
+        match c {
+            'a' => Ok('\u{7}'),
+            'f' => Ok('\u{c}'),
+            'n' => Ok('\n'),
+            'r' => Ok('\r'),
+            't' => Ok('\t'),
+            'v' => Ok('\u{b}'),
+            'x' => self.hexadecimal(),
+            '0' => Ok(self.octal(0)),
+            // A lone digit would be a back reference, which neither engine has.
+            '1'..='7' if self.rest.starts_with(|c| matches!(c, '0'..='7')) => Ok(self.octal(c as u32 - '0' as u32)),
+            c if c.is_ascii_punctuation() || c.is_ascii_whitespace() || c.is_ascii_control() => Ok(c),
+            c => Err(format!("\\{c} means nothing")),
+        }
+    }
+
+    /// Up to two more octal digits.
+    fn octal(&mut self, mut code: u32) -> char {
+        for _ in 0..2 {
+            let Some(digit) = self.rest.chars().next().and_then(|c| c.to_digit(8)) else {
+                break;
+            };
+            self.rest = &self.rest[1..];
+            code = code * 8 + digit;
+        }
+        // At most 0o777, which is a character.
+        char::from_u32(code).unwrap_or_default()
+    }
+
+    /// `41` or `{41}`, after `\x`.
+    fn hexadecimal(&mut self) -> Step<char> {
+        let wrong = || "\\x wants two hexadecimal digits, or any number of them in braces".to_owned();
+        let digits = if self.eat("{") {
+            let (digits, rest) = self.rest.split_once('}').ok_or_else(wrong)?;
+            self.rest = rest;
+            digits
+        } else {
+            let digits = self.rest.get(..2).ok_or_else(wrong)?;
+            self.rest = &self.rest[2..];
+            digits
+        };
+        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(wrong());
+        }
+        let code = u32::from_str_radix(digits, 16).map_err(|_| wrong())?;
+        char::from_u32(code).ok_or_else(|| format!("there is no character {}", quote(digits)))
+    }
+
+    /// A class, after its `[`. Read as Go reads it and written out plainly, one item at a time.
+    fn class(&mut self) -> Step {
+        const UNCLOSED: &str = "a [ has no ]";
+        self.out.push('[');
+        if self.eat("^") {
+            self.out.push('^');
+        }
+        let mut first = true;
+        // A ] that comes first is one of the characters.
+        while first || !self.rest.starts_with(']') {
+            first = false;
+            if self.rest.starts_with("[:")
+                && let Some(end) = self.rest.find(":]")
+            {
+                let (named, rest) = self.rest.split_at(end + 2);
+                self.out.push_str(named);
+                self.rest = rest;
+                continue;
+            }
+            let mut c = self.next().ok_or(UNCLOSED)?;
+            if c == '\\' {
+                if self.shorthand()? {
+                    continue;
+                }
+                c = self.escaped_char()?;
+            }
+            push_literal(&mut self.out, c);
+            // A - is a range only between two characters.
+            if self.rest.starts_with('-') && !self.rest.starts_with("-]") && self.rest.len() > 1 {
+                self.rest = &self.rest[1..];
+                let mut end = self.next().ok_or(UNCLOSED)?;
+                if end == '\\' {
+                    end = self.escaped_char()?;
+                }
+                self.out.push('-');
+                push_literal(&mut self.out, end);
+            }
+        }
+        self.rest = &self.rest[1..];
+        self.out.push(']');
+        Ok(())
+    }
+
+    /// After a `(`: passes on what Go knows and stops the flags it does not.
+    fn group(&mut self) -> Step {
+        self.out.push('(');
+        if !self.eat("?") {
+            return Ok(());
+        }
+        self.out.push('?');
+        if self.rest.starts_with("P<") || self.rest.starts_with('<') {
+            return Ok(());
+        }
+        let end = self.rest.find([':', ')']).unwrap_or(self.rest.len());
+        let flags = &self.rest[..end];
+        if !flags.chars().all(|flag| matches!(flag, 'i' | 'm' | 's' | 'U' | '-')) {
+            let group = quote(&format!("(?{flags}"));
+            return Err(format!("{group} is not a group or flag that Go knows"));
+        }
+        Ok(())
+    }
+
+    /// Whether `{`, already taken, starts `{2}`, `{2,}` or `{2,5}`.
+    fn starts_repetition(&self) -> bool {
+        let Some((bounds, _)) = self.rest.split_once('}') else {
+            return false;
+        };
+        let (least, most) = bounds.split_once(',').unwrap_or((bounds, ""));
+        let is_number = |text: &str| {
+            text.bytes().all(|digit| digit.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'))
+        };
+        !least.is_empty() && is_number(least) && is_number(most)
+    }
+}
+
+/// A character that stands for itself, inside a class or out.
+fn push_literal(out: &mut String, c: char) {
+    if c.is_ascii_alphanumeric() || !c.is_ascii() {
+        out.push(c);
+    } else {
+        out.push_str(&format!("\\x{:02X}", c as u32));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn patterns_match_what_they_match_in_go() {
+        for (pattern, yes, no) in [
+            ("", &["", "x"][..], &[][..]),
+            ("app", &["app", "my.app.x"], &["ap"]),
+            ("^com\\.example\\.", &["com.example.x"], &["com-example-x", "xcom.example."]),
+            ("^(a|b)$", &["a", "b"], &["ab", "a\n"]),
+            ("^\\d+$", &["17"], &["١٧", "x"]),
+            ("^\\D$", &["١"], &["1"]),
+            ("^\\w+$", &["a_1"], &["é"]),
+            ("^\\W$", &["é"], &["a"]),
+            ("^\\s$", &[" ", "\t", "\u{c}"], &["\u{b}", "\u{a0}"]),
+            ("\\bb", &["éb", "a b"], &["ab"]),
+            ("a\\B", &["ab"], &["a", "aé"]),
+            ("^[\\d\\-x]+$", &["1-x"], &["١"]),
+            ("^[\\w-.]+$", &["a-b.c"], &["é"]),
+            ("^[^\\s]+$", &["\u{b}"], &[" "]),
+            ("^[[]$", &["["], &["]"]),
+            ("^[]a]+$", &["]a"], &["["]),
+            ("^[^]a]$", &["b"], &["]", "a"]),
+            ("^[a-]+$", &["-a"], &["b"]),
+            ("^[-a]+$", &["-a"], &["b"]),
+            ("^[a&&b]+$", &["a&b"], &["c"]),
+            ("^[!--]$", &["!", "-", "+"], &["a"]),
+            ("^[a~~b]+$", &["~"], &["c"]),
+            ("^[[:alpha:]_]+$", &["a_"], &["1", "é"]),
+            ("^[[:^digit:]]$", &["é"], &["1"]),
+            ("^[\\x41-\\x{43}]$", &["B"], &["D"]),
+            ("^a{2}$", &["aa"], &["a", "aaa"]),
+            ("^a{1,2}$", &["a", "aa"], &["aaa"]),
+            ("^a{2,}$", &["aaa"], &["a"]),
+            ("^a{,2}$", &["a{,2}"], &["a"]),
+            ("^a{$", &["a{"], &["a"]),
+            ("^a{01}$", &["a{01}"], &["a"]),
+            ("^{{x}}$", &["{{x}}"], &[]),
+            ("^\\Qa.b*\\E+$", &["a.b**"], &["axb", "a.b"]),
+            ("\\Qa.", &["a."], &["ab"]),
+            ("^\\101\\07$", &["A\u{7}"], &[]),
+            ("\\<b\\>", &["<b>"], &["b"]),
+            ("^\\b{start}$", &[], &["{start}"]),
+            ("^\\p{Greek}\\pL\\P{^Lu}$", &["αxX"], &["xxX", "αxx"]),
+            ("^\\p{^Greek}$", &["a"], &["α"]),
+            ("(?i)^APP$", &["app"], &["apk"]),
+            ("(?i:A)b", &["ab"], &["aB"]),
+            ("(?P<x>a)(?<y>b)", &["ab"], &["a"]),
+            ("^.$", &["é"], &["\n", "ab"]),
+            ("(?s)^.$", &["\n"], &[]),
+            ("^\\A\\-\\_\\/a\\z", &["-_/a"], &[]),
+        ] {
+            let compiled = KeyPattern::parse(pattern).unwrap_or_else(|error| panic!("{error}"));
+            for key in yes {
+                assert!(compiled.is_match(key), "{pattern} should match {key:?}");
+            }
+            for key in no {
+                assert!(!compiled.is_match(key), "{pattern} should not match {key:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_go_refuses_is_refused_in_a_sentence() {
+        for (pattern, cause) in [
+            ("(", "unclosed group"),
+            (")", "unopened group"),
+            ("[a", "a [ has no ]"),
+            ("[", "a [ has no ]"),
+            ("[z-a]", "invalid character class range, the start must be <= the end"),
+            ("[a-\\d]", "\\d means nothing"),
+            ("[\\b]", "\\b means nothing"),
+            ("[\\Q]", "\\Q means nothing"),
+            ("*a", "repetition operator missing expression"),
+            ("a\\", "it ends with a single \\"),
+            ("\\1", "\\1 means nothing"),
+            ("\\8", "\\8 means nothing"),
+            ("\\C", "\\C means nothing"),
+            ("\\Z", "\\Z means nothing"),
+            ("\\é", "\\é means nothing"),
+            ("\\xé", "\\x wants two hexadecimal digits, or any number of them in braces"),
+            ("\\x{110000}", "there is no character \"110000\""),
+            ("\\p{Nope}", "Unicode property not found"),
+            ("\\p{Greek", "a \\p{ has no }"),
+            ("(?x)a", "\"(?x\" is not a group or flag that Go knows"),
+            ("(?=a)", "\"(?=a\" is not a group or flag that Go knows"),
+            ("a{2,1}", "invalid repetition count range, the start must be <= the end"),
+        ] {
+            let error = KeyPattern::parse(pattern).unwrap_err().to_string();
+            let expected = format!("\"{pattern}\" is not a regular expression: {cause} (try ^com\\.example\\.)");
+            assert_eq!(error, expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_pattern_makes_it_panic(pattern in "\\PC{0,20}|[\\\\QEbdwxpP0-9\\[\\]^{}(),:?<*a-]{0,20}") {
+            let _ = KeyPattern::parse(&pattern);
+        }
+
+        #[test]
+        fn a_quoted_text_matches_itself(text in "\\PC{0,20}") {
+            let pattern = format!("^{}$", regex::escape(&text));
+            if let Ok(pattern) = KeyPattern::parse(&pattern) {
+                prop_assert!(pattern.is_match(&text));
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Configuration: what was typed, then what is meant.
+//!
+//! Two sources, both small and both read through a table that is also the documentation:
+//!
+//! ```text
+//! dockerd's Info.Config ─▶ RawOptions ─┐
+//!                                      ├─▶ StreamOptions::parse ─▶ StreamOptions   per container
+//! environment ─▶ Settings::read ─┬─▶ PluginDefaults                 (or OptionErrors)
+//!                                └─▶ Settings                                      per plugin
+//! ```
+//!
+//! - [`options`]: [`OPTIONS`], the table of what a container may be given, and its complaints;
+//!   `unknown` words those about keys that are not in it.
+//! - [`stream_options`]: [`StreamOptions`], validated, by concern, with nothing left to check;
+//!   `reader` is the way there.
+//! - [`destination`]: [`PushUrl`], [`Credentials`], [`Destination`]; the one secret stays here.
+//! - [`settings`]: [`SETTINGS`], the table of what the plugin itself may be given, and
+//!   [`PluginDefaults`], what containers get when they say nothing.
+//! - [`render`]: a table as aligned text and as Markdown.
+//! - [`parse`], [`go_regex`]: the leaves. Go's and Docker's grammars, one value at a time.
+//!
+//! Three rules hold throughout. All mistakes are reported at once. A complaint names the key, the
+//! value and what is expected, with an example. No secret is ever shown, neither in a complaint
+//! nor by `Debug`.
+
+pub mod destination;
+pub mod go_regex;
+pub mod options;
+pub mod parse;
+mod reader;
+pub mod render;
+pub mod settings;
+pub mod stream_options;
+mod unknown;
+
+pub use destination::{Credentials, Destination, PushUrl};
+pub use go_regex::KeyPattern;
+pub use options::{OPTIONS, OptionError, OptionErrors, OptionSpec, RawOptions};
+pub use settings::{Environment, LogLevel, PluginDefaults, SETTINGS, SettingErrors, SettingSpec, Settings, Strings};
+pub use stream_options::{Batch, LabelOptions, Retry, RingOptions, StreamOptions};

@@ -1,0 +1,312 @@
+//! What may be typed: the one table of options, and the options as they were typed.
+//!
+//! `--help`, the README, the plugin's manifest and the parser all follow [`OPTIONS`]. An option
+//! comes from one of three places, the first that has it:
+//!
+//! 1. the container: `docker run --log-opt`, a compose file, `log-opts` in daemon.json;
+//! 2. the plugin: an environment variable set with `docker plugin set`, for all containers at once;
+//! 3. the default in the table.
+//!
+//! Names, formats and defaults are those of Grafana's driver, unless the text says otherwise.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use thiserror::Error;
+
+use super::render::{self, Entry, cell, code};
+
+pub const LOKI_URL: &str = "loki-url";
+pub const LOKI_EXTERNAL_LABELS: &str = "loki-external-labels";
+pub const LOKI_BATCH_SIZE: &str = "loki-batch-size";
+pub const LOKI_BATCH_WAIT: &str = "loki-batch-wait";
+pub const LOKI_TIMEOUT: &str = "loki-timeout";
+pub const LOKI_RETRIES: &str = "loki-retries";
+pub const LOKI_MIN_BACKOFF: &str = "loki-min-backoff";
+pub const LOKI_MAX_BACKOFF: &str = "loki-max-backoff";
+pub const LOKI_TENANT_ID: &str = "loki-tenant-id";
+pub const LABELS: &str = "labels";
+pub const LABELS_REGEX: &str = "labels-regex";
+pub const ENV: &str = "env";
+pub const ENV_REGEX: &str = "env-regex";
+pub const MAX_SIZE: &str = "max-size";
+pub const MAX_FILE: &str = "max-file";
+pub const MODE: &str = "mode";
+pub const MAX_BUFFER_SIZE: &str = "max-buffer-size";
+
+/// One option: a row of `--help` and of the README.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OptionSpec {
+    /// The name behind `--log-opt`.
+    pub key: &'static str,
+    /// The plugin's environment variable for all containers; `None` where dockerd is the reader.
+    pub env: Option<&'static str>,
+    /// The value when nobody gives one.
+    pub default: Option<&'static str>,
+    /// What is accepted, in the words that a complaint uses too.
+    pub form: &'static str,
+    /// What it does, for the user.
+    pub doc: &'static str,
+}
+
+/// Every option, in the order in which it is shown.
+pub const OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        key: LOKI_URL,
+        env: Some("LOKI_URL"),
+        default: None,
+        form: "http or https URL",
+        doc: "Where to push. Without a path, /loki/api/v1/push is added. A user and password in it \
+              go out as basic authentication. Required.",
+    },
+    OptionSpec {
+        key: LOKI_EXTERNAL_LABELS,
+        env: Some("LOKI_EXTERNAL_LABELS"),
+        default: Some("container_name={{.Name}}"),
+        form: "name=value,name=value",
+        doc: "Labels for every line. Values are Go templates over the container, as for Docker's \
+              tag option. An empty value means no such labels.",
+    },
+    OptionSpec {
+        key: LOKI_BATCH_SIZE,
+        env: Some("LOKI_BATCH_SIZE"),
+        default: Some("1048576"),
+        form: "number of bytes",
+        doc: "Bytes of lines after which a batch is pushed. At most 3145728 are used, because Loki \
+              refuses requests above 4 MiB.",
+    },
+    OptionSpec {
+        key: LOKI_BATCH_WAIT,
+        env: Some("LOKI_BATCH_WAIT"),
+        default: Some("1s"),
+        form: "duration",
+        doc: "How long a line may wait for others before its batch is pushed. 0s pushes at once.",
+    },
+    OptionSpec {
+        key: LOKI_TIMEOUT,
+        env: Some("LOKI_TIMEOUT"),
+        default: Some("10s"),
+        form: "duration",
+        doc: "How long one push may take.",
+    },
+    OptionSpec {
+        key: LOKI_RETRIES,
+        env: Some("LOKI_RETRIES"),
+        default: None,
+        form: "whole number",
+        doc: "How often a batch is tried before its lines are given up; 0 is for ever. Not given, \
+              it is tried for as long as the lines are on disk, see max-size.",
+    },
+    OptionSpec {
+        key: LOKI_MIN_BACKOFF,
+        env: Some("LOKI_MIN_BACKOFF"),
+        default: Some("500ms"),
+        form: "duration",
+        doc: "How long to wait after the first failed push. It doubles with each further one.",
+    },
+    OptionSpec {
+        key: LOKI_MAX_BACKOFF,
+        env: Some("LOKI_MAX_BACKOFF"),
+        default: Some("5m"),
+        form: "duration",
+        doc: "The longest wait between two tries.",
+    },
+    OptionSpec {
+        key: LOKI_TENANT_ID,
+        env: Some("LOKI_TENANT_ID"),
+        default: None,
+        form: "tenant id",
+        doc: "The tenant the lines belong to, sent as X-Scope-OrgID.",
+    },
+    OptionSpec {
+        key: LABELS,
+        env: Some("LABELS"),
+        default: None,
+        form: "name,name",
+        doc: "Container labels that become Loki labels.",
+    },
+    OptionSpec {
+        key: LABELS_REGEX,
+        env: Some("LABELS_REGEX"),
+        default: None,
+        form: "regular expression",
+        doc: "The same for all container labels whose name matches. Go's syntax, not anchored.",
+    },
+    OptionSpec {
+        key: ENV,
+        env: Some("ENV"),
+        default: None,
+        form: "name,name",
+        doc: "Environment variables of the container that become Loki labels.",
+    },
+    OptionSpec {
+        key: ENV_REGEX,
+        env: Some("ENV_REGEX"),
+        default: None,
+        form: "regular expression",
+        doc: "The same for all environment variables whose name matches. Go's syntax, not anchored.",
+    },
+    OptionSpec {
+        key: MAX_SIZE,
+        env: Some("MAX_SIZE"),
+        default: Some("20m"),
+        form: "size",
+        doc: "Size of one file of the log on disk, which docker logs reads and which holds the \
+              lines while Loki is away. k, m and g count in thousands.",
+    },
+    OptionSpec {
+        key: MAX_FILE,
+        env: Some("MAX_FILE"),
+        default: Some("5"),
+        form: "whole number",
+        doc: "How many such files; the log takes max-size times max-file at most.",
+    },
+    OptionSpec {
+        key: MODE,
+        env: None,
+        default: Some("blocking"),
+        form: "blocking or non-blocking",
+        doc: "Read by dockerd, as for every log driver. blocking is safe here: Loki being away \
+              never holds up a container.",
+    },
+    OptionSpec {
+        key: MAX_BUFFER_SIZE,
+        env: None,
+        default: Some("1m"),
+        form: "size",
+        doc: "Read by dockerd: its buffer when mode is non-blocking.",
+    },
+];
+
+/// Options as they were typed, before anything is known of them. Values are not shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct RawOptions(pub BTreeMap<String, String>);
+
+/// One option that cannot be used, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{key}: {reason}")]
+pub struct OptionError {
+    /// The option, or the environment variable that stands for it.
+    pub key: String,
+    pub reason: String,
+}
+
+/// Every mistake in one set of options, so that nobody has to fix them one `docker run` at a time.
+///
+/// Nothing was started. The container does not start either: dockerd shows the sentence to whoever
+/// typed `docker run`.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{}", sentences(.0))]
+pub struct OptionErrors(pub Vec<OptionError>);
+
+// === impl OptionSpec ===
+
+/// The row of one option, `None` for a key that is in no row.
+pub fn spec(key: &str) -> Option<&'static OptionSpec> {
+    OPTIONS.iter().find(|spec| spec.key == key)
+}
+
+/// The table for `--help`.
+pub fn help() -> String {
+    let entries: Vec<Entry<2>> = OPTIONS
+        .iter()
+        .map(|spec| {
+            let mut facts = spec.form.to_owned();
+            if let Some(default) = spec.default {
+                facts.push_str(&format!("; default {default}"));
+            }
+            if let Some(env) = spec.env {
+                facts.push_str(&format!("; for all containers {env}"));
+            }
+            let (name, paragraphs) = (spec.key, [facts, spec.doc.to_owned()]);
+            Entry { name, paragraphs }
+        })
+        .collect();
+    let title = "Options of a container (docker run --log-opt NAME=VALUE), and the variables that \
+                 set\nthem for all containers (docker plugin set PLUGIN VARIABLE=VALUE):";
+    render::aligned(title, &entries)
+}
+
+/// The table for the README.
+pub fn markdown_table() -> String {
+    let rows: Vec<[String; 5]> = OPTIONS
+        .iter()
+        .map(|spec| [code(Some(spec.key)), cell(spec.form), code(spec.default), code(spec.env), cell(spec.doc)])
+        .collect();
+    let heads = ["option", "takes", "default", "for all containers", "meaning"];
+    render::markdown(heads, &rows)
+}
+
+// === impl RawOptions ===
+
+impl RawOptions {
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+}
+
+impl fmt::Debug for RawOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RawOptions").field(&self.0.keys()).finish()
+    }
+}
+
+// === impl OptionError ===
+
+impl OptionError {
+    pub fn new(key: impl Into<String>, reason: impl fmt::Display) -> OptionError {
+        let (key, reason) = (key.into(), reason.to_string());
+        OptionError { key, reason }
+    }
+}
+
+fn sentences(errors: &[OptionError]) -> String {
+    let sentences: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    sentences.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order() {
+        for spec in OPTIONS {
+            match spec.env {
+                Some(env) => assert_eq!(env, spec.key.to_uppercase().replace('-', "_")),
+                None => assert!(matches!(spec.key, MODE | MAX_BUFFER_SIZE)),
+            }
+            assert!(spec.doc.ends_with('.'), "{}", spec.key);
+            assert!(spec.default != Some(""), "{}", spec.key);
+            assert_eq!(OPTIONS.iter().filter(|other| other.key == spec.key).count(), 1);
+        }
+        assert_eq!(OPTIONS.len(), 17);
+    }
+
+    #[test]
+    fn raw_options_and_complaints() {
+        let raw = RawOptions(BTreeMap::from([("a".to_owned(), "hunter2".to_owned())]));
+        assert_eq!((raw.get("a"), raw.get("b")), (Some("hunter2"), None));
+        assert_eq!(format!("{raw:?}"), "RawOptions([\"a\"])");
+        let errors = ["a", "b"].map(|key| OptionError::new(key, "is missing"));
+        let errors = OptionErrors(errors.into());
+        assert_eq!(errors.to_string(), "a: is missing; b: is missing");
+    }
+
+    #[test]
+    fn help_and_readme_follow_the_table() {
+        let (help, readme) = (help(), markdown_table());
+        for spec in OPTIONS {
+            let (_, entry) = help.split_once(&format!("\n  {} ", spec.key)).unwrap();
+            let facts: String = entry.lines().take(2).collect();
+            for part in [spec.default, spec.env].into_iter().flatten() {
+                assert!(facts.contains(part), "{facts} should have {part}");
+            }
+        }
+        assert!(help.lines().all(|line| line.len() <= 96 && line == line.trim_end()));
+        assert_eq!(readme.lines().count(), OPTIONS.len() + 2);
+        assert!(
+            readme.contains("| `loki-timeout` | duration | `10s` | `LOKI_TIMEOUT` | How long one push may take. |")
+        );
+    }
+}

@@ -1,0 +1,549 @@
+//! Leaf parsers: the text of one value, to something the program can trust.
+//!
+//! Each takes the whole text and answers with the value or with a [`Refusal`], which says what was
+//! typed, what is expected, and a few examples. Whoever asked puts the key in front, so that the
+//! sentence reads `loki-timeout: "10" is not a duration (try 10s, 500ms, 1m)`.
+//!
+//! The grammars are Go's and Docker's, because that is what people have in their compose files:
+//!
+//! | parser | grammar of | accepts |
+//! | --- | --- | --- |
+//! | [`go_duration`] | Go `time.ParseDuration` | `1h30m`, `-1.5s`, `500us`, `0` |
+//! | [`boolean`] | Go `strconv.ParseBool` | `1 t T TRUE true True`, `0 f F FALSE false False` |
+//! | [`integer`] | Go `strconv.Atoi` | `10`, `+10`, `-3` |
+//! | [`size`] | Docker `units.FromHumanSize` | `20m`, `1.5GB`, `512 k`, `64KiB`; all of them decimal |
+//! | [`list`] | Docker `labels`, `env` | `a,b` |
+//! | [`pairs`] | Grafana `loki-external-labels` | `a=1,b={{join .ContainerArgs ","}}` |
+//!
+//! Nothing of ours is imported here, so anybody may import this.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Examples that end every complaint about a duration.
+const DURATIONS: &str = "try 10s, 500ms, 1m";
+
+/// Examples that end every complaint about a size.
+const SIZES: &str = "try 20m, 512k, 1g";
+
+/// Characters of a refused value that are shown, so that a mistake cannot flood dockerd's log.
+const SHOWN: usize = 200;
+
+/// A value that cannot be used: what was typed, in quotes, and what is expected instead.
+///
+/// User info of a URL is never part of it, see [`redact`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{value} {reason}")]
+pub struct Refusal {
+    value: String,
+    reason: String,
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// `value` as it was typed; `reason` goes on from it: `is not a duration (try 10s)`.
+    pub fn new(value: &str, reason: impl Into<String>) -> Refusal {
+        let value = quote(&redact(value));
+        let reason = reason.into();
+        Refusal { value, reason }
+    }
+}
+
+/// Text in double quotes, on one line and of bounded length.
+///
+/// Backslashes stay single: a person compares this with what was typed.
+pub fn quote(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for (shown, c) in text.chars().enumerate() {
+        if shown == SHOWN {
+            quoted.push('…');
+            break;
+        }
+        if c.is_control() {
+            quoted.extend(c.escape_default());
+        } else {
+            quoted.push(c);
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Replaces the user info of anything that looks like a URL by `***`.
+///
+/// It need not parse. A password may hold `/`, `:` and `@` that should have been escaped, so all
+/// between the first `//` and the last `@` goes.
+pub fn redact(text: &str) -> String {
+    let Some(at) = text.rfind('@') else {
+        return text.to_owned();
+    };
+    match text[..at].find("//") {
+        Some(slashes) => format!("{}***{}", &text[..slashes + 2], &text[at..]),
+        None => text.to_owned(),
+    }
+}
+
+// === durations ===
+
+/// A Go duration in nanoseconds, negative ones included.
+pub fn go_duration(text: &str) -> Result<i64, Refusal> {
+    nanoseconds(text).ok_or_else(|| Refusal::new(text, format!("is not a duration ({DURATIONS})")))
+}
+
+/// A duration of zero or more.
+pub fn duration(text: &str) -> Result<Duration, Refusal> {
+    match u64::try_from(go_duration(text)?) {
+        Ok(nanoseconds) => Ok(Duration::from_nanos(nanoseconds)),
+        Err(_) => {
+            let reason = format!("is not a duration of 0s or more ({DURATIONS})");
+            Err(Refusal::new(text, reason))
+        }
+    }
+}
+
+/// A duration above zero.
+pub fn positive_duration(text: &str) -> Result<Duration, Refusal> {
+    match u64::try_from(go_duration(text)?) {
+        Ok(nanoseconds) if nanoseconds > 0 => Ok(Duration::from_nanos(nanoseconds)),
+        _ => {
+            let reason = format!("is not a duration above zero ({DURATIONS})");
+            Err(Refusal::new(text, reason))
+        }
+    }
+}
+
+/// `[-+]?([0-9]*(\.[0-9]*)?[a-zµ]+)+`, or a bare zero, as Go's `time.ParseDuration` reads it.
+fn nanoseconds(text: &str) -> Option<i64> {
+    /// The largest magnitude: `i64::MIN` has it, `i64::MAX` has one less.
+    const LIMIT: u64 = 1 << 63;
+
+    let (negative, mut rest) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    if rest.is_empty() {
+        return None;
+    }
+
+    let mut total: u64 = 0;
+    while !rest.is_empty() {
+        let (whole, after) = digits(rest);
+        let (fraction, after) = match after.strip_prefix('.') {
+            Some(after) => digits(after),
+            None => ("", after),
+        };
+        if whole.is_empty() && fraction.is_empty() {
+            return None;
+        }
+        let end = after.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(end);
+        let unit: u64 = match unit {
+            "ns" => 1,
+            // U+00B5 micro sign and U+03BC Greek mu, as in Go.
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60 * 1_000_000_000,
+            "h" => 3_600 * 1_000_000_000,
+            _ => return None,
+        };
+        let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+        let mut part = whole.checked_mul(unit)?;
+        part = part.checked_add(fraction_of(unit, fraction))?;
+        total = total.checked_add(part).filter(|total| *total <= LIMIT)?;
+        rest = after;
+    }
+    match (negative, i64::try_from(total)) {
+        (true, Ok(total)) => Some(-total),
+        (true, Err(_)) => Some(i64::MIN),
+        (false, total) => total.ok(),
+    }
+}
+
+/// The nanoseconds of a fraction's digits, rounded as Go does it, so that `0.29s` is `290ms` sharp.
+fn fraction_of(unit: u64, digits: &str) -> u64 {
+    let (mut numerator, mut scale) = (0_u64, 1_f64);
+    for digit in digits.bytes().map(|digit| u64::from(digit - b'0')) {
+        let longer = numerator.checked_mul(10).and_then(|n| n.checked_add(digit));
+        // Digits beyond the nineteenth weigh less than a nanosecond.
+        let Some(longer) = longer else { break };
+        numerator = longer;
+        scale *= 10.0;
+    }
+    (numerator as f64 * (unit as f64 / scale)) as u64
+}
+
+/// Splits the leading decimal digits off.
+fn digits(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    text.split_at(end)
+}
+
+// === numbers and words ===
+
+/// A boolean, in the twelve spellings Go knows.
+pub fn boolean(text: &str) -> Result<bool, Refusal> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err(Refusal::new(text, "is not a boolean (try true, false)")),
+    }
+}
+
+/// A whole number of at least `least`; `what` and `examples` word the complaint.
+pub fn integer(text: &str, what: &str, least: i64, examples: &str) -> Result<i64, Refusal> {
+    // Rust and Go agree on signs and digits, and neither takes blanks or underscores here.
+    match text.parse::<i64>() {
+        Ok(number) if number >= least => Ok(number),
+        _ => {
+            let reason = format!("is not a {what} from {least} up (try {examples})");
+            Err(Refusal::new(text, reason))
+        }
+    }
+}
+
+/// A size in bytes above zero.
+///
+/// Every suffix counts in thousands, `KiB` too: `max-size` goes through `units.FromHumanSize`, and
+/// that is how Docker's own drivers read it. Fractions are cut to whole bytes.
+pub fn size(text: &str) -> Result<u64, Refusal> {
+    human_size(text)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| Refusal::new(text, format!("is not a size above zero ({SIZES})")))
+}
+
+fn human_size(text: &str) -> Option<u64> {
+    // As Docker does it: the number ends at the last digit, dot or blank, and one blank may
+    // stand between it and the suffix.
+    let last = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')?;
+    let (number, suffix) = text.split_at(last + 1);
+    let number = number.strip_suffix(' ').unwrap_or(number);
+    let number: f64 = number.parse().ok()?;
+    let unit = match suffix.to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" | "kib" => 1e3,
+        "m" | "mb" | "mib" => 1e6,
+        "g" | "gb" | "gib" => 1e9,
+        "t" | "tb" | "tib" => 1e12,
+        "p" | "pb" | "pib" => 1e15,
+        _ => return None,
+    };
+    let bytes = number * unit;
+    // Docker keeps it in an int64. The comparison also turns NaN away.
+    (0.0..i64::MAX as f64).contains(&bytes).then_some(bytes as u64)
+}
+
+// === lists ===
+
+/// Names between commas, exactly as typed: Docker trims nothing. Empty ones are dropped.
+pub fn list(text: &str) -> Vec<String> {
+    let names = text.split(',').filter(|name| !name.is_empty());
+    names.map(str::to_owned).collect()
+}
+
+/// `name=value` pairs between commas, in order.
+///
+/// A name ends at the first `=` and loses the blanks around it; a value is kept to the letter. A
+/// comma inside `{{…}}` is part of the template: Grafana's driver cuts there, which never gave
+/// anything but an error.
+pub fn pairs(text: &str) -> Result<Vec<(String, String)>, Refusal> {
+    let refuse = |pair: &str| {
+        let reason = format!(
+            "is not name=value,name=value (the part {} has no name and =, try app=web,env=prod)",
+            quote(&redact(pair))
+        );
+        Refusal::new(text, reason)
+    };
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for pair in split_outside_actions(text) {
+        let (name, value) = pair.split_once('=').ok_or_else(|| refuse(pair))?;
+        let name = name.trim();
+        if name.is_empty() {
+            return Err(refuse(pair));
+        }
+        found.push((name.to_owned(), value.to_owned()));
+    }
+    Ok(found)
+}
+
+/// Splits at commas that are outside `{{…}}`, and so outside the strings within.
+fn split_outside_actions(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut start = 0;
+    let mut at = 0;
+    while let Some(c) = text[at..].chars().next() {
+        if text[at..].starts_with("{{") {
+            at += action_length(&text[at..]);
+            continue;
+        }
+        if c == ',' {
+            parts.push(&text[start..at]);
+            start = at + 1;
+        }
+        at += c.len_utf8();
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
+/// Bytes from `{{` through the `}}` that closes it, or to the end of the text.
+fn action_length(text: &str) -> usize {
+    let mut string: Option<u8> = None;
+    let mut at = 2;
+    let bytes = text.as_bytes();
+    while let Some(&byte) = bytes.get(at) {
+        match string {
+            Some(b'"') if byte == b'\\' => at += 1,
+            Some(quote) if byte == quote => string = None,
+            Some(_) => {}
+            None if byte == b'"' || byte == b'`' => string = Some(byte),
+            None if bytes[at..].starts_with(b"}}") => return at + 2,
+            None => {}
+        }
+        at += 1;
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn durations_are_gos() {
+        const S: i64 = 1_000_000_000;
+        for (text, expected) in [
+            ("0", 0),
+            ("-0", 0),
+            ("+0", 0),
+            ("0s", 0),
+            ("10s", 10 * S),
+            ("+5s", 5 * S),
+            ("-5s", -5 * S),
+            ("500ms", S / 2),
+            ("1m", 60 * S),
+            ("1h30m", 5_400 * S),
+            ("1h30m5.5s", 5_405 * S + S / 2),
+            ("1.5h", 5_400 * S),
+            ("0.29s", 290_000_000),
+            ("1.000000001s", S + 1),
+            (".5s", S / 2),
+            ("5.s", 5 * S),
+            ("2us", 2_000),
+            ("2µs", 2_000),
+            ("2μs", 2_000),
+            ("7ns", 7),
+            ("0.3333333333333333333h", 1_200 * S),
+            ("0.100000000000000000000h", 360 * S),
+            ("9223372036854775807ns", i64::MAX),
+            ("-9223372036854775808ns", i64::MIN),
+        ] {
+            assert_eq!(go_duration(text), Ok(expected), "{text}");
+        }
+        for text in [
+            "",
+            "10",
+            "-",
+            "+",
+            ".",
+            "s",
+            ".s",
+            "-.s",
+            "1 s",
+            " 1s",
+            "1s ",
+            "1d",
+            "1S",
+            "1x",
+            "1.2",
+            "3000000h",
+            "9223372036854775808ns",
+            "-9223372036854775809ns",
+            "1s1",
+            "1--s",
+            "٣s",
+            "1é",
+        ] {
+            let error = go_duration(text).unwrap_err().to_string();
+            let expected = format!("\"{text}\" is not a duration (try 10s, 500ms, 1m)");
+            assert_eq!(error, expected);
+        }
+    }
+
+    #[test]
+    fn durations_have_a_sign_to_mind() {
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1_500)));
+        assert_eq!(positive_duration("1ns"), Ok(Duration::from_nanos(1)));
+        for (error, expected) in [
+            (duration("-1s").unwrap_err(), "\"-1s\" is not a duration of 0s or more (try 10s, 500ms, 1m)"),
+            (positive_duration("0s").unwrap_err(), "\"0s\" is not a duration above zero (try 10s, 500ms, 1m)"),
+            (positive_duration("-1s").unwrap_err(), "\"-1s\" is not a duration above zero (try 10s, 500ms, 1m)"),
+        ] {
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn booleans_are_gos() {
+        for text in ["1", "t", "T", "TRUE", "true", "True"] {
+            assert_eq!(boolean(text), Ok(true), "{text}");
+        }
+        for text in ["0", "f", "F", "FALSE", "false", "False"] {
+            assert_eq!(boolean(text), Ok(false), "{text}");
+        }
+        for text in ["", "yes", "no", "tRUE", "on", "2", " true"] {
+            let error = boolean(text).unwrap_err().to_string();
+            assert_eq!(error, format!("\"{text}\" is not a boolean (try true, false)"));
+        }
+    }
+
+    #[test]
+    fn integers_are_gos() {
+        for (text, expected) in [("0", 0), ("+7", 7), ("007", 7), ("9223372036854775807", i64::MAX)] {
+            assert_eq!(integer(text, "whole number", 0, "10"), Ok(expected), "{text}");
+        }
+        for text in ["", "-1", "ten", "1.0", "1_000", " 1", "0x10", "9223372036854775808"] {
+            let error = integer(text, "whole number", 0, "10").unwrap_err().to_string();
+            assert_eq!(error, format!("\"{text}\" is not a whole number from 0 up (try 10)"));
+        }
+    }
+
+    #[test]
+    fn sizes_are_dockers() {
+        for (text, expected) in [
+            ("1", 1),
+            ("32", 32),
+            ("32b", 32),
+            ("32B", 32),
+            ("20m", 20_000_000),
+            ("20M", 20_000_000),
+            ("20mb", 20_000_000),
+            ("20MiB", 20_000_000),
+            ("64KiB", 64_000),
+            ("1.5k", 1_500),
+            (".5m", 500_000),
+            ("5.m", 5_000_000),
+            ("1 g", 1_000_000_000),
+            ("5 ", 5),
+            ("+2t", 2_000_000_000_000),
+            ("2p", 2_000_000_000_000_000),
+            ("1e3", 1_000),
+            ("1.9", 1),
+        ] {
+            assert_eq!(size(text), Ok(expected), "{text}");
+        }
+        for text in [
+            "",
+            "m",
+            "0",
+            "0k",
+            "0.1",
+            "-1",
+            "-1k",
+            "1x",
+            "1kk",
+            "1kbb",
+            "1bb",
+            "1ki",
+            "1  k",
+            " ",
+            ".",
+            "1 k ",
+            "9223372036854775808",
+            "1e400",
+            "0x10",
+            "inf",
+            "nan",
+            "1,5m",
+            "1é",
+        ] {
+            let error = size(text).unwrap_err().to_string();
+            let expected = format!("\"{text}\" is not a size above zero (try 20m, 512k, 1g)");
+            assert_eq!(error, expected);
+        }
+    }
+
+    #[test]
+    fn lists_are_taken_to_the_letter() {
+        for (text, expected) in
+            [("", vec![]), (",", vec![]), ("a", vec!["a"]), ("a,b,", vec!["a", "b"]), ("a, b", vec!["a", " b"])]
+        {
+            assert_eq!(list(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn pairs_are_split_at_the_first_equals_sign() {
+        for (text, expected) in [
+            ("", vec![]),
+            ("a=1", vec![("a", "1")]),
+            ("a=1,b=2", vec![("a", "1"), ("b", "2")]),
+            (" a =1, b= 2 ", vec![("a", "1"), ("b", " 2 ")]),
+            ("a=b=c", vec![("a", "b=c")]),
+            ("a=", vec![("a", "")]),
+            ("a={{.Name}},b=2", vec![("a", "{{.Name}}"), ("b", "2")]),
+            (
+                "a={{join .ContainerArgs \",\"}},b={{\"}},\"}}",
+                vec![("a", "{{join .ContainerArgs \",\"}}"), ("b", "{{\"}},\"}}")],
+            ),
+            ("a={{\"\\\",\"}},b={{`\\`}},c=é", vec![("a", "{{\"\\\",\"}}"), ("b", "{{`\\`}}"), ("c", "é")]),
+        ] {
+            let expected: Vec<_> =
+                expected.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            assert_eq!(pairs(text), Ok(expected), "{text}");
+        }
+        for (text, part) in [("a", "a"), ("a=1,", ""), (",a=1", ""), ("a=1,b", "b"), ("=1", "=1"), (" =1", " =1")] {
+            let error = pairs(text).unwrap_err().to_string();
+            let expected = format!(
+                "\"{text}\" is not name=value,name=value (the part \"{part}\" has no name and =, \
+                 try app=web,env=prod)"
+            );
+            assert_eq!(error, expected);
+        }
+    }
+
+    #[test]
+    fn refusals_show_no_user_info() {
+        for (text, shown) in [
+            ("http://u:p@loki:3100/x", "\"http://***@loki:3100/x\""),
+            ("http://u:p@ss/w:rd@loki", "\"http://***@loki\""),
+            ("http://u:p@bad host", "\"http://***@bad host\""),
+            ("http://loki", "\"http://loki\""),
+            ("me@corp", "\"me@corp\""),
+            ("a\nb\u{1b}", "\"a\\nb\\u{1b}\""),
+        ] {
+            let refusal = Refusal::new(text, "is refused");
+            assert_eq!(refusal.to_string(), format!("{shown} is refused"));
+            assert!(!format!("{refusal:?}").contains("p@"));
+        }
+        let long = Refusal::new(&"é".repeat(5_000), "is long").to_string();
+        assert_eq!(long, format!("\"{}…\" is long", "é".repeat(200)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_parser_panic(text in "\\PC{0,40}|[-+0-9.a-z µ,={}\"`\\\\]{0,40}") {
+            let _ = go_duration(&text);
+            let _ = size(&text);
+            let _ = pairs(&text);
+            let _ = Refusal::new(&text, "");
+        }
+
+        #[test]
+        fn a_printed_duration_reads_back(nanoseconds in any::<i32>()) {
+            let text = format!("{nanoseconds}ns");
+            prop_assert_eq!(go_duration(&text), Ok(i64::from(nanoseconds)));
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! From the text of each option to its meaning, one concern after the other.
+//!
+//! What comes out is in `stream_options`, and so are the tests.
+
+use std::num::NonZeroU32;
+
+use super::destination::{Destination, TypedUrl};
+use super::go_regex::KeyPattern;
+use super::options::{self as keys, OptionError, OptionErrors, RawOptions, spec};
+use super::parse::{self, Refusal, quote};
+use super::settings::PluginDefaults;
+use super::stream_options::{Batch, LabelOptions, MAX_BATCH_SIZE, Retry, RingOptions, StreamOptions};
+use super::unknown;
+use crate::loki::labels::{LabelName, MAX_NAME};
+use crate::template;
+
+/// The longest tenant id Loki takes (dskit, `tenant.ValidTenantID`), in bytes.
+const MAX_TENANT_ID: usize = 150;
+
+/// Looks options up in order of precedence, and collects every mistake.
+pub struct Reader<'a> {
+    container: &'a RawOptions,
+    defaults: &'a PluginDefaults,
+    errors: Vec<OptionError>,
+    notes: Vec<String>,
+}
+
+// === impl Reader ===
+
+impl<'a> Reader<'a> {
+    pub fn new(container: &'a RawOptions, defaults: &'a PluginDefaults) -> Reader<'a> {
+        Reader { container, defaults, errors: Vec::new(), notes: Vec::new() }
+    }
+
+    /// All options, or all mistakes.
+    pub fn read(mut self) -> Result<StreamOptions, OptionErrors> {
+        let destination = self.destination();
+        let batch = self.batch();
+        let retry = self.retry();
+        let labels = self.labels();
+        let ring = self.ring();
+        self.errors.extend(unknown::complaints(self.container));
+        match (destination, batch, retry, labels, ring) {
+            (Some(destination), Some(batch), Some(retry), Some(labels), Some(ring)) if self.errors.is_empty() => {
+                Ok(StreamOptions { destination, batch, retry, labels, ring, notes: self.notes })
+            }
+            _ => Err(OptionErrors(self.errors)),
+        }
+    }
+
+    fn destination(&mut self) -> Option<Destination> {
+        let typed = self.url();
+        let tenant_id = self.optional(keys::LOKI_TENANT_ID, tenant_id);
+        let timeout = self.required(keys::LOKI_TIMEOUT, parse::positive_duration)?;
+        let TypedUrl { url, credentials, .. } = typed?;
+        Some(Destination { url, credentials, tenant_id, timeout })
+    }
+
+    /// The text that counts: the container's, the plugin's, the table's.
+    fn text(&self, key: &str) -> Option<&'a str> {
+        let typed = self.container.get(key);
+        let typed = typed.or_else(|| self.defaults.get(key));
+        typed.or_else(|| spec(key)?.default)
+    }
+
+    /// `None` without a value, and when it was refused, which is then on record.
+    fn optional<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<Option<T>, Refusal>) -> Option<T> {
+        let parsed = parse(self.text(key)?);
+        parsed.unwrap_or_else(|refusal| {
+            self.errors.push(OptionError::new(key, refusal));
+            None
+        })
+    }
+
+    /// `None` only together with an error on record.
+    fn required<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, Refusal>) -> Option<T> {
+        if self.text(key).is_none() {
+            self.errors.push(OptionError::new(key, "is missing"));
+        }
+        self.optional(key, |text| parse(text).map(Some))
+    }
+
+    fn note(&mut self, key: &str, note: impl std::fmt::Display) {
+        self.notes.push(format!("{key}: {note}"));
+    }
+
+    /// An empty URL counts as none: that is what an unset variable in a compose file leaves.
+    fn url(&mut self) -> Option<TypedUrl> {
+        let key = keys::LOKI_URL;
+        let typed = self.container.get(key).filter(|url| !url.trim().is_empty());
+        let typed = typed.or_else(|| self.defaults.get(key));
+        let Some(typed) = typed else {
+            let reason = "is missing (give it for one container with --log-opt \
+                          loki-url=http://localhost:3100/loki/api/v1/push, for all in daemon.json \
+                          under log-opts, or for this plugin with docker plugin set <plugin> \
+                          LOKI_URL=http://localhost:3100/loki/api/v1/push)";
+            self.errors.push(OptionError::new(key, reason));
+            return None;
+        };
+        match TypedUrl::parse(typed) {
+            Ok(url) => {
+                if let Some(note) = &url.note {
+                    self.note(key, note);
+                }
+                Some(url)
+            }
+            Err(refusal) => {
+                self.errors.push(OptionError::new(key, refusal));
+                None
+            }
+        }
+    }
+
+    fn batch(&mut self) -> Option<Batch> {
+        let size = self.required(keys::LOKI_BATCH_SIZE, |text| parse::integer(text, "number of bytes", 1, "1048576"));
+        let wait = self.required(keys::LOKI_BATCH_WAIT, parse::duration);
+        let (size, wait) = (size?, wait?);
+        let size_bytes = usize::try_from(size).map_or(MAX_BATCH_SIZE, |size| size.min(MAX_BATCH_SIZE));
+        if size > MAX_BATCH_SIZE as i64 {
+            let note = format!("{size} is lowered to {MAX_BATCH_SIZE}, as Loki refuses requests above 4 MiB");
+            self.note(keys::LOKI_BATCH_SIZE, note);
+        }
+        Some(Batch { size_bytes, wait })
+    }
+
+    fn retry(&mut self) -> Option<Retry> {
+        let attempts = self.optional(keys::LOKI_RETRIES, attempts);
+        let min = self.required(keys::LOKI_MIN_BACKOFF, parse::positive_duration);
+        let max = self.required(keys::LOKI_MAX_BACKOFF, parse::positive_duration);
+        let (min_backoff, max_backoff) = (min?, max?);
+        if min_backoff > max_backoff {
+            // Either may be the one that was typed, so both are shown.
+            let key = keys::LOKI_MAX_BACKOFF;
+            let max = quote(self.text(key).unwrap_or_default());
+            let min = self.text(keys::LOKI_MIN_BACKOFF).unwrap_or_default();
+            let reason = format!("is not a duration of at most {key} {max} (make this one shorter or that one longer)");
+            let refusal = Refusal::new(min, reason);
+            self.errors.push(OptionError::new(keys::LOKI_MIN_BACKOFF, refusal));
+        }
+        Some(Retry { attempts, min_backoff, max_backoff })
+    }
+
+    fn labels(&mut self) -> Option<LabelOptions> {
+        let mut notes = Vec::new();
+        let external = self.required(keys::LOKI_EXTERNAL_LABELS, |text| external_labels(text, &mut notes));
+        for note in notes {
+            self.note(keys::LOKI_EXTERNAL_LABELS, note);
+        }
+        let labels = self.names(keys::LABELS);
+        let labels_regex = self.optional(keys::LABELS_REGEX, pattern);
+        let env = self.names(keys::ENV);
+        let env_regex = self.optional(keys::ENV_REGEX, pattern);
+        Some(LabelOptions { external: external?, labels, labels_regex, env, env_regex })
+    }
+
+    fn names(&mut self, key: &str) -> Vec<String> {
+        let names = parse::list(self.text(key).unwrap_or_default());
+        for name in names.iter().filter(|name| name.trim() != name.as_str()) {
+            self.note(key, format!("{} is looked up with its blanks, as Docker does", quote(name)));
+        }
+        names
+    }
+
+    fn ring(&mut self) -> Option<RingOptions> {
+        let max_size = self.required(keys::MAX_SIZE, parse::size);
+        let max_file = self.required(keys::MAX_FILE, |text| {
+            let files = parse::integer(text, "whole number", 1, "5")?;
+            u32::try_from(files).map_err(|_| Refusal::new(text, "is not a whole number below 4294967296 (try 5)"))
+        });
+        Some(RingOptions { max_size: max_size?, max_file: max_file? })
+    }
+}
+
+// === parsers of single options ===
+
+/// `0` and nothing are both without end.
+fn attempts(text: &str) -> Result<Option<NonZeroU32>, Refusal> {
+    let attempts = parse::integer(text, "whole number", 0, "10, or 0 for ever")?;
+    // Nobody lives to see more than four thousand million attempts.
+    Ok(NonZeroU32::new(u32::try_from(attempts).unwrap_or(u32::MAX)))
+}
+
+/// The rule of dskit's `tenant.ValidTenantID`, which Loki applies to `X-Scope-OrgID`. A `|` would
+/// mean several tenants, which cannot be pushed to.
+///
+/// An empty id is none: so one container can do without the plugin's.
+fn tenant_id(text: &str) -> Result<Option<String>, Refusal> {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"!-_.*'()".contains(&byte);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if !text.bytes().all(valid) || text.len() > MAX_TENANT_ID || matches!(text, "." | "..") {
+        let reason = "is not a tenant id (up to 150 letters, digits and !-_.*'(), try team-a)";
+        return Err(Refusal::new(text, reason));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+/// An empty pattern selects nothing, as in Docker.
+fn pattern(text: &str) -> Result<Option<KeyPattern>, Refusal> {
+    match text {
+        "" => Ok(None),
+        text => KeyPattern::parse(text).map(Some),
+    }
+}
+
+/// Pairs of a label and a template that parses. Whether its fields exist shows when it meets a
+/// container.
+fn external_labels(text: &str, notes: &mut Vec<String>) -> Result<Vec<(LabelName, String)>, Refusal> {
+    let mut labels = Vec::new();
+    for (typed, template) in parse::pairs(text)? {
+        template::check(&template).map_err(|error| {
+            let reason = format!(
+                "is not name=value,name=value with Go templates for values ({}: {error}, \
+                 try app={{{{.Name}}}})",
+                quote(&typed)
+            );
+            Refusal::new(text, reason)
+        })?;
+        let name = LabelName::sanitise(&typed)
+            .map_err(|error| Refusal::new(text, format!("is not name=value,name=value ({error})")))?;
+        if name.as_str() != typed {
+            notes.push(format!(
+                "{} is sent as {}, because Loki takes only letters, digits and _ in a label, \
+                 {MAX_NAME} of them at most",
+                quote(&typed),
+                quote(name.as_str())
+            ));
+        }
+        labels.push((name, template));
+    }
+    Ok(labels)
+}

@@ -1,0 +1,378 @@
+//! Settings of the plugin itself, read from its environment once, at boot.
+//!
+//! Two kinds: the rows of [`SETTINGS`], and a default for each option of
+//! [`OPTIONS`] that has a variable. Both are set with `docker plugin set`, which
+//! leaves variables empty rather than unset, so an empty one counts as unset.
+//!
+//! Everything is checked here, so that a bad default is reported when the plugin is enabled and
+//! not when the first container starts.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use super::destination::EXAMPLE_URL;
+use super::options::{LOKI_URL, OPTIONS, OptionError, OptionErrors, RawOptions, spec};
+use super::parse::Refusal;
+use super::render::{self, Entry, cell, code};
+use super::stream_options::StreamOptions;
+
+pub const LOG_LEVEL: &str = "LOG_LEVEL";
+pub const STATE_DIR: &str = "STATE_DIR";
+pub const SOCKET: &str = "SOCKET";
+
+/// Grafana's driver knows the first four of the five levels, under the same variable.
+pub const DEFAULT_LOG_LEVEL: &str = "info";
+
+/// Below `propagatedMount` of the manifest, so it survives an upgrade of the plugin.
+pub const DEFAULT_STATE_DIR: &str = "/run/docker/loki-rs";
+
+/// Where dockerd looks for the socket that the manifest names.
+pub const DEFAULT_SOCKET: &str = "/run/docker/plugins/loki-rs.sock";
+
+/// One setting: a row of the README.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettingSpec {
+    /// The environment variable.
+    pub name: &'static str,
+    pub default: &'static str,
+    /// What is accepted, in the words that a complaint uses too.
+    pub form: &'static str,
+    pub doc: &'static str,
+}
+
+/// Every setting that is not the default of an option.
+pub const SETTINGS: &[SettingSpec] = &[
+    SettingSpec {
+        name: LOG_LEVEL,
+        default: DEFAULT_LOG_LEVEL,
+        form: "log level",
+        doc: "How much the plugin says of itself in dockerd's log: error, warn, info, debug or \
+              trace.",
+    },
+    SettingSpec {
+        name: STATE_DIR,
+        default: DEFAULT_STATE_DIR,
+        form: "absolute path",
+        doc: "Where the logs and all other state are kept, as seen by the plugin.",
+    },
+    SettingSpec {
+        name: SOCKET,
+        default: DEFAULT_SOCKET,
+        form: "absolute path",
+        doc: "The socket dockerd talks to. A managed plugin has to leave it alone.",
+    },
+];
+
+/// Where settings come from: the environment, or a map in tests.
+pub trait Strings {
+    fn get(&self, name: &str) -> Option<String>;
+}
+
+/// The environment of the process.
+#[derive(Debug, Clone, Copy)]
+pub struct Environment;
+
+/// What the whole plugin goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub log_level: LogLevel,
+    /// Absolute.
+    pub state_dir: PathBuf,
+    /// Absolute.
+    pub socket: PathBuf,
+    pub defaults: PluginDefaults,
+}
+
+/// How much the plugin says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// What containers get when they say nothing: by option, never empty. Values are not shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PluginDefaults(RawOptions);
+
+/// Every mistake in the environment. The plugin does not start; dockerd's log has the sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(transparent)]
+pub struct SettingErrors(pub OptionErrors);
+
+/// The table for `--help`.
+pub fn help() -> String {
+    let entries: Vec<Entry<2>> = SETTINGS
+        .iter()
+        .map(|spec| {
+            let facts = format!("{}; default {}", spec.form, spec.default);
+            let (name, paragraphs) = (spec.name, [facts, spec.doc.to_owned()]);
+            Entry { name, paragraphs }
+        })
+        .collect();
+    let title = "Settings of the plugin (docker plugin set PLUGIN NAME=VALUE):";
+    render::aligned(title, &entries)
+}
+
+/// The table for the README.
+pub fn markdown_table() -> String {
+    let rows: Vec<[String; 4]> = SETTINGS
+        .iter()
+        .map(|spec| {
+            let (name, default) = (code(Some(spec.name)), code(Some(spec.default)));
+            [name, cell(spec.form), default, cell(spec.doc)]
+        })
+        .collect();
+    render::markdown(["variable", "takes", "default", "meaning"], &rows)
+}
+
+// === impl Strings ===
+
+impl Strings for Environment {
+    /// Text that is no UTF-8 is shown with replacement characters, and refused for what it is.
+    fn get(&self, name: &str) -> Option<String> {
+        let value = std::env::var_os(name)?;
+        Some(value.to_string_lossy().into_owned())
+    }
+}
+
+impl Strings for BTreeMap<String, String> {
+    fn get(&self, name: &str) -> Option<String> {
+        BTreeMap::get(self, name).cloned()
+    }
+}
+
+impl Strings for HashMap<String, String> {
+    fn get(&self, name: &str) -> Option<String> {
+        HashMap::get(self, name).cloned()
+    }
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes at once, each under the name of its variable.
+    pub fn read(strings: &dyn Strings) -> Result<Settings, SettingErrors> {
+        let mut errors = Vec::new();
+        let log_level = read(strings, LOG_LEVEL, DEFAULT_LOG_LEVEL, log_level, &mut errors);
+        let state_dir = read(strings, STATE_DIR, DEFAULT_STATE_DIR, absolute, &mut errors);
+        let socket = read(strings, SOCKET, DEFAULT_SOCKET, absolute, &mut errors);
+        let defaults = PluginDefaults::read(strings);
+        errors.extend(defaults.mistakes());
+        match (log_level, state_dir, socket, errors.is_empty()) {
+            (Some(log_level), Some(state_dir), Some(socket), true) => {
+                Ok(Settings { log_level, state_dir, socket, defaults })
+            }
+            _ => Err(SettingErrors(OptionErrors(errors))),
+        }
+    }
+}
+
+/// `None` only together with an error on record.
+fn read<T>(
+    strings: &dyn Strings,
+    name: &str,
+    default: &str,
+    parse: fn(&str) -> Result<T, Refusal>,
+    errors: &mut Vec<OptionError>,
+) -> Option<T> {
+    let typed = strings.get(name).filter(|typed| !typed.is_empty());
+    let parsed = parse(typed.as_deref().unwrap_or(default));
+    parsed.map_err(|refusal| errors.push(OptionError::new(name, refusal))).ok()
+}
+
+fn log_level(text: &str) -> Result<LogLevel, Refusal> {
+    text.parse()
+}
+
+fn absolute(text: &str) -> Result<PathBuf, Refusal> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    Err(Refusal::new(text, "is not an absolute path (try one that starts with /run/docker/)"))
+}
+
+// === impl LogLevel ===
+
+impl LogLevel {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
+}
+
+impl FromStr for LogLevel {
+    type Err = Refusal;
+
+    fn from_str(text: &str) -> Result<LogLevel, Refusal> {
+        match text {
+            "error" => Ok(LogLevel::Error),
+            "warn" => Ok(LogLevel::Warn),
+            "info" => Ok(LogLevel::Info),
+            "debug" => Ok(LogLevel::Debug),
+            "trace" => Ok(LogLevel::Trace),
+            _ => Err(Refusal::new(text, "is not a log level (try error, warn, info, debug, trace)")),
+        }
+    }
+}
+
+// === impl PluginDefaults ===
+
+impl PluginDefaults {
+    /// Defaults by option, unchecked. Empty ones are dropped.
+    pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> PluginDefaults {
+        let given = pairs.into_iter().filter(|(_, value)| !value.is_empty());
+        let given = given.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        PluginDefaults(RawOptions(given.collect()))
+    }
+
+    /// The default of one option.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)
+    }
+
+    fn read(strings: &dyn Strings) -> PluginDefaults {
+        let given = OPTIONS.iter().filter_map(|spec| {
+            let value = strings.get(spec.env?)?;
+            (!value.is_empty()).then(|| (spec.key.to_owned(), value))
+        });
+        PluginDefaults(RawOptions(given.collect()))
+    }
+
+    /// What a container without options would be told, under the names of the variables.
+    fn mistakes(&self) -> Vec<OptionError> {
+        // Without a plugin-wide URL each container brings its own, which is no mistake.
+        let mut container = BTreeMap::new();
+        if self.get(LOKI_URL).is_none() {
+            container.insert(LOKI_URL.to_owned(), EXAMPLE_URL.to_owned());
+        }
+        let Err(OptionErrors(mut errors)) = StreamOptions::parse(&container, self) else {
+            return Vec::new();
+        };
+        for error in &mut errors {
+            if let Some(env) = spec(&error.key).and_then(|spec| spec.env) {
+                error.key = env.to_owned();
+            }
+        }
+        errors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingErrors> {
+        let strings: BTreeMap<String, String> =
+            pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        Settings::read(&strings)
+    }
+
+    #[test]
+    fn an_empty_environment_is_fine_and_so_are_empty_variables() {
+        let settings = read(&[]).unwrap();
+        assert_eq!(settings.log_level, LogLevel::Info);
+        assert_eq!(settings.state_dir, Path::new("/run/docker/loki-rs"));
+        assert_eq!(settings.socket, Path::new("/run/docker/plugins/loki-rs.sock"));
+        assert_eq!(settings.defaults, PluginDefaults::default());
+
+        let mut empty: Vec<(&str, &str)> = SETTINGS.iter().map(|spec| (spec.name, "")).collect();
+        empty.extend(OPTIONS.iter().filter_map(|spec| Some((spec.env?, ""))));
+        assert_eq!(read(&empty).unwrap(), settings);
+    }
+
+    #[test]
+    fn every_setting_has_a_good_value_and_a_bad_one() {
+        for (spec, (name, good, bad)) in SETTINGS.iter().zip([
+            ("LOG_LEVEL", "debug", "verbose"),
+            ("STATE_DIR", "/var/lib/loki-rs", "state"),
+            ("SOCKET", "/run/loki-rs.sock", "loki-rs.sock"),
+        ]) {
+            assert_eq!(spec.name, name);
+            assert_ne!(read(&[(name, good)]).unwrap(), read(&[]).unwrap());
+            assert_eq!(read(&[(name, spec.default)]).unwrap(), read(&[]).unwrap());
+            let message = read(&[(name, bad)]).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("{name}: \"{bad}\" is not a")), "{message}");
+            assert!(message.contains(spec.form) && message.contains("try "), "{message}");
+        }
+        for level in ["error", "warn", "info", "debug", "trace"] {
+            assert_eq!(read(&[("LOG_LEVEL", level)]).unwrap().log_level.as_str(), level);
+        }
+    }
+
+    #[test]
+    fn defaults_of_options_are_read_under_their_variables() {
+        let settings = read(&[
+            ("LOKI_URL", "http://loki:3100"),
+            ("LOKI_EXTERNAL_LABELS", "app={{.Name}}"),
+            ("MAX_SIZE", "10m"),
+            ("MODE", "sideways"),
+        ])
+        .unwrap();
+        assert_eq!(settings.defaults.get("loki-url"), Some("http://loki:3100"));
+        assert_eq!(settings.defaults.get("loki-external-labels"), Some("app={{.Name}}"));
+        assert_eq!(settings.defaults.get("max-size"), Some("10m"));
+        // dockerd's own options have no variable.
+        assert_eq!(settings.defaults.get("mode"), None);
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_boot_under_the_name_of_the_variable() {
+        let error = read(&[
+            ("LOG_LEVEL", "loud"),
+            ("STATE_DIR", "here"),
+            ("LOKI_URL", "http://u:secret@bad host"),
+            ("LOKI_TIMEOUT", "10"),
+            ("LABELS_REGEX", "("),
+            ("LOKI_MIN_BACKOFF", "1h"),
+        ])
+        .unwrap_err();
+        let message = error.to_string();
+        for part in [
+            "LOG_LEVEL: \"loud\" is not a log level",
+            "STATE_DIR: \"here\" is not an absolute path",
+            "LOKI_URL: \"http://***@bad host\" is not an http or https URL",
+            "LOKI_TIMEOUT: \"10\" is not a duration (try 10s, 500ms, 1m)",
+            "LABELS_REGEX: \"(\" is not a regular expression",
+            "LOKI_MIN_BACKOFF: \"1h\" is not a duration of at most loki-max-backoff \"5m\"",
+        ] {
+            assert!(message.contains(part), "{part} in {message}");
+        }
+        assert_eq!(error.0.0.len(), 6);
+        assert!(!message.contains("secret"));
+        let settings = read(&[("LOKI_URL", "http://u:secret@loki/x")]).unwrap();
+        assert!(!format!("{settings:?}").contains("secret"));
+    }
+
+    #[test]
+    fn help_and_readme_follow_the_table() {
+        let (help, readme) = (help(), markdown_table());
+        for spec in SETTINGS {
+            assert!(help.contains(&format!("\n  {} ", spec.name)));
+            let start = format!("| `{}` | {} | `{}` | ", spec.name, spec.form, spec.default);
+            assert!(readme.contains(&start), "{readme}");
+        }
+    }
+
+    #[test]
+    fn the_environment_is_one_source() {
+        assert_eq!(Environment.get("LOKI_RS_NO_SUCH_VARIABLE"), None);
+        assert!(Environment.get("PATH").is_some());
+    }
+}

@@ -1,0 +1,149 @@
+//! Complaints about options that do not exist.
+//!
+//! An option with a typing error in its name would otherwise be an option that does nothing, so
+//! each is refused, with the option that was probably meant.
+
+use super::options::{OPTIONS, OptionError, RawOptions, spec};
+use super::parse::{quote, redact};
+
+/// One complaint for each key that is not in the table.
+pub fn complaints(typed: &RawOptions) -> Vec<OptionError> {
+    let unknown = typed.0.iter().filter(|(key, _)| spec(key).is_none());
+    unknown.map(|(key, value)| complaint(key, value)).collect()
+}
+
+fn complaint(key: &str, value: &str) -> OptionError {
+    let hint = match nearest(key) {
+        Some(near) => format!("did you mean {near}?"),
+        None => "loki-rs --help lists them".to_owned(),
+    };
+    let value = if looks_secret(key) { "***".to_owned() } else { quote(&redact(value)) };
+    // The key was typed by somebody as well: it gets the same treatment, less the quotes.
+    let key = quote(key).trim_matches('"').to_owned();
+    let reason = format!("is not an option of loki-rs ({hint}), given as {value}");
+    OptionError { key, reason }
+}
+
+/// Whether the value behind an unknown key had better not be shown.
+fn looks_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["pass", "token", "secret", "key", "credential", "auth"].iter().any(|word| key.contains(word))
+}
+
+/// The option that was probably meant: the fewest typing errors away, and few enough of them.
+fn nearest(key: &str) -> Option<&'static str> {
+    let typed = key.to_ascii_lowercase().replace('_', "-");
+    let with_prefix = format!("loki-{typed}");
+    let distances = OPTIONS.iter().map(|spec| {
+        let distance = edits(&typed, spec.key).min(edits(&with_prefix, spec.key));
+        (distance, spec.key)
+    });
+    let (distance, near) = distances.min_by_key(|(distance, _)| *distance)?;
+    // A third of the letters wrong is another word.
+    (distance <= near.len() / 4).then_some(near)
+}
+
+/// Levenshtein's distance, with a swap of neighbours counted as one error.
+fn edits(from: &str, to: &str) -> usize {
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    // Whatever is much longer than any option is none of them, and need not be measured.
+    if from.len() > 64 {
+        return usize::MAX;
+    }
+    let mut table = vec![vec![0; to.len() + 1]; from.len() + 1];
+    for i in 0..=from.len() {
+        for j in 0..=to.len() {
+            if i == 0 || j == 0 {
+                table[i][j] = i + j;
+                continue;
+            }
+            let changed = usize::from(from[i - 1] != to[j - 1]);
+            let mut least = (table[i - 1][j] + 1).min(table[i][j - 1] + 1).min(table[i - 1][j - 1] + changed);
+            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
+                least = least.min(table[i - 2][j - 2] + 1);
+            }
+            table[i][j] = least;
+        }
+    }
+    table[from.len()][to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn unknown_keys_are_refused_with_a_guess() {
+        for (key, value, expected) in [
+            (
+                "loki-batchsize",
+                "400",
+                "loki-batchsize: is not an option of loki-rs (did you mean loki-batch-size?), \
+                 given as \"400\"",
+            ),
+            (
+                "LOKI_URL",
+                "http://u:pw@loki/",
+                "LOKI_URL: is not an option of loki-rs (did you mean loki-url?), \
+                 given as \"http://***@loki/\"",
+            ),
+            ("timeout", "1s", "timeout: is not an option of loki-rs (did you mean loki-timeout?), given as \"1s\""),
+            (
+                "label-regex",
+                "x",
+                "label-regex: is not an option of loki-rs (did you mean labels-regex?), \
+                 given as \"x\"",
+            ),
+            (
+                "loki-password",
+                "hunter2",
+                "loki-password: is not an option of loki-rs (loki-rs --help lists them), \
+                 given as ***",
+            ),
+            (
+                "tag",
+                "{{.ID}}",
+                "tag: is not an option of loki-rs (loki-rs --help lists them), \
+                 given as \"{{.ID}}\"",
+            ),
+            ("a\nb", "c", "a\\nb: is not an option of loki-rs (loki-rs --help lists them), given as \"c\""),
+        ] {
+            let raw = RawOptions(BTreeMap::from([(key.to_owned(), value.to_owned())]));
+            let errors: Vec<String> = complaints(&raw).iter().map(ToString::to_string).collect();
+            assert_eq!(errors, [expected]);
+        }
+    }
+
+    #[test]
+    fn distances_count_typing_errors() {
+        for (from, to, expected) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("abc", "abc", 0),
+            ("acb", "abc", 1),
+            ("ab", "abc", 1),
+            ("xbc", "abc", 1),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(edits(from, to), expected, "{from} {to}");
+            assert_eq!(edits(to, from), expected, "{to} {from}");
+        }
+        assert_eq!(nearest(&"l".repeat(10_000)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_single_typing_error_is_understood(
+            index in 0..OPTIONS.len(), at in 0..32_usize, letter in "[a-z]",
+        ) {
+            let key = OPTIONS[index].key;
+            prop_assume!(key.len() > 4);
+            let at = at % key.len();
+            let typed = format!("{}{letter}{}", &key[..at], &key[at + 1..]);
+            // max-fize is as near to max-file as to max-size.
+            prop_assert!(nearest(&typed).is_some_and(|near| edits(&typed, near) <= 1), "{}", typed);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Ring to body: what `docker logs` shows.
+//!
+//! The rules are those of `json-file` and `local`, which dockerd's own tests hold (`loggertest.Reader`): `tail` picks the last
+//! entries first, then `since` passes over those before the first that is late enough, and `until` ends at the first that is
+//! too late, also while following. An entry is what dockerd wrote, so a chunk of a long line counts as one. Following ends when
+//! the streams that were live at its beginning have been stopped and everything they wrote was given out.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame};
+use tokio::sync::{mpsc, watch};
+
+use super::messages::ReadConfig;
+use crate::codec::frame;
+use crate::ring::Reader;
+use crate::streams::frames::DockerFrames;
+use crate::streams::registry::LogReader;
+
+/// Pieces of a body that wait for dockerd. A slow `docker logs` holds no more than these.
+const PIECES: usize = 2;
+
+/// The frames that `config` asks for, as they are read.
+pub fn body(reader: LogReader, config: ReadConfig) -> Pieces {
+    let (pieces, receiver) = mpsc::channel(PIECES);
+    tokio::spawn(produce(reader, config, pieces));
+    Pieces(receiver)
+}
+
+/// A body that is made while it is sent.
+#[derive(Debug)]
+pub struct Pieces(mpsc::Receiver<Bytes>);
+
+/// What is still to be done about the entries that are read.
+struct Filter {
+    /// Until the first entry that is late enough.
+    since: Option<i64>,
+    until: Option<i64>,
+    /// Entries from here on came after the call; only a follower wants them.
+    end: Option<u64>,
+}
+
+/// One turn of reading.
+enum Piece {
+    /// Frames for dockerd.
+    Frames(Vec<u8>),
+    /// Nothing more now.
+    Nothing,
+    /// Nothing more, ever.
+    End(Vec<u8>),
+}
+
+async fn produce(log: LogReader, config: ReadConfig, pieces: mpsc::Sender<Bytes>) {
+    let LogReader { mut reader, published, mut follow, mut live } = log;
+    let end = (!config.follow).then_some(published.next_seq);
+    let mut filter = Filter { since: config.since, until: config.until, end };
+    let mut is_placed = false;
+    loop {
+        // Looked at before reading: what was written before a stream was stopped is read below.
+        let over = live.iter().all(|stopped| *stopped.borrow());
+        follow.borrow_and_update();
+        // The ring may have to come from the disk.
+        let turn = tokio::task::spawn_blocking(move || {
+            if !is_placed {
+                place(&mut reader, &config);
+            }
+            let piece = next_piece(&mut reader, &mut filter);
+            (reader, filter, piece)
+        });
+        let Ok((r, f, piece)) = turn.await else { return };
+        (reader, filter, is_placed) = (r, f, true);
+        let (frames, end) = match piece {
+            Piece::Frames(frames) => (frames, false),
+            Piece::End(frames) => (frames, true),
+            Piece::Nothing if over || !config.follow => return,
+            Piece::Nothing => {
+                reader.shrink();
+                tokio::select! {
+                    _ = follow.changed() => continue,
+                    () = stopped(&mut live) => continue,
+                    // dockerd has gone.
+                    () = pieces.closed() => return,
+                }
+            }
+        };
+        // Sending waits for dockerd, and fails when it has gone.
+        if (!frames.is_empty() && pieces.send(frames.into()).await.is_err()) || end {
+            return;
+        }
+    }
+}
+
+/// Until the last stream was stopped.
+async fn stopped(live: &mut [watch::Receiver<bool>]) {
+    for stream in live {
+        // The sender goes away only after it has said so.
+        let _ = stream.wait_for(|stopped| *stopped).await;
+    }
+}
+
+/// Goes to the first entry that may be wanted.
+fn place(reader: &mut Reader, config: &ReadConfig) {
+    match (u64::try_from(config.tail), config.since) {
+        (Ok(0), _) => reader.seek_end(),
+        (Ok(count), _) => reader.seek_last(count, &DockerFrames),
+        (Err(_), Some(since)) => reader.seek_time(since, &DockerFrames),
+        (Err(_), None) => {}
+    }
+}
+
+fn next_piece(reader: &mut Reader, filter: &mut Filter) -> Piece {
+    let Some(chunk) = reader.fill() else { return Piece::Nothing };
+    let mut out = Vec::with_capacity(chunk.bytes.len() + chunk.bytes.len() / 16);
+    let mut entries = frame::entries(chunk.bytes);
+    let mut seq = chunk.first_seq;
+    let mut over = false;
+    while filter.end.is_none_or(|end| seq < end) {
+        let Some(entry) = entries.next() else { break };
+        seq += 1;
+        if filter.since.is_some_and(|since| entry.time < since) {
+            continue;
+        }
+        filter.since = None;
+        if filter.until.is_some_and(|until| entry.time > until) {
+            over = true;
+            break;
+        }
+        frame::encode_for_reader(&entry, &mut out);
+    }
+    over |= filter.end.is_some_and(|end| seq >= end);
+    let (used, records) = (entries.position(), seq - chunk.first_seq);
+    reader.consume(used, records);
+    reader.refill();
+    if over { Piece::End(out) } else { Piece::Frames(out) }
+}
+
+// === impl Pieces ===
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}

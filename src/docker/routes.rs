@@ -1,0 +1,138 @@
+//! Path to handler. A mistake becomes status 200 and `{"Err": …}`, see the [protocol](super).
+
+use std::fmt::Display;
+
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::CONTENT_TYPE;
+use hyper::{Method, Request, Response, StatusCode};
+use serde::de::DeserializeOwned;
+use std::convert::Infallible;
+use tracing::{info, warn};
+
+use super::messages::{Answer, ReadLogs, StartLogging, StopLogging};
+use super::read_logs;
+use crate::streams::Registry;
+
+/// dockerd bounds neither labels nor environment of a container; this bounds what a call may cost.
+const LARGEST_BODY: usize = 16 * 1024 * 1024;
+
+/// What a handler gives back.
+pub type Body = BoxBody<Bytes, Infallible>;
+
+/// All handlers.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    registry: Registry,
+}
+
+// === impl Routes ===
+
+impl Routes {
+    /// Handlers over `registry`.
+    pub fn new(registry: Registry) -> Self {
+        Self { registry }
+    }
+
+    /// Answers one call.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        if head.method != Method::POST {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "every call of the plugin protocol is a POST");
+        }
+        let path = head.uri.path();
+        let body = match Limited::new(body, LARGEST_BODY).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => return failed(path, format!("the body of the call cannot be read: {error}")),
+        };
+        match path {
+            "/Plugin.Activate" => json(r#"{"Implements":["LogDriver"]}"#.into()),
+            "/LogDriver.Capabilities" => json(r#"{"Cap":{"ReadLogs":true},"Err":""}"#.into()),
+            "/LogDriver.StartLogging" => self.start(path, &body).await,
+            "/LogDriver.StopLogging" => self.stop(&body).await,
+            "/LogDriver.ReadLogs" => self.read(path, &body).await,
+            _ => text(StatusCode::NOT_FOUND, "this is a log driver: it answers /Plugin.Activate and /LogDriver.*"),
+        }
+    }
+
+    async fn start(&self, path: &str, body: &[u8]) -> Response<Body> {
+        let call: StartLogging = match parse(body) {
+            Ok(call) => call,
+            Err(why) => return failed(path, why),
+        };
+        let (name, id) = (call.info.name().to_owned(), call.info.id12().to_owned());
+        match self.registry.start(call.file, call.info).await {
+            Ok(()) => {
+                info!(container = name, id, "logging");
+                ok()
+            }
+            Err(error) => {
+                warn!(container = name, id, %error, "not logging");
+                failed(path, error)
+            }
+        }
+    }
+
+    async fn stop(&self, body: &[u8]) -> Response<Body> {
+        match parse::<StopLogging>(body) {
+            Ok(call) => self.registry.stop(&call.file).await,
+            // A retry: the name is gone, see the protocol.
+            Err(_) => self.registry.drain_all().await,
+        }
+        ok()
+    }
+
+    async fn read(&self, path: &str, body: &[u8]) -> Response<Body> {
+        let call: ReadLogs = match parse(body) {
+            Ok(call) => call,
+            Err(why) => return failed(path, why),
+        };
+        match self.registry.reader(&call.info.container_id).await {
+            Ok(reader) => Response::new(read_logs::body(reader, call.config).boxed()),
+            // The body of an answer with status 200 would be taken for frames.
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    if body.is_empty() {
+        return Err(
+            "the call has no body; dockerd repeats a call without it when the connection broke: try again".into()
+        );
+    }
+    // dockerd writes a newline behind the value, and only the first value of a body counts.
+    let mut values = serde_json::Deserializer::from_slice(body).into_iter();
+    match values.next() {
+        Some(Ok(call)) => Ok(call),
+        Some(Err(error)) => Err(format!("the call's body is not what the plugin protocol says: {error}")),
+        None => Err("the call's body is blank".into()),
+    }
+}
+
+fn ok() -> Response<Body> {
+    json(r#"{"Err":""}"#.into())
+}
+
+fn failed(path: &str, why: impl Display) -> Response<Body> {
+    // ReadLogs answers with frames when the status is 200.
+    if path == "/LogDriver.ReadLogs" {
+        return text(StatusCode::INTERNAL_SERVER_ERROR, &why.to_string());
+    }
+    let answer = Answer { err: why.to_string() };
+    json(serde_json::to_vec(&answer).unwrap_or_else(|_| br#"{"Err":"the error cannot be told"}"#.to_vec()).into())
+}
+
+fn json(body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Full::new(body).boxed());
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
+    response
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())).boxed());
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,132 @@
+//! One POST to `/loki/api/v1/push` over a pool of connections that all containers of a destination share.
+
+use std::error::Error;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, Uri};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::timeout;
+
+use super::error::{EXCERPT, PushError};
+
+/// Loki closes idle connections after 120 s; ours are gone before that, so that no push meets a closing one.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Connections kept open to a destination while there is nothing to send.
+const IDLE_CONNECTIONS: usize = 8;
+
+/// Pushes to one URL with one tenant and one set of credentials.
+#[derive(Debug)]
+pub struct Client {
+    http: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    uri: Uri,
+    tenant: Option<HeaderValue>,
+    authorization: Option<HeaderValue>,
+    timeout: Duration,
+}
+
+/// Where and as whom to push.
+#[derive(Clone, Debug)]
+pub struct Target<'a> {
+    /// The push URL, without user info.
+    pub url: &'a str,
+    /// `X-Scope-OrgID`.
+    pub tenant: Option<&'a str>,
+    /// The value of `Authorization`.
+    pub authorization: Option<&'a str>,
+    /// From the first byte sent to the last byte of the answer.
+    pub timeout: Duration,
+}
+
+/// A URL or header value that HTTP cannot carry.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct TargetError(String);
+
+// === impl Client ===
+
+impl Client {
+    /// A client for `target`. Nothing is connected before the first push.
+    ///
+    /// # Errors
+    /// When the URL, tenant or credentials cannot be put into a request; secrets are not repeated.
+    pub fn new(target: &Target<'_>) -> Result<Self, TargetError> {
+        let uri = target.url.parse().map_err(|_| TargetError("the push URL is not one that HTTP can carry".into()))?;
+        let header = |what: &str, value: Option<&str>, secret: bool| {
+            let header = value.map(HeaderValue::from_str).transpose();
+            let mut header =
+                header.map_err(|_| TargetError(format!("the {what} has characters that a header cannot carry")))?;
+            if let Some(header) = &mut header {
+                header.set_sensitive(secret);
+            }
+            Ok::<_, TargetError>(header)
+        };
+        let tls = hyper_rustls::HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1();
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(target.timeout));
+        let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .pool_timer(TokioTimer::new())
+            .build(tls.wrap_connector(connector));
+        Ok(Self {
+            http,
+            uri,
+            tenant: header("tenant id", target.tenant, false)?,
+            authorization: header("user name or password", target.authorization, true)?,
+            timeout: target.timeout,
+        })
+    }
+
+    /// Sends one body. `Ok` means that Loki has it: 204, or 200 from what stands in front of it.
+    ///
+    /// # Errors
+    /// Everything else, with what Loki said. 260 is among it: a 2xx that stored nothing.
+    pub async fn push(&self, body: Bytes) -> Result<(), PushError> {
+        timeout(self.timeout, self.exchange(body)).await.unwrap_or(Err(PushError::Timeout))
+    }
+
+    async fn exchange(&self, body: Bytes) -> Result<(), PushError> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        let headers = request.headers_mut();
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("loki-rs/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("snappy"));
+        if let Some(tenant) = &self.tenant {
+            headers.insert("x-scope-orgid", tenant.clone());
+        }
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        let response = self.http.request(request).await.map_err(|error| PushError::Transport(chain(&error)))?;
+        let code = response.status().as_u16();
+        if matches!(code, 200 | 204) {
+            return Ok(());
+        }
+        // What does not fit is not worth waiting for; the connection is then closed, not reused.
+        let body = Limited::new(response.into_body(), 4 * EXCERPT).collect().await;
+        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        Err(PushError::status(code, &body))
+    }
+}
+
+/// An error and its causes in one line: hyper's own text alone is "client error (Connect)".
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,287 @@
+//! Lines of one stream to the body of a push.
+//!
+//! The message is `logproto.PushRequest` (`proto/push.proto`): 1 streams {1 labels, 2 entries {1 timestamp {1 seconds,
+//! 2 nanos}, 2 line, 3 structuredMetadata {1 name, 2 value}}}, as one raw snappy block. One request carries one stream: Loki's 204 tells
+//! the fate of the last stream in a request only.
+//!
+//! Written by hand and not by `prost`, because a line is bytes (Loki stores what it is sent, UTF-8 or not) and `prost` would
+//! want a `String`, and because the length of a message can then be filled in last.
+
+use bytes::Bytes;
+
+/// Room before the labels for the tag and length of the one stream.
+const HEAD: usize = 6;
+
+/// Encodes one stream, entry by entry.
+#[derive(Debug)]
+pub struct StreamEncoder {
+    buffer: Vec<u8>,
+    labels_len: usize,
+    entries: usize,
+    counted: usize,
+}
+
+/// Name and value pairs of an entry, encoded once for all entries of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    encoded: Vec<u8>,
+    counted: usize,
+}
+
+/// The same messages as `prost` sees them, for tests and for whoever must read a push.
+pub mod proto {
+    /// `logproto.PushRequest`.
+    #[derive(Clone, PartialEq, Eq, prost::Message)]
+    pub struct PushRequest {
+        /// One entry a label set.
+        #[prost(message, repeated, tag = "1")]
+        pub streams: Vec<Stream>,
+    }
+
+    /// `logproto.StreamAdapter`.
+    #[derive(Clone, PartialEq, Eq, prost::Message)]
+    pub struct Stream {
+        /// `{name="value", …}`.
+        #[prost(string, tag = "1")]
+        pub labels: String,
+        /// In the order in which they were written.
+        #[prost(message, repeated, tag = "2")]
+        pub entries: Vec<Entry>,
+    }
+
+    /// `logproto.EntryAdapter`.
+    #[derive(Clone, PartialEq, Eq, prost::Message)]
+    pub struct Entry {
+        /// `google.protobuf.Timestamp`.
+        #[prost(message, optional, tag = "1")]
+        pub timestamp: Option<Timestamp>,
+        /// The line; a string by the schema, any bytes in fact.
+        #[prost(bytes = "vec", tag = "2")]
+        pub line: Vec<u8>,
+        /// Structured metadata.
+        #[prost(message, repeated, tag = "3")]
+        pub structured_metadata: Vec<LabelPair>,
+    }
+
+    /// `google.protobuf.Timestamp`.
+    #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+    pub struct Timestamp {
+        /// Seconds since 1970.
+        #[prost(int64, tag = "1")]
+        pub seconds: i64,
+        /// 0 to 999,999,999.
+        #[prost(int32, tag = "2")]
+        pub nanos: i32,
+    }
+
+    /// `logproto.LabelPairAdapter`.
+    #[derive(Clone, PartialEq, Eq, prost::Message)]
+    pub struct LabelPair {
+        /// A valid label name.
+        #[prost(string, tag = "1")]
+        pub name: String,
+        /// UTF-8.
+        #[prost(string, tag = "2")]
+        pub value: String,
+    }
+}
+
+// === impl Metadata ===
+
+impl Metadata {
+    /// Encodes the pairs. Empty names or values are left out: Loki answers an empty name with a 500 that never ends.
+    pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut metadata = Self::default();
+        for (name, value) in pairs {
+            if name.is_empty() || value.is_empty() {
+                continue;
+            }
+            metadata.counted += name.len() + value.len();
+            let len = 1 + varint_len(name.len()) + name.len() + 1 + varint_len(value.len()) + value.len();
+            metadata.encoded.push(0x1a);
+            put_varint(len as u64, &mut metadata.encoded);
+            put_bytes(0x0a, name.as_bytes(), &mut metadata.encoded);
+            put_bytes(0x12, value.as_bytes(), &mut metadata.encoded);
+        }
+        metadata
+    }
+
+    /// Bytes of names and values, as Loki counts them against its limits.
+    pub fn counted(&self) -> usize {
+        self.counted
+    }
+}
+
+// === impl StreamEncoder ===
+
+impl StreamEncoder {
+    /// Begins a stream with its label string.
+    pub fn new(labels: &str) -> Self {
+        let mut encoder = Self { buffer: vec![0; HEAD], labels_len: 0, entries: 0, counted: 0 };
+        put_bytes(0x0a, labels.as_bytes(), &mut encoder.buffer);
+        encoder.labels_len = encoder.buffer.len();
+        encoder
+    }
+
+    /// Adds a line at `time`, in nanoseconds since 1970.
+    pub fn push(&mut self, time: i64, line: &[u8], metadata: &Metadata) {
+        let (seconds, nanos) = (time.div_euclid(1_000_000_000) as u64, time.rem_euclid(1_000_000_000) as u64);
+        let mut timestamp = [0; 24];
+        let timestamp = {
+            let mut at = 0;
+            for (tag, value) in [(0x08, seconds), (0x10, nanos)] {
+                if value != 0 {
+                    timestamp[at] = tag;
+                    at += 1 + varint_into(value, &mut timestamp[at + 1..]);
+                }
+            }
+            &timestamp[..at]
+        };
+        let mut len = 2 + timestamp.len() + metadata.encoded.len();
+        if !line.is_empty() {
+            len += 1 + varint_len(line.len()) + line.len();
+        }
+        self.buffer.push(0x12);
+        put_varint(len as u64, &mut self.buffer);
+        put_bytes(0x0a, timestamp, &mut self.buffer);
+        if !line.is_empty() {
+            put_bytes(0x12, line, &mut self.buffer);
+        }
+        self.buffer.extend_from_slice(&metadata.encoded);
+        self.entries += 1;
+        self.counted += line.len() + metadata.counted;
+    }
+
+    /// Entries so far.
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// Bytes of lines and metadata so far, as Grafana's `loki-batch-size` counts them.
+    pub fn counted(&self) -> usize {
+        self.counted
+    }
+
+    /// Bytes of the message so far, which is what Loki's limit of 4 MiB a request is about.
+    pub fn encoded(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Drops the entries and keeps the labels.
+    pub fn clear(&mut self) {
+        self.buffer.truncate(self.labels_len);
+        self.entries = 0;
+        self.counted = 0;
+    }
+
+    /// Gives back memory that an unusually large batch took.
+    pub fn shrink(&mut self) {
+        self.clear();
+        self.buffer.shrink_to(self.labels_len);
+    }
+
+    /// The body: the whole request as a raw snappy block.
+    pub fn body(&mut self) -> Bytes {
+        // The length of the stream stands right before it, in as few bytes as it takes.
+        let len = (self.buffer.len() - HEAD) as u64;
+        let mut head = [0; HEAD];
+        head[0] = 0x0a;
+        let used = 1 + varint_into(len, &mut head[1..]);
+        self.buffer[HEAD - used..HEAD].copy_from_slice(&head[..used]);
+        let message = &self.buffer[HEAD - used..];
+        let mut body = vec![0; snap::raw::max_compress_len(message.len())];
+        // Refused only above 4 GiB, which no batch comes near.
+        let written = snap::raw::Encoder::new().compress(message, &mut body).unwrap_or(0);
+        body.truncate(written);
+        Bytes::from(body)
+    }
+}
+
+fn put_bytes(tag: u8, bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(tag);
+    put_varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}
+
+fn put_varint(value: u64, out: &mut Vec<u8>) {
+    let mut bytes = [0; 10];
+    let len = varint_into(value, &mut bytes);
+    out.extend_from_slice(&bytes[..len]);
+}
+
+fn varint_into(mut value: u64, out: &mut [u8]) -> usize {
+    let mut at = 0;
+    while value >= 0x80 {
+        out[at] = value as u8 | 0x80;
+        value >>= 7;
+        at += 1;
+    }
+    out[at] = value as u8;
+    at + 1
+}
+
+fn varint_len(value: usize) -> usize {
+    (usize::BITS as usize - (value | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::proto::PushRequest;
+    use super::*;
+    use proptest::prelude::*;
+    use prost::Message;
+
+    fn decode(body: &[u8]) -> PushRequest {
+        let message = snap::raw::Decoder::new().decompress_vec(body).unwrap();
+        PushRequest::decode(&message[..]).unwrap()
+    }
+
+    #[test]
+    fn the_message_has_these_bytes() {
+        let mut encoder = StreamEncoder::new(r#"{a="b"}"#);
+        encoder.push(1_000_000_002, b"hi", &Metadata::new([("k", "v")]));
+        let message = snap::raw::Decoder::new().decompress_vec(&encoder.body()).unwrap();
+        let expected = b"\x0a\x1d\x0a\x07{a=\"b\"}\x12\x12\x0a\x04\x08\x01\x10\x02\x12\x02hi\x1a\x06\x0a\x01k\x12\x01v";
+        assert_eq!(message, expected);
+    }
+
+    #[test]
+    fn an_encoder_is_used_again_after_it_was_cleared() {
+        let mut encoder = StreamEncoder::new(r#"{a="b"}"#);
+        encoder.push(5, b"first", &Metadata::default());
+        let _ = encoder.body();
+        encoder.clear();
+        encoder.push(6, b"second", &Metadata::default());
+        let streams = decode(&encoder.body()).streams;
+        assert_eq!(streams.len(), 1);
+        assert_eq!((streams[0].labels.as_str(), streams[0].entries.len()), (r#"{a="b"}"#, 1));
+        assert_eq!(streams[0].entries[0].line, b"second");
+    }
+
+    proptest! {
+        #[test]
+        fn prost_reads_what_was_written(
+            labels in "\\{a=\"[a-z]{0,300}\"\\}",
+            lines in proptest::collection::vec((1i64.., any::<Vec<u8>>()), 0..20),
+            pairs in proptest::collection::vec(("[a-z]{1,200}", "[a-z]{1,200}"), 0..3),
+        ) {
+            let metadata = Metadata::new(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+            let mut encoder = StreamEncoder::new(&labels);
+            for (time, line) in &lines {
+                encoder.push(*time, line, &metadata);
+            }
+            prop_assert_eq!(encoder.entries(), lines.len());
+            let request = decode(&encoder.body());
+            prop_assert_eq!(&request.streams[0].labels, &labels);
+            let seen: Vec<_> = request.streams[0].entries.iter().map(|entry| {
+                let timestamp = entry.timestamp.unwrap();
+                (timestamp.seconds * 1_000_000_000 + i64::from(timestamp.nanos), entry.line.clone())
+            }).collect();
+            prop_assert_eq!(seen, lines);
+            for entry in &request.streams[0].entries {
+                let seen: Vec<_> = entry.structured_metadata.iter().map(|p| (p.name.clone(), p.value.clone())).collect();
+                prop_assert_eq!(&seen, &pairs);
+            }
+        }
+    }
+}

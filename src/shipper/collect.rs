@@ -1,0 +1,426 @@
+//! Ring to batches.
+//!
+//! Reading from the cursor on always makes the same lines with the same times, however often it is done: a batch that was
+//! sent twice is byte-identical, and Loki drops the second one as far as it can.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Plan;
+use super::progress::Progress;
+use crate::codec::partial::{Joiner, Line};
+use crate::codec::{Source, frame};
+use crate::loki::StreamEncoder;
+use crate::loki::encode::Metadata;
+use crate::ring::cursor::NOTE;
+use crate::ring::{Lost, Position, Published, Reader, Ring};
+
+/// The most a request may have uncompressed: Loki refuses 4 MiB for good (gRPC between its parts), and nothing is gained
+/// by coming near.
+const LARGEST_REQUEST: usize = 3 * 1024 * 1024;
+
+/// Reads a ring and fills batches.
+#[derive(Debug)]
+pub struct Collector {
+    reader: Reader,
+    joiner: Joiner,
+    metadata: Metadata,
+    batch_size: usize,
+    batches: [Batch; 2],
+    /// What is acknowledged.
+    acknowledged: Progress,
+    /// The times of what was read into batches.
+    times: Progress,
+    /// Where reading must begin again to see all that is not acknowledged.
+    restart: Position,
+    /// Where the entries begin that the joiner holds, by source.
+    held: [Option<Position>; 2],
+    /// [`Published::bytes`] when the reader was last at the end of the ring.
+    seen: u64,
+    /// The reader stopped because a batch was full.
+    more: bool,
+}
+
+/// The lines of one source that go into one request.
+#[derive(Debug)]
+pub struct Batch {
+    encoder: StreamEncoder,
+    /// The first entry behind the batch.
+    next_seq: u64,
+    last_time: i64,
+    /// Entries at most, while halves are being sent.
+    limit: usize,
+}
+
+/// What [`Collector::collect`] came across.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Entries that the ring no longer has, or not whole.
+    pub lost: Lost,
+    /// Lines that were longer than Loki takes.
+    pub cut_lines: u64,
+}
+
+// === impl Collector ===
+
+impl Collector {
+    /// A collector that begins where `saved` says, or at the oldest entry.
+    pub fn new(ring: &Arc<Ring>, saved: Option<(Position, [u8; NOTE])>, plan: &Plan) -> Self {
+        let (restart, acknowledged) = match saved {
+            Some((position, note)) => (position, Progress::from_note(&note)),
+            None => (ring.oldest(), Progress::default()),
+        };
+        let batch = |source: Source| Batch {
+            encoder: StreamEncoder::new(&plan.labels[source.index()]),
+            next_seq: 0,
+            last_time: 0,
+            limit: usize::MAX,
+        };
+        Self {
+            reader: ring.reader_at(restart),
+            joiner: Joiner::default(),
+            metadata: Metadata::new(plan.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
+            batch_size: plan.batch_size,
+            batches: Source::ALL.map(batch),
+            acknowledged,
+            times: acknowledged,
+            restart,
+            held: [None, None],
+            seen: 0,
+            more: false,
+        }
+    }
+
+    /// Whether the ring has entries that were not read.
+    pub fn is_behind(&self, published: &Published) -> bool {
+        self.reader.position().seq < published.next_seq
+    }
+
+    /// Whether lines are held that wait for their last chunk.
+    pub fn holds_lines(&self) -> bool {
+        self.joiner.held_since().is_some()
+    }
+
+    /// About how many bytes of the ring were not read.
+    pub fn pending(&self, published: &Published) -> u64 {
+        if self.more { u64::MAX } else { published.bytes.saturating_sub(self.seen) }
+    }
+
+    /// Reads until a batch is full or the ring ends. With `ended`, lines that will never be whole are taken as they are.
+    pub fn collect(&mut self, published: &Published, ended: bool, with_metadata: bool) -> Collected {
+        let mut collected = Collected::default();
+        let none = Metadata::default();
+        let metadata = if with_metadata { &self.metadata } else { &none };
+        let (joiner, batches, times) = (&mut self.joiner, &mut self.batches, &mut self.times);
+        let mut take = |line: Line<'_>| {
+            collected.cut_lines += u64::from(line.cut > 0);
+            let batch = &mut batches[line.source.index()];
+            batch.take(&line, times.time_of(line.source, line.time), metadata);
+            batch.is_full(self.batch_size)
+        };
+        self.more = false;
+        while let Some(chunk) = { if self.more { None } else { self.reader.fill() } } {
+            let mut entries = frame::entries(chunk.bytes);
+            let (mut seq, mut used) = (chunk.first_seq, 0);
+            while !self.more
+                && let Some(entry) = entries.next()
+            {
+                let source = entry.source.index();
+                // Entries below the mark were acknowledged while something before them was not.
+                if seq >= self.acknowledged.next_seq[source] {
+                    joiner.push(seq, entry, |line| self.more |= take(line));
+                    match joiner.open_since(entry.source) {
+                        Some(first) if first == seq => {
+                            let offset = chunk.position.offset + used as u64;
+                            self.held[source] = Some(Position { offset, seq, ..chunk.position });
+                        }
+                        Some(_) => {}
+                        None => self.held[source] = None,
+                    }
+                }
+                used = entries.position();
+                seq += 1;
+            }
+            let records = seq - chunk.first_seq;
+            self.reader.consume(used, records);
+            if !self.more {
+                self.reader.refill();
+            }
+        }
+        if !self.more {
+            self.seen = published.bytes;
+            if ended {
+                for source in Source::ALL {
+                    joiner.flush(source, |line| {
+                        take(line);
+                    });
+                    self.held[source.index()] = None;
+                }
+            }
+        }
+        collected.lost = self.reader.take_lost();
+        collected
+    }
+
+    /// The batch of `source`, if there is anything in it.
+    pub fn batch(&mut self, source: Source) -> Option<&mut Batch> {
+        Some(&mut self.batches[source.index()]).filter(|batch| batch.entries() > 0)
+    }
+
+    /// The batch of `source` is with Loki, or given up.
+    pub fn acknowledge(&mut self, source: Source) {
+        let batch = &mut self.batches[source.index()];
+        self.acknowledged.next_seq[source.index()] = batch.next_seq;
+        self.acknowledged.last_time[source.index()] = batch.last_time;
+        batch.limit = batch.limit.saturating_mul(2);
+        batch.encoder.clear();
+        if self.batches.iter().all(|batch| batch.entries() == 0) {
+            let held = self.held.iter().flatten().min_by_key(|position| position.seq);
+            self.restart = held.copied().unwrap_or_else(|| self.reader.position());
+        }
+    }
+
+    /// Nothing was collected, though entries were read: they were filler, acknowledged before, or are held.
+    pub fn is_empty(&self) -> bool {
+        self.batches.iter().all(|batch| batch.entries() == 0)
+    }
+
+    /// Makes the next batch of `source` half as large.
+    pub fn split(&mut self, source: Source) {
+        let batch = &mut self.batches[source.index()];
+        batch.limit = (batch.entries() / 2).max(1);
+    }
+
+    /// Goes back to what is acknowledged, and holds no memory until the next [`Collector::collect`].
+    pub fn rewind(&mut self) {
+        self.reader.seek(self.restart);
+        self.joiner = Joiner::default();
+        self.held = [None, None];
+        self.times = self.acknowledged;
+        self.rest();
+    }
+
+    /// Gives back the memory of batches that were sent.
+    pub fn rest(&mut self) {
+        self.reader.shrink();
+        for batch in &mut self.batches {
+            batch.encoder.shrink();
+        }
+    }
+
+    /// What to save: where to begin again, and the marks of the sources behind it.
+    pub fn checkpoint(&self) -> (Position, [u8; NOTE]) {
+        (self.restart, self.acknowledged.to_note())
+    }
+}
+
+// === impl Batch ===
+
+impl Batch {
+    /// The request's body.
+    pub fn body(&mut self) -> Bytes {
+        self.encoder.body()
+    }
+
+    /// Lines in it.
+    pub fn entries(&self) -> usize {
+        self.encoder.entries()
+    }
+
+    fn take(&mut self, line: &Line<'_>, time: i64, metadata: &Metadata) {
+        self.encoder.push(time, line.bytes, metadata);
+        self.next_seq = line.last_seq + 1;
+        self.last_time = time;
+    }
+
+    fn is_full(&self, size: usize) -> bool {
+        self.encoder.counted() >= size || self.encoder.encoded() >= LARGEST_REQUEST || self.entries() >= self.limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::entry::proto::{LogEntry, PartialLogEntryMetadata};
+    use crate::loki::encode::proto::PushRequest;
+    use crate::ring::{BootId, Options};
+    use crate::streams::frames::DockerFrames;
+    use prost::Message;
+
+    const NOW: i64 = 1_790_000_000_000_000_000;
+
+    fn plan(batch_size: usize) -> Plan {
+        Plan {
+            labels: Source::ALL.map(|source| format!("{{source=\"{}\"}}", source.as_str())),
+            metadata: vec![("container_id".into(), "c1".into())],
+            batch_size,
+            batch_wait: std::time::Duration::ZERO,
+            attempts: None,
+            backoff: super::super::Backoff::try_new(
+                std::time::Duration::from_millis(1),
+                std::time::Duration::from_millis(2),
+            )
+            .unwrap(),
+        }
+    }
+
+    struct Scene {
+        dir: tempfile::TempDir,
+        ring: Arc<Ring>,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let options = Options { budget: 4 << 20, boot: BootId([1; 16]) };
+            let ring = Ring::open(dir.path(), options, &DockerFrames).unwrap();
+            Self { dir, ring }
+        }
+
+        fn write(&self, source: &str, line: &str, chunk: Option<(i32, bool)>) {
+            let entry = LogEntry {
+                source: source.into(),
+                time_nano: NOW,
+                line: line.into(),
+                partial: chunk.is_some(),
+                partial_log_metadata: chunk.map(|(ordinal, last)| PartialLogEntryMetadata {
+                    last,
+                    id: "id".into(),
+                    ordinal,
+                }),
+            };
+            let mut frame = (entry.encoded_len() as u32).to_be_bytes().to_vec();
+            entry.encode(&mut frame).unwrap();
+            let landed = self.ring.writer("w").land(&DockerFrames, |room| {
+                room[..frame.len()].copy_from_slice(&frame);
+                Ok(frame.len())
+            });
+            assert_eq!(landed.unwrap().records, 1);
+        }
+
+        fn collector(&self, batch_size: usize) -> Collector {
+            let saved = crate::ring::Cursor::open(self.dir.path()).unwrap().saved();
+            Collector::new(&self.ring, saved, &plan(batch_size))
+        }
+    }
+
+    fn collect(collector: &mut Collector, ended: bool) -> Collected {
+        let published = Published { next_seq: 0, bytes: 0 };
+        collector.collect(&published, ended, true)
+    }
+
+    fn sent(collector: &mut Collector, source: Source) -> Vec<(i64, String)> {
+        let Some(batch) = collector.batch(source) else { return Vec::new() };
+        let message = snap::raw::Decoder::new().decompress_vec(&batch.body()).unwrap();
+        let request = PushRequest::decode(&message[..]).unwrap();
+        let entries = request.streams[0].entries.iter();
+        entries
+            .map(|entry| {
+                let time = entry.timestamp.unwrap();
+                let time = time.seconds * 1_000_000_000 + i64::from(time.nanos) - NOW;
+                (time, String::from_utf8_lossy(&entry.line).into_owned())
+            })
+            .collect()
+    }
+
+    fn lines(expected: &[(i64, &str)]) -> Vec<(i64, String)> {
+        expected.iter().map(|(time, line)| (*time, line.to_string())).collect()
+    }
+
+    #[test]
+    fn sources_become_batches_and_equal_times_rise() {
+        let scene = Scene::new();
+        for (source, line) in [("stdout", "a"), ("stderr", "b"), ("stdout", "a")] {
+            scene.write(source, line, None);
+        }
+        let mut collector = scene.collector(1 << 20);
+        collect(&mut collector, false);
+        assert_eq!(sent(&mut collector, Source::Stdout), lines(&[(0, "a"), (1, "a")]));
+        assert_eq!(sent(&mut collector, Source::Stderr), lines(&[(0, "b")]));
+    }
+
+    #[test]
+    fn a_rewind_makes_the_same_bytes_again() {
+        let scene = Scene::new();
+        for at in 0..50 {
+            scene.write(if at % 3 == 0 { "stderr" } else { "stdout" }, &format!("line {at}"), None);
+        }
+        let mut collector = scene.collector(1 << 20);
+        collect(&mut collector, false);
+        let first = Source::ALL.map(|source| collector.batch(source).unwrap().body());
+        collector.rewind();
+        collect(&mut collector, false);
+        assert_eq!(first, Source::ALL.map(|source| collector.batch(source).unwrap().body()));
+    }
+
+    #[test]
+    fn one_source_acknowledged_is_not_sent_again_when_the_other_failed() {
+        let scene = Scene::new();
+        scene.write("stdout", "out", None);
+        scene.write("stderr", "err", None);
+        let mut collector = scene.collector(1 << 20);
+        collect(&mut collector, false);
+        collector.acknowledge(Source::Stdout);
+        collector.rewind();
+        collect(&mut collector, false);
+        assert_eq!(sent(&mut collector, Source::Stdout), []);
+        assert_eq!(sent(&mut collector, Source::Stderr), lines(&[(0, "err")]));
+    }
+
+    #[test]
+    fn a_line_that_is_not_whole_holds_the_cursor_and_nothing_else() {
+        let scene = Scene::new();
+        scene.write("stdout", "long ", Some((1, false)));
+        scene.write("stderr", "other", None);
+        let mut collector = scene.collector(1 << 20);
+        collect(&mut collector, false);
+        assert_eq!(sent(&mut collector, Source::Stdout), []);
+        assert_eq!(sent(&mut collector, Source::Stderr), lines(&[(0, "other")]));
+        collector.acknowledge(Source::Stderr);
+        let (position, note) = collector.checkpoint();
+        assert_eq!(position.seq, 0, "the first chunk is still owed");
+
+        // The process dies here; the next one reads from the chunk on, and sends the other line no second time.
+        crate::ring::Cursor::open(scene.dir.path()).unwrap().save(position, note).unwrap();
+        let mut collector = scene.collector(1 << 20);
+        scene.write("stdout", "line", Some((2, true)));
+        collect(&mut collector, false);
+        assert_eq!(sent(&mut collector, Source::Stderr), []);
+        assert_eq!(sent(&mut collector, Source::Stdout), lines(&[(0, "long line")]));
+        collector.acknowledge(Source::Stdout);
+        assert_eq!(collector.checkpoint().0.seq, 3);
+    }
+
+    #[test]
+    fn a_last_chunk_that_never_comes_is_sent_when_the_container_has_ended() {
+        let scene = Scene::new();
+        scene.write("stdout", "no newline", Some((1, false)));
+        let mut collector = scene.collector(1 << 20);
+        collect(&mut collector, false);
+        assert!(collector.is_empty() && collector.holds_lines());
+        collect(&mut collector, true);
+        assert_eq!(sent(&mut collector, Source::Stdout), lines(&[(0, "no newline")]));
+        collector.acknowledge(Source::Stdout);
+        assert_eq!(collector.checkpoint().0.seq, 1);
+    }
+
+    #[test]
+    fn batches_end_at_their_size_and_halves_at_half() {
+        let scene = Scene::new();
+        for at in 0..100 {
+            scene.write("stdout", &format!("{at:090}"), None);
+        }
+        let mut collector = scene.collector(1000);
+        collect(&mut collector, false);
+        let full = sent(&mut collector, Source::Stdout).len();
+        assert_eq!(full, 10, "90 bytes of line and 14 of metadata each");
+        collector.split(Source::Stdout);
+        collector.rewind();
+        collect(&mut collector, false);
+        assert_eq!(sent(&mut collector, Source::Stdout).len(), 5);
+        collector.acknowledge(Source::Stdout);
+        collect(&mut collector, false);
+        assert_eq!(sent(&mut collector, Source::Stdout).len(), 10);
+    }
+}

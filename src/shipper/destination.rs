@@ -1,0 +1,172 @@
+//! What all containers that ship to one place share: connections, permits, and its outage.
+//!
+//! A [`Permit`] bounds how many batches are in memory at once. While the destination is down only one shipper tries, with the backoff of
+//! the outage and not of its batch, and the first success lets all others go: a thousand containers do not knock a thousand
+//! times, and none of them sleeps on when Loki is back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use super::backoff::Backoff;
+use crate::loki::{Client, PushError};
+
+/// Requests on their way to one destination at once, and so the bodies in memory.
+const IN_FLIGHT: usize = 8;
+
+/// An outage is probed at least this often, whatever `loki-max-backoff` says for a single batch: one small request in five seconds from a
+/// host harms nobody, and lines arrive within seconds of Loki's return.
+const LONGEST_PROBE: Duration = Duration::from_secs(5);
+
+/// An outage is spoken of this often.
+const REMIND: Duration = Duration::from_secs(60);
+
+/// One Loki, one tenant, one set of credentials.
+#[derive(Debug)]
+pub struct Destination {
+    name: String,
+    client: Client,
+    in_flight: Arc<Semaphore>,
+    probe: Arc<Semaphore>,
+    outage: watch::Sender<Option<Outage>>,
+    no_metadata: AtomicBool,
+}
+
+/// A destination that is down.
+#[derive(Clone, Debug)]
+struct Outage {
+    since: Instant,
+    /// When to try next.
+    next: Instant,
+    tries: u32,
+    said: Instant,
+}
+
+/// The right to have one batch in memory and on its way.
+#[derive(Debug)]
+pub struct Permit {
+    destination: Arc<Destination>,
+    _in_flight: Option<OwnedSemaphorePermit>,
+    probe: Option<OwnedSemaphorePermit>,
+}
+
+// === impl Destination ===
+
+impl Destination {
+    /// A destination under a name for the log, in which there is no secret.
+    pub fn new(name: String, client: Client) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            client,
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
+            probe: Arc::new(Semaphore::new(1)),
+            outage: watch::Sender::new(None),
+            no_metadata: AtomicBool::new(false),
+        })
+    }
+
+    /// Waits for the right to send. A shipper that is `patient` waits out an outage with the others; one that counts its tries
+    /// does not.
+    pub async fn admit(self: &Arc<Self>, patient: bool) -> Permit {
+        let mut outage = self.outage.subscribe();
+        let mut probe = None;
+        loop {
+            let next = outage.borrow_and_update().as_ref().map(|outage| outage.next);
+            let Some(next) = next.filter(|_| patient) else { break };
+            if probe.is_none() {
+                tokio::select! {
+                    // Never closed.
+                    permit = self.probe.clone().acquire_owned() => probe = permit.ok(),
+                    _ = outage.changed() => {}
+                }
+                continue;
+            }
+            if Instant::now() >= next {
+                break;
+            }
+            tokio::select! {
+                () = sleep_until(next) => {}
+                _ = outage.changed() => {}
+            }
+        }
+        let in_flight = self.in_flight.clone().acquire_owned().await.ok();
+        Permit { destination: self.clone(), _in_flight: in_flight, probe }
+    }
+
+    /// Sends one body.
+    ///
+    /// # Errors
+    /// See [`Client::push`].
+    pub async fn push(&self, body: Bytes) -> Result<(), PushError> {
+        self.client.push(body).await
+    }
+
+    /// Whether a push failed and none has succeeded since.
+    pub fn is_down(&self) -> bool {
+        self.outage.borrow().is_some()
+    }
+
+    /// A push failed for a reason that is the destination's.
+    pub fn went_down(&self, error: &PushError) {
+        let now = Instant::now();
+        self.outage.send_if_modified(|outage| match outage {
+            None => {
+                warn!(destination = %self.name, %error, "Loki takes no lines; they are kept and sent when it does");
+                *outage = Some(Outage { since: now, next: now, tries: 0, said: now });
+                true
+            }
+            Some(outage) => {
+                if now.duration_since(outage.said) >= REMIND {
+                    let seconds = now.duration_since(outage.since).as_secs();
+                    warn!(destination = %self.name, %error, seconds, "Loki still takes no lines; they are kept");
+                    outage.said = now;
+                }
+                false
+            }
+        });
+    }
+
+    /// Whether lines may carry structured metadata.
+    pub fn takes_metadata(&self) -> bool {
+        !self.no_metadata.load(Ordering::Relaxed)
+    }
+
+    /// Loki refused structured metadata; no line carries any from now on.
+    pub fn refuse_metadata(&self) {
+        if !self.no_metadata.swap(true, Ordering::Relaxed) {
+            warn!(destination = %self.name, "Loki refuses structured metadata (allow_structured_metadata); lines go without it");
+        }
+    }
+}
+
+// === impl Permit ===
+
+impl Permit {
+    /// The destination answered.
+    pub fn succeeded(self) {
+        self.destination.outage.send_if_modified(|outage| {
+            let Some(over) = outage.take() else { return false };
+            let seconds = over.since.elapsed().as_secs();
+            info!(destination = %self.destination.name, seconds, "Loki takes lines again");
+            true
+        });
+    }
+
+    /// The destination did not. Sets the time of the next try, if this was the one that everybody waited for.
+    pub fn failed(self, backoff: &Backoff) {
+        let longest = LONGEST_PROBE;
+        self.destination.outage.send_if_modified(|outage| {
+            let Some(outage) = outage else { return false };
+            if self.probe.is_some() || outage.tries == 0 {
+                outage.tries = outage.tries.saturating_add(1);
+                outage.next = Instant::now() + backoff.capped(longest).delay(outage.tries);
+            }
+            true
+        });
+    }
+}

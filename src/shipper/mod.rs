@@ -1,0 +1,247 @@
+//! From the ring to Loki: read, join, batch, push, move the cursor.
+//!
+//! One [`Shipper`] a container. It holds no lines while it waits: what is to be sent is in the ring, and is read when there is
+//! both something to send and a [`destination::Permit`] to send it. An outage therefore costs no memory, whatever the
+//! number of containers.
+//!
+//! ```text
+//! wait for data ─▶ wait up to loki-batch-wait ─▶ permit ─▶ collect ─▶ push stdout, push stderr ─▶ save cursor ─▶ …
+//!                                                  ▲                       │
+//!                                                  └── back to the cursor ◀┘ on an error that time or a smaller batch can mend
+//! ```
+//!
+//! * [`collect`]: ring to batches, pure but for the reading; a replay from the cursor makes byte-identical entries;
+//! * [`verdict`]: what to do after an error, pure: the retry table;
+//! * [`backoff`]: how long to wait;
+//! * [`destination`]: the connection pool, permits, and the outage that all containers of a destination share;
+//! * [`events`]: what can happen, each with its log line and counter.
+
+pub mod backoff;
+pub mod collect;
+pub mod destination;
+pub mod events;
+pub mod progress;
+pub mod verdict;
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::codec::Source;
+use crate::loki::PushError;
+use crate::ring::{Cursor, Ring};
+use backoff::Backoff;
+use collect::Collector;
+use destination::Destination;
+use events::Events;
+use verdict::{Verdict, verdict};
+
+/// How a container's lines are to be sent.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The label strings of stdout and stderr, by [`Source::index`].
+    pub labels: [String; 2],
+    /// Structured metadata of every line.
+    pub metadata: Vec<(String, String)>,
+    /// Bytes of lines and metadata in a request.
+    pub batch_size: usize,
+    /// The longest that a line waits for others.
+    pub batch_wait: Duration,
+    /// Tries before a batch is given up; `None`: for as long as the ring holds it.
+    pub attempts: Option<NonZeroU32>,
+    /// Between tries.
+    pub backoff: Backoff,
+}
+
+/// Ships one container.
+#[derive(Debug)]
+pub struct Shipper {
+    plan: Plan,
+    destination: Arc<Destination>,
+    collector: Collector,
+    cursor: Arc<Mutex<Cursor>>,
+    follow: watch::Receiver<crate::ring::Published>,
+    /// How many streams of the container are being logged.
+    live: watch::Receiver<usize>,
+    /// The plugin is going down.
+    shutdown: watch::Receiver<bool>,
+    events: Arc<Events>,
+}
+
+/// Why [`Shipper::run`] came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Nothing is left to send and nothing more is to come, for now.
+    CaughtUp,
+    /// The plugin is going down; the rest is sent by the next one.
+    Shutdown,
+}
+
+/// What became of one round of pushes.
+enum Round {
+    /// Everything collected is with Loki, or was given up and counted. `reached`: Loki itself said so.
+    Settled { reached: bool },
+    /// Back to the cursor; later, or at once in another form.
+    Again { later: bool },
+}
+
+// === impl Shipper ===
+
+impl Shipper {
+    /// A shipper that goes on where `cursor` stands. The cursor is shared with whoever syncs it.
+    #[must_use]
+    pub fn new(
+        ring: &Arc<Ring>,
+        cursor: Arc<Mutex<Cursor>>,
+        plan: Plan,
+        destination: Arc<Destination>,
+        live: watch::Receiver<usize>,
+        shutdown: watch::Receiver<bool>,
+        events: Arc<Events>,
+    ) -> Self {
+        let collector = Collector::new(ring, lock(&cursor).saved(), &plan);
+        Self { plan, destination, collector, cursor, follow: ring.follow(), live, shutdown, events }
+    }
+
+    /// Ships until everything is sent and no stream is live, or the plugin goes down.
+    pub async fn run(&mut self) -> Done {
+        let mut failures = 0;
+        loop {
+            if *self.shutdown.borrow() {
+                return Done::Shutdown;
+            }
+            let ended = *self.live.borrow_and_update() == 0;
+            let published = *self.follow.borrow_and_update();
+            let is_owed = self.collector.is_behind(&published) || (ended && self.collector.holds_lines());
+            if !is_owed {
+                if ended {
+                    return Done::CaughtUp;
+                }
+                self.collector.rest();
+                tokio::select! {
+                    _ = self.follow.changed() => self.gather().await,
+                    _ = self.live.changed() => {}
+                    _ = self.shutdown.changed() => {}
+                }
+                continue;
+            }
+            let permit = tokio::select! {
+                permit = self.destination.admit(self.plan.attempts.is_none()) => permit,
+                _ = self.shutdown.changed() => continue,
+            };
+            let ended = *self.live.borrow() == 0;
+            let published = *self.follow.borrow();
+            let collected = self.collector.collect(&published, ended, self.destination.takes_metadata());
+            self.events.collected(&collected);
+            match self.push_all(failures).await {
+                Round::Settled { reached } => {
+                    failures = 0;
+                    if reached {
+                        permit.succeeded();
+                    }
+                    self.save();
+                }
+                Round::Again { later } => {
+                    self.collector.rewind();
+                    if !later {
+                        continue;
+                    }
+                    failures += 1;
+                    if self.destination.is_down() && self.plan.attempts.is_none() {
+                        // The next try is everybody's.
+                        permit.failed(&self.plan.backoff);
+                    } else {
+                        drop(permit);
+                        self.wait(self.plan.backoff.delay(failures)).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets a batch grow for as long as a line may wait.
+    async fn gather(&mut self) {
+        let deadline = Instant::now() + self.plan.batch_wait;
+        while self.collector.pending(&self.follow.borrow()) < self.plan.batch_size as u64 {
+            tokio::select! {
+                () = sleep_until(deadline) => return,
+                _ = self.follow.changed() => {}
+                _ = self.live.changed() => if *self.live.borrow() == 0 { return },
+                _ = self.shutdown.changed() => return,
+            }
+        }
+    }
+
+    async fn wait(&mut self, delay: Duration) {
+        tokio::select! {
+            () = sleep(delay) => {}
+            _ = self.shutdown.changed() => {}
+        }
+    }
+
+    /// Sends what was collected, a request for each source, and saves how far that is.
+    async fn push_all(&mut self, failures: u32) -> Round {
+        let mut reached = false;
+        for source in Source::ALL {
+            let Some(batch) = self.collector.batch(source) else { continue };
+            let (body, entries) = (batch.body(), batch.entries());
+            match self.destination.push(body).await {
+                Ok(()) => {
+                    reached = true;
+                    self.events.sent(entries);
+                }
+                Err(error) => {
+                    reached |= matches!(error, PushError::Status { code: 400..500, .. });
+                    let mut what = verdict(&error, entries, failures + 1, self.plan.attempts);
+                    if what == Verdict::WithoutMetadata && !self.destination.takes_metadata() {
+                        what = Verdict::Split;
+                    }
+                    match what {
+                        Verdict::Retry => {
+                            // An answer about one stream says nothing of the destination; silence and refusals do.
+                            if matches!(error, PushError::Status { code: 429, .. }) {
+                                self.events.rate_limited(&error);
+                            } else {
+                                self.destination.went_down(&error);
+                            }
+                            return Round::Again { later: true };
+                        }
+                        Verdict::Split => {
+                            self.collector.split(source);
+                            return Round::Again { later: false };
+                        }
+                        Verdict::WithoutMetadata => {
+                            self.destination.refuse_metadata();
+                            return Round::Again { later: false };
+                        }
+                        Verdict::Settled { dropped } | Verdict::GiveUp { dropped } => {
+                            self.events.sent(entries - dropped as usize);
+                            self.events.dropped(dropped, &error);
+                        }
+                    }
+                }
+            }
+            self.collector.acknowledge(source);
+            self.save();
+        }
+        Round::Settled { reached }
+    }
+
+    fn save(&self) {
+        let (position, note) = self.collector.checkpoint();
+        let mut cursor = lock(&self.cursor);
+        if cursor.saved() != Some((position, note))
+            && let Err(error) = cursor.save(position, note)
+        {
+            drop(cursor);
+            self.events.cursor_not_saved(&error);
+        }
+    }
+}
+
+fn lock(cursor: &Mutex<Cursor>) -> std::sync::MutexGuard<'_, Cursor> {
+    cursor.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,117 @@
+//! One container: its ring, what ships it, and who is writing to it.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::events::Events;
+use super::frames::DockerFrames;
+use crate::ring::{Cursor, Options, Ring, RingError};
+
+/// A container with at least one stream, or with lines that were not sent yet.
+#[derive(Debug)]
+pub struct Container {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// As people know it, for the log.
+    pub name: Arc<str>,
+    /// What it wrote.
+    pub ring: Arc<Ring>,
+    /// How far that was sent.
+    pub cursor: Arc<Mutex<Cursor>>,
+    /// What happens at its intake.
+    pub events: Arc<Events>,
+    /// Streams that dockerd has not stopped.
+    live: watch::Sender<usize>,
+    /// Streams that can still bring bytes: dockerd closes a FIFO only after StopLogging was answered.
+    attached: watch::Sender<usize>,
+}
+
+/// One stream's hold on its container. Dropped when the stream has ended.
+#[derive(Debug)]
+pub struct Attachment {
+    container: Arc<Container>,
+    stopped: AtomicBool,
+    stop: watch::Sender<bool>,
+}
+
+// === impl Container ===
+
+impl Container {
+    /// Opens the ring in `dir`.
+    ///
+    /// # Errors
+    /// When what is there cannot be read.
+    pub fn open(id: &str, name: &str, dir: &Path, options: Options) -> Result<Arc<Self>, RingError> {
+        let name: Arc<str> = name.into();
+        Ok(Arc::new(Self {
+            id: id.into(),
+            ring: Ring::open(dir, options, &DockerFrames)?,
+            cursor: Arc::new(Mutex::new(Cursor::open(dir)?)),
+            events: Arc::new(Events::new(&name)),
+            name,
+            live: watch::Sender::new(0),
+            attached: watch::Sender::new(0),
+        }))
+    }
+
+    /// A new stream that writes to this container.
+    pub fn attach(self: &Arc<Self>) -> Attachment {
+        self.live.send_modify(|live| *live += 1);
+        self.attached.send_modify(|attached| *attached += 1);
+        Attachment { container: self.clone(), stopped: AtomicBool::new(false), stop: watch::Sender::new(false) }
+    }
+
+    /// How many streams dockerd has not stopped.
+    pub fn live(&self) -> watch::Receiver<usize> {
+        self.live.subscribe()
+    }
+
+    /// How many streams can still bring bytes.
+    pub fn attached(&self) -> watch::Receiver<usize> {
+        self.attached.subscribe()
+    }
+
+    /// Makes what was written and sent so far survive a power loss. Waits for the disk.
+    pub fn sync(&self) {
+        let cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner).to_sync();
+        if let Err(error) = self.ring.sync() {
+            self.events.not_synced(&error);
+        }
+        if let Some(file) = cursor {
+            // A cursor that goes back sends lines twice, and loses none.
+            let _ = file.sync_data();
+        }
+    }
+}
+
+// === impl Attachment ===
+
+impl Attachment {
+    /// The container.
+    pub fn container(&self) -> &Arc<Container> {
+        &self.container
+    }
+
+    /// dockerd has stopped the stream and everything it wrote is in the ring. Said once or more.
+    pub fn stopped(&self) {
+        if !self.stopped.swap(true, Ordering::AcqRel) {
+            self.stop.send_replace(true);
+            self.container.live.send_modify(|live| *live -= 1);
+        }
+    }
+
+    /// Becomes true when [`Attachment::stopped`] was said, or the stream is gone.
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.stopped();
+        self.container.attached.send_modify(|attached| *attached -= 1);
+    }
+}

@@ -1,0 +1,177 @@
+//! FIFO to ring: the one task that a container's speed depends on.
+//!
+//! It reads, lets the ring take what is whole, and does nothing else: no network, no sync, no lock that a slow reader could hold. It
+//! runs on threads of its own, so that nothing that happens elsewhere in the plugin delays it.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+use super::events::Events;
+use super::frames::DockerFrames;
+use crate::fifo::{Fifo, Holds};
+use crate::ring::Writer;
+
+/// A read that brings less than [`ENOUGH`] is followed by a pause. Reading greedily costs a system call a line; with it a thousand lines
+/// come at once, and an enlarged pipe holds 1 MiB meanwhile.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Half of what a read can bring: the writer is fast enough to fill the pipe.
+const ENOUGH: usize = 128 * 1024;
+
+/// How long to wait when neither disk nor memory took anything.
+const HOMELESS: Duration = Duration::from_millis(100);
+
+/// What dockerd's calls ask of a stream.
+#[derive(Debug)]
+pub enum Command {
+    /// StopLogging: read all there is, then answer, then go on to the end.
+    Stop(oneshot::Sender<()>),
+    /// Read all there is, then answer.
+    Drain(oneshot::Sender<()>),
+}
+
+/// One stream's way into the ring.
+#[derive(Debug)]
+pub struct Intake {
+    fifo: Fifo,
+    writer: Writer,
+    events: Arc<Events>,
+    /// Nothing is made on disk before the first byte: a `docker logs` on a stopped container is a stream that never has one.
+    has_landed: bool,
+}
+
+/// What one step brought.
+enum Step {
+    Bytes(usize),
+    Empty,
+    End,
+}
+
+// === impl Intake ===
+
+impl Intake {
+    /// An intake from `fifo` to `writer`.
+    pub fn new(fifo: Fifo, writer: Writer, events: Arc<Events>) -> Self {
+        Self { fifo, writer, events, has_landed: false }
+    }
+
+    /// Reads until the end of the FIFO, which comes when dockerd closes it. `stopped` is called when StopLogging was
+    /// answered for: everything written before is then in the ring.
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>, stopped: impl Fn()) {
+        loop {
+            let command = tokio::select! {
+                biased;
+                command = commands.recv() => command,
+                ready = self.fifo.readable() => match ready {
+                    Ok(()) => None,
+                    // Only when the runtime goes down; the next process goes on from here.
+                    Err(_) => return,
+                },
+            };
+            if let Some(command) = command {
+                if self.drain().await {
+                    stopped();
+                    answer(command);
+                    break;
+                }
+                if matches!(command, Command::Stop(_)) {
+                    stopped();
+                }
+                answer(command);
+                continue;
+            }
+            if self.until_empty(&mut commands, &stopped).await {
+                break;
+            }
+        }
+        let landed = self.writer.finish(&DockerFrames, true);
+        if let Ok(landed) = landed {
+            self.events.landed(&landed);
+        }
+    }
+
+    /// Reads with pauses until there is nothing; true at the end.
+    async fn until_empty(&mut self, commands: &mut mpsc::Receiver<Command>, stopped: &impl Fn()) -> bool {
+        loop {
+            let n = match self.step().await {
+                Step::Bytes(n) => n,
+                Step::Empty => return false,
+                Step::End => return true,
+            };
+            let pause = if n < ENOUGH { PAUSE } else { Duration::ZERO };
+            match timeout(pause, commands.recv()).await {
+                Ok(Some(command)) => {
+                    let end = self.drain().await;
+                    if end || matches!(command, Command::Stop(_)) {
+                        stopped();
+                    }
+                    answer(command);
+                    return end;
+                }
+                // The registry has gone; there will be no commands.
+                Ok(None) => sleep(pause).await,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Reads without pauses until there is nothing; true at the end.
+    async fn drain(&mut self) -> bool {
+        loop {
+            match self.step().await {
+                Step::Bytes(_) => {}
+                Step::Empty => return false,
+                Step::End => return true,
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Step {
+        if !self.has_landed {
+            match self.fifo.holds() {
+                Ok(Holds::Data) => self.has_landed = true,
+                Ok(Holds::Nothing) => return Step::Empty,
+                Ok(Holds::End) => return Step::End,
+                Err(error) => return self.homeless(&error).await,
+            }
+        }
+        let fifo = &mut self.fifo;
+        match self.writer.land(&DockerFrames, |room| fifo.read(room)) {
+            Ok(landed) if landed.bytes == 0 => Step::End,
+            Ok(landed) => {
+                self.events.landed(&landed);
+                Step::Bytes(landed.bytes)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Empty,
+            Err(error) => self.homeless(&error).await,
+        }
+    }
+
+    /// The ring takes nothing: the container must go on all the same, so bytes are read and counted.
+    async fn homeless(&mut self, error: &io::Error) -> Step {
+        let mut scratch = vec![0; 64 * 1024];
+        match self.fifo.read(&mut scratch) {
+            Ok(0) => Step::End,
+            Ok(n) => {
+                self.events.homeless(n as u64, error);
+                Step::Bytes(n)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Empty,
+            Err(error) => {
+                self.events.homeless(0, &error);
+                sleep(HOMELESS).await;
+                Step::Empty
+            }
+        }
+    }
+}
+
+/// The caller may have given up waiting.
+fn answer(command: Command) {
+    let (Command::Stop(reply) | Command::Drain(reply)) = command;
+    let _ = reply.send(());
+}

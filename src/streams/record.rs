@@ -1,0 +1,103 @@
+//! What is persisted about a stream, so that the next process takes it up.
+//!
+//! dockerd says StartLogging once. When the plugin dies, the containers go on writing into their FIFOs, and nobody calls
+//! again: so before StartLogging is answered, the FIFO's path and the container's info are in `<state>/streams`, one small file a
+//! stream, and they stay there until the stream has ended.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Info;
+use crate::disk;
+
+/// A stream as it was started.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The FIFO, as dockerd named it.
+    pub file: PathBuf,
+    /// The container.
+    pub info: Info,
+}
+
+/// The folder of records.
+#[derive(Clone, Debug)]
+pub struct Records {
+    dir: PathBuf,
+}
+
+// === impl Records ===
+
+impl Records {
+    /// Records below the state directory.
+    pub fn new(state: &Path) -> Self {
+        Self { dir: state.join("streams") }
+    }
+
+    /// Writes a record; it survives the process from here on.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn save(&self, record: &Record) -> io::Result<()> {
+        disk::make_dir(&self.dir)?;
+        let bytes = serde_json::to_vec(record)?;
+        disk::write_whole(&self.path(&record.file), &bytes)
+    }
+
+    /// Removes the record of a stream that has ended.
+    pub fn remove(&self, file: &Path) {
+        // It may never have been written; a leftover is found and removed at the next boot.
+        let _ = fs::remove_file(self.path(file));
+    }
+
+    /// All records, and the paths of files that are none.
+    pub fn load(&self) -> (Vec<Record>, Vec<PathBuf>) {
+        let (mut records, mut broken) = (Vec::new(), Vec::new());
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+                Some(record) => records.push(record),
+                None => broken.push(path),
+            }
+        }
+        (records, broken)
+    }
+
+    /// dockerd's names are 64 hexadecimal digits; whatever else a name holds, it stays inside the folder.
+    fn path(&self, file: &Path) -> PathBuf {
+        let name: String = stream_id(file).chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let crc = crc32fast::hash(file.as_os_str().as_encoded_bytes());
+        self.dir.join(format!("{name:.64}-{crc:08x}.json"))
+    }
+}
+
+/// What a stream is known by: the last part of its FIFO's path.
+pub fn stream_id(file: &Path) -> String {
+    file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_there_until_it_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::new(dir.path());
+        assert!(records.load().0.is_empty());
+        let file = PathBuf::from("/run/docker/logging/../../0123");
+        let info: Info = serde_json::from_str(r#"{"ContainerID": "c1", "Config": {"labels": "a"}}"#).unwrap();
+        records.save(&Record { file: file.clone(), info }).unwrap();
+        fs::write(dir.path().join("streams/torn.json"), b"{\"file\":").unwrap();
+        let (found, broken) = records.load();
+        assert_eq!((found.len(), broken.len()), (1, 1));
+        assert_eq!((&found[0].file, found[0].info.container_id.as_str()), (&file, "c1"));
+        records.remove(&file);
+        assert!(records.load().0.is_empty());
+    }
+}

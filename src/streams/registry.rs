@@ -1,0 +1,480 @@
+//! Streams by FIFO, containers by id.
+//!
+//! The life of a container here: StartLogging opens its ring, if it is not open, attaches a stream and lets a shipper run;
+//! StopLogging reads the FIFO empty, and the stream detaches when dockerd closes it; when no stream is attached and the shipper has
+//! caught up, the container leaves the table and only its directory remains. At boot, streams that were not stopped are
+//! taken up again from their [records](super::record), and rings with lines that were not sent get their shipper back.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{debug, error, info, warn};
+
+use super::container::{Attachment, Container};
+use super::info::Info;
+use super::intake::{Command, Intake};
+use super::labels::{self, ContainerLabels};
+use super::record::{Record, Records, stream_id};
+use crate::codec::Source;
+use crate::config::{Destination as Target, OptionErrors, PluginDefaults, StreamOptions};
+use crate::fifo::{Fifo, OpenError};
+use crate::loki;
+use crate::ring::{self, BootId, INFO, Reader, RingError};
+use crate::shipper::backoff::Backoff;
+use crate::shipper::destination::Destination;
+use crate::shipper::{self, Done, Plan, Shipper};
+
+/// StopLogging is answered after this long even if the FIFO was not read empty: nothing is lost by that, because reading goes on to its
+/// end, and dockerd holds the container's lock meanwhile.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How much of what was written a power loss may cost.
+const SYNC_EVERY: Duration = Duration::from_secs(5);
+
+/// How long pushes that are on their way may take when the plugin goes down.
+const DRAIN_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Everything that is being logged.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+/// What a [`Registry`] is built from.
+#[derive(Debug)]
+pub struct Setup {
+    /// Where rings and records are.
+    pub state_dir: PathBuf,
+    /// The value of the label `host`.
+    pub hostname: String,
+    /// Options that the operator set for the whole plugin.
+    pub defaults: PluginDefaults,
+    /// Threads for intake and nothing else.
+    pub intake: Handle,
+}
+
+#[derive(Debug)]
+struct Inner {
+    setup: Setup,
+    boot: BootId,
+    records: Records,
+    table: Mutex<Table>,
+    destinations: Mutex<HashMap<Target, Weak<Destination>>>,
+    shippers: Mutex<JoinSet<()>>,
+    adopted: watch::Sender<bool>,
+    shutdown: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    streams: HashMap<PathBuf, Stream>,
+    containers: HashMap<String, Arc<Container>>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    container: String,
+    commands: mpsc::Sender<Command>,
+    stopped: watch::Receiver<bool>,
+}
+
+/// A reader of one container, for `docker logs`.
+#[derive(Debug)]
+pub struct LogReader {
+    /// At the oldest entry.
+    pub reader: Reader,
+    /// What of the ring was there when the reader was made.
+    pub published: ring::Published,
+    /// Shows how far the ring goes.
+    pub follow: watch::Receiver<ring::Published>,
+    /// The streams that were live when the reader was made; following ends with the last of them.
+    pub live: Vec<watch::Receiver<bool>>,
+}
+
+/// Why a stream cannot be logged. The text is shown to whoever started the container.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The id cannot be the name of a directory.
+    #[error("the container id {0:?} is not one: letters, digits, '.', '_' and '-' are expected")]
+    ContainerId(String),
+    /// The FIFO cannot be read.
+    #[error("the FIFO {}: {source}", path.display())]
+    Fifo {
+        /// As dockerd named it.
+        path: PathBuf,
+        /// Why.
+        source: OpenError,
+    },
+    /// One or more options are wrong.
+    #[error(transparent)]
+    Options(#[from] OptionErrors),
+    /// The labels would not be taken by Loki.
+    #[error("{}", .0.join("; "))]
+    Labels(Vec<String>),
+    /// The destination cannot be addressed.
+    #[error("loki-url: {0}")]
+    Destination(#[from] loki::client::TargetError),
+    /// The container's earlier lines cannot be opened.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// An empty registry on the current runtime. [`Registry::adopt`] fills it.
+    pub fn new(setup: Setup) -> Self {
+        let records = Records::new(&setup.state_dir);
+        Self {
+            inner: Arc::new(Inner {
+                setup,
+                boot: BootId::current(),
+                records,
+                table: Mutex::default(),
+                destinations: Mutex::default(),
+                shippers: Mutex::default(),
+                adopted: watch::Sender::new(false),
+                shutdown: watch::Sender::new(false),
+            }),
+        }
+    }
+
+    /// StartLogging: from its answer on, the stream is read, also by the next process.
+    ///
+    /// # Errors
+    /// When the options, the labels or the FIFO are not usable. Nothing then remains of the attempt.
+    pub async fn start(&self, file: PathBuf, info: Info) -> Result<(), StartError> {
+        self.adopted().await;
+        let registry = self.clone();
+        let control = Handle::current();
+        // Opening a ring reads the disk.
+        let started = tokio::task::spawn_blocking(move || registry.start_now(&Record { file, info }, true, &control));
+        started.await.unwrap_or(Ok(()))
+    }
+
+    /// StopLogging: reads all there is, then returns; reading goes on until dockerd closes the FIFO. An unknown stream is fine.
+    pub async fn stop(&self, file: &Path) {
+        self.adopted().await;
+        let commands = self.table().streams.get(file).map(|stream| stream.commands.clone());
+        match commands {
+            Some(commands) => command(commands, Command::Stop).await,
+            None => debug!(file = %file.display(), "a stream that is not known was stopped"),
+        }
+    }
+
+    /// A retried StopLogging carries no name: whatever stream it means is read empty.
+    pub async fn drain_all(&self) {
+        self.adopted().await;
+        let all: Vec<_> = self.table().streams.values().map(|stream| stream.commands.clone()).collect();
+        let mut drains = JoinSet::new();
+        for commands in all {
+            drains.spawn(command(commands, Command::Drain));
+        }
+        drains.join_all().await;
+    }
+
+    /// A reader of what the container wrote.
+    ///
+    /// # Errors
+    /// When the container's id is none, or its ring cannot be opened.
+    pub async fn reader(&self, container: &str) -> Result<LogReader, StartError> {
+        self.adopted().await;
+        check_id(container)?;
+        let live = {
+            let table = self.table();
+            let streams = table.streams.values().filter(|stream| stream.container == container);
+            streams.map(|stream| stream.stopped.clone()).filter(|stopped| !*stopped.borrow()).collect()
+        };
+        let open = self.table().containers.get(container).map(|container| container.ring.clone());
+        let ring = match open {
+            Some(ring) => ring,
+            // dockerd starts a stream before it reads; one that the last process knew may be over by now.
+            None => {
+                let options = ring::Options { budget: ring::LEAST_BUDGET, boot: self.inner.boot };
+                ring::Ring::open(&self.ring_dir(container), options, &super::frames::DockerFrames)?
+            }
+        };
+        Ok(LogReader { reader: ring.reader(), published: ring.published(), follow: ring.follow(), live })
+    }
+
+    /// Takes up what the process before this one left: streams that were not stopped, and lines that were not sent.
+    pub async fn adopt(&self) {
+        let (registry, control) = (self.clone(), Handle::current());
+        let adoption = tokio::task::spawn_blocking(move || {
+            let (records, broken) = registry.inner.records.load();
+            for path in broken {
+                warn!(path = %path.display(), "the record of a stream cannot be read; its container must be restarted to be logged");
+            }
+            let mut adopted = 0;
+            for record in records {
+                match registry.start_now(&record, false, &control) {
+                    Ok(()) => adopted += 1,
+                    Err(StartError::Fifo { .. }) => registry.inner.records.remove(&record.file),
+                    Err(error) => error!(container = record.info.name(), %error, "a container is not logged any more"),
+                }
+            }
+            registry.inner.adopted.send_replace(true);
+            if adopted > 0 {
+                info!(streams = adopted, "went on with containers that were being logged");
+            }
+            registry.adopt_rings(&control);
+        });
+        let _ = adoption.await;
+        // Whatever happened above, dockerd must not wait for ever.
+        self.inner.adopted.send_replace(true);
+    }
+
+    /// Syncs rings and cursors, one after the other, until the plugin goes down.
+    pub async fn keep_synced(&self) {
+        let mut shutdown = self.inner.shutdown.subscribe();
+        while timeout(SYNC_EVERY, shutdown.wait_for(|down| *down)).await.is_err() {
+            let containers: Vec<_> = self.table().containers.values().cloned().collect();
+            let sync = tokio::task::spawn_blocking(move || containers.iter().for_each(|container| container.sync()));
+            let _ = sync.await;
+        }
+    }
+
+    /// Lets pushes on their way end; what is not sent is sent by the next process.
+    pub async fn shut_down(&self) {
+        self.inner.shutdown.send_replace(true);
+        let mut shippers = std::mem::take(&mut *lock(&self.inner.shippers));
+        let all = async { while shippers.join_next().await.is_some() {} };
+        if timeout(DRAIN_PATIENCE, all).await.is_err() {
+            warn!("pushes that Loki has not answered are sent again at the next start");
+        }
+    }
+
+    async fn adopted(&self) {
+        // Fails only when the sender is gone, and it lives as long as `self`.
+        let _ = self.inner.adopted.subscribe().wait_for(|adopted| *adopted).await;
+    }
+
+    fn start_now(&self, record: &Record, is_new: bool, control: &Handle) -> Result<(), StartError> {
+        let Record { file, info } = record;
+        check_id(&info.container_id)?;
+        let options = StreamOptions::parse(&info.config, &self.inner.setup.defaults)?;
+        let labels = labels::build(info, &options.labels, &self.inner.setup.hostname).map_err(StartError::Labels)?;
+        if self.table().streams.contains_key(file) {
+            return Ok(());
+        }
+        let fifo = {
+            let _on_intake = self.inner.setup.intake.enter();
+            Fifo::open(file).map_err(|source| StartError::Fifo { path: file.clone(), source })?
+        };
+        let destination = self.destination(&options.destination)?;
+        for note in options.notes.iter().chain(&labels.notes) {
+            info!(container = info.name(), "{note}");
+        }
+        if is_new && let Err(error) = self.inner.records.save(record) {
+            error!(container = info.name(), %error, "the stream cannot be recorded: a crash of the plugin would stop its logging");
+        }
+        let mut table = self.table();
+        let container = match table.containers.get(&info.container_id) {
+            Some(container) => container.clone(),
+            None => self.open_container(&mut table, info, &options, &labels, destination, control)?,
+        };
+        let attachment = container.attach();
+        let (commands, receiver) = mpsc::channel(4);
+        let stream = Stream { container: info.container_id.clone(), commands, stopped: attachment.watch() };
+        table.streams.insert(file.clone(), stream);
+        drop(table);
+
+        let intake = Intake::new(fifo, container.ring.writer(&stream_id(file)), container.events.clone());
+        let (registry, file) = (self.clone(), file.clone());
+        self.inner.setup.intake.spawn(async move {
+            intake.run(receiver, || attachment.stopped()).await;
+            registry.ended(&file, attachment);
+        });
+        Ok(())
+    }
+
+    /// Opens a container's ring and lets it be shipped.
+    fn open_container(
+        &self,
+        table: &mut Table,
+        info: &Info,
+        options: &StreamOptions,
+        labels: &ContainerLabels,
+        destination: Arc<Destination>,
+        control: &Handle,
+    ) -> Result<Arc<Container>, StartError> {
+        let ring_options = ring::Options { budget: options.ring.budget(), boot: self.inner.boot };
+        let dir = self.ring_dir(&info.container_id);
+        let container = Container::open(&info.container_id, info.name(), &dir, ring_options)?;
+        if let Ok(description) = serde_json::to_vec(info)
+            && let Err(error) = container.ring.describe(&description)
+        {
+            warn!(container = info.name(), %error, "the container's description cannot be written beside its lines");
+        }
+        let shipper = Shipper::new(
+            &container.ring,
+            container.cursor.clone(),
+            plan(options, labels),
+            destination,
+            container.live(),
+            self.inner.shutdown.subscribe(),
+            Arc::new(shipper::events::Events::new(&container.name)),
+        );
+        table.containers.insert(info.container_id.clone(), container.clone());
+        let mut shippers = lock(&self.inner.shippers);
+        // Those that have ended are let go of here, so that the set does not grow with every container that ever ran.
+        while shippers.try_join_next().is_some() {}
+        shippers.spawn_on(self.clone().ship(shipper, container.clone()), control);
+        Ok(container)
+    }
+
+    /// Ships a container until it leaves the table.
+    async fn ship(self, mut shipper: Shipper, container: Arc<Container>) {
+        let (mut attached, mut live) = (container.attached(), container.live());
+        let mut shutdown = self.inner.shutdown.subscribe();
+        while shipper.run().await == Done::CaughtUp {
+            {
+                let mut table = self.table();
+                if *attached.borrow_and_update() == 0 && *live.borrow_and_update() == 0 {
+                    table.containers.remove(&container.id);
+                    break;
+                }
+            }
+            let mut follow = container.ring.follow();
+            tokio::select! {
+                _ = attached.changed() => {}
+                _ = live.changed() => {}
+                _ = follow.changed() => {}
+                _ = shutdown.changed() => {}
+            }
+        }
+        let _ = tokio::task::spawn_blocking(move || container.sync()).await;
+    }
+
+    /// A stream came to its end.
+    fn ended(&self, file: &Path, attachment: Attachment) {
+        let stopped = *attachment.watch().borrow();
+        self.inner.records.remove(file);
+        self.table().streams.remove(file);
+        if !stopped {
+            // dockerd went away without stopping it, and will not remove the FIFO either.
+            let _ = fs::remove_file(file);
+        }
+        drop(attachment);
+    }
+
+    /// Rings that no stream belongs to, and that have lines which were not sent.
+    fn adopt_rings(&self, control: &Handle) {
+        for entry in fs::read_dir(self.rings_dir()).into_iter().flatten().flatten() {
+            let dir = entry.path();
+            let id = entry.file_name().to_string_lossy().into_owned();
+            if let Err(error) = self.adopt_ring(&dir, &id, control) {
+                warn!(container = id, %error, "lines of a container that is gone cannot be sent");
+            }
+        }
+    }
+
+    fn adopt_ring(&self, dir: &Path, id: &str, control: &Handle) -> Result<(), StartError> {
+        check_id(id)?;
+        let Some(info) = fs::read(dir.join(INFO)).ok().and_then(|bytes| serde_json::from_slice::<Info>(&bytes).ok())
+        else {
+            return Ok(());
+        };
+        let options = StreamOptions::parse(&info.config, &self.inner.setup.defaults)?;
+        let labels = labels::build(&info, &options.labels, &self.inner.setup.hostname).map_err(StartError::Labels)?;
+        let destination = self.destination(&options.destination)?;
+        let mut table = self.table();
+        if info.container_id == id && !table.containers.contains_key(id) {
+            // Its shipper leaves at once when there is nothing to send.
+            self.open_container(&mut table, &info, &options, &labels, destination, control)?;
+        }
+        Ok(())
+    }
+
+    /// The destination for these options; containers with equal ones share it.
+    fn destination(&self, target: &Target) -> Result<Arc<Destination>, StartError> {
+        let mut destinations = lock(&self.inner.destinations);
+        destinations.retain(|_, destination| destination.strong_count() > 0);
+        if let Some(destination) = destinations.get(target).and_then(Weak::upgrade) {
+            return Ok(destination);
+        }
+        let authorization = target.credentials.as_ref().map(|credentials| credentials.authorization());
+        let client = loki::Client::new(&loki::client::Target {
+            url: target.url.as_str(),
+            tenant: target.tenant_id.as_deref(),
+            authorization: authorization.as_deref(),
+            timeout: target.timeout,
+        })?;
+        let destination = Destination::new(target.url.as_str().into(), client);
+        destinations.insert(target.clone(), Arc::downgrade(&destination));
+        Ok(destination)
+    }
+
+    fn rings_dir(&self) -> PathBuf {
+        self.inner.setup.state_dir.join("rings")
+    }
+
+    fn ring_dir(&self, container: &str) -> PathBuf {
+        self.rings_dir().join(container)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        lock(&self.inner.table)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sends a command to an intake and waits for the answer, within reason.
+async fn command(commands: mpsc::Sender<Command>, make: fn(oneshot::Sender<()>) -> Command) {
+    let (reply, answer) = oneshot::channel();
+    let answered = async {
+        // An intake that is gone has read everything.
+        if commands.send(make(reply)).await.is_ok() {
+            let _ = answer.await;
+        }
+    };
+    if timeout(STOP_PATIENCE, answered).await.is_err() {
+        warn!("a container's FIFO could not be read empty in time; reading goes on");
+    }
+}
+
+/// The id names a directory, so it must be a plain name.
+fn check_id(id: &str) -> Result<(), StartError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if id.is_empty() || id.len() > 128 || id.starts_with('.') || !id.chars().all(plain) {
+        return Err(StartError::ContainerId(id.chars().take(128).collect()));
+    }
+    Ok(())
+}
+
+/// The options and labels of a container as its shipper wants them.
+fn plan(options: &StreamOptions, labels: &ContainerLabels) -> Plan {
+    Plan {
+        labels: Source::ALL.map(|source| labels.stream(source).to_string()),
+        metadata: labels.structured_metadata(),
+        batch_size: options.batch.size_bytes,
+        batch_wait: options.batch.wait,
+        attempts: options.retry.attempts,
+        backoff: Backoff::try_new(options.retry.min_backoff, options.retry.max_backoff).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_id;
+
+    #[test]
+    fn an_id_that_is_a_path_is_refused() {
+        for id in ["", ".", "..", "a/../b", "/etc", "a b", "a\0b", "é", &"a".repeat(129)] {
+            assert!(check_id(id).is_err(), "{id:?}");
+        }
+        for id in ["abc", &"0123456789abcdef".repeat(4), "my-test_1.2"] {
+            assert!(check_id(id).is_ok(), "{id:?}");
+        }
+    }
+}

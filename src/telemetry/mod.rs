@@ -1,0 +1,4 @@
+//! What the plugin says of itself.
+
+pub mod logging;
+pub mod throttle;
