@@ -1,0 +1,45 @@
+//! What is answered to a request: a status, a text, and the few headers that Loki sets.
+//!
+//! Rule: success of a push is 204 without a body. Errors are `text/plain`, those of a push end in a
+//! line feed. There is never a `Retry-After`.
+
+use serde_json::Value;
+
+pub const TEXT: &str = "text/plain; charset=utf-8";
+pub const JSON: &str = "application/json; charset=UTF-8";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub body: String,
+    pub content_type: Option<&'static str>,
+    /// Where a redirect leads.
+    pub location: Option<String>,
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// 204, or any other status that says everything by itself.
+    pub fn empty(status: u16) -> Self {
+        Self { status, body: String::new(), content_type: None, location: None }
+    }
+
+    /// A text exactly as given.
+    pub fn text(status: u16, body: impl Into<String>) -> Self {
+        Self { body: body.into(), content_type: Some(TEXT), ..Self::empty(status) }
+    }
+
+    /// A sentence, ended by a line feed.
+    pub fn error(status: u16, sentence: impl Into<String>) -> Self {
+        Self::text(status, sentence.into() + "\n")
+    }
+
+    pub fn json(value: &Value) -> Self {
+        Self { body: format!("{value}\n"), content_type: Some(JSON), ..Self::empty(200) }
+    }
+
+    pub fn redirect(to: impl Into<String>) -> Self {
+        Self { location: Some(to.into()), ..Self::empty(301) }
+    }
+}
