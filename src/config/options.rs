@@ -109,7 +109,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         env: Some("LOKI_MAX_BACKOFF"),
         default: Some("5m"),
         form: "duration",
-        doc: "The longest wait between two tries.",
+        doc: "The longest wait between two tries. While Loki is away altogether one container tries for all, every five seconds at least.",
     },
     OptionSpec {
         key: LOKI_TENANT_ID,
