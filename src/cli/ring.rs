@@ -87,8 +87,7 @@ fn dump(dir: &Path, out: &mut impl Write) -> io::Result<()> {
             records += 1;
         }
         let used = entries.position();
-        reader.consume(used, records);
-        reader.refill();
+        reader.advance(used, records);
     }
     let lost = reader.take_lost();
     if lost.damaged > 0 {

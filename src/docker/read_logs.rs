@@ -131,8 +131,7 @@ fn next_piece(reader: &mut Reader, filter: &mut Filter) -> Piece {
     }
     over |= filter.end.is_some_and(|end| seq >= end);
     let (used, records) = (entries.position(), seq - chunk.first_seq);
-    reader.consume(used, records);
-    reader.refill();
+    reader.advance(used, records);
     if over { Piece::End(out) } else { Piece::Frames(out) }
 }
 

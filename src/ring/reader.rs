@@ -83,7 +83,7 @@ impl Reader {
         self.index = None;
     }
 
-    /// The bytes at the position, or `None` at the end of the ring. The position stays until [`Reader::consume`].
+    /// The bytes at the position, or `None` at the end of the ring. The position stays until [`Reader::advance`].
     pub fn fill(&mut self) -> Option<Chunk<'_>> {
         loop {
             let filler = self.buffer[self.chunk.0..self.chunk.1].iter().take_while(|&&byte| byte == FILLER).count();
@@ -103,17 +103,31 @@ impl Reader {
         })
     }
 
-    /// Passes `bytes` of the chunk with `records` records in them. At the end of a chunk, when what remains is the beginning
-    /// of a record, call [`Reader::refill`].
-    pub fn consume(&mut self, bytes: usize, records: u64) {
+    /// Passes `bytes` of the chunk with `records` records in them. The rest of the chunk, the beginning of one more record, is
+    /// read again with what follows it. No bytes at all means that the chunk makes no sense to whoever knows the
+    /// records: the rest of its segment is then passed, and counted as damaged.
+    pub fn advance(&mut self, bytes: usize, records: u64) {
+        self.consume(bytes, records);
+        self.chunk = (0, 0);
+        if bytes == 0 {
+            let end = self.ring.state().segments.iter().find(|s| s.number == self.position.segment).cloned();
+            if let Some(segment) = end {
+                self.pass(&segment);
+            }
+        }
+    }
+
+    fn consume(&mut self, bytes: usize, records: u64) {
         self.position.offset += bytes as u64;
         self.position.seq += records;
         self.chunk.0 = (self.chunk.0 + bytes).min(self.chunk.1);
     }
 
-    /// Forgets the rest of the chunk, so that the next [`Reader::fill`] reads from the position on.
-    pub fn refill(&mut self) {
-        self.chunk = (0, 0);
+    /// Goes to the end of a segment that cannot be read.
+    fn pass(&mut self, segment: &Segment) {
+        self.lost.damaged += segment.next_seq.saturating_sub(self.position.seq);
+        self.position.offset = segment.data_len;
+        self.position.seq = segment.next_seq.max(self.position.seq);
     }
 
     /// Goes to where the last `count` records begin.
@@ -199,12 +213,11 @@ impl Reader {
                     break false;
                 }
             };
-            self.consume(at, records);
-            // A chunk without a whole record is nothing this framing wrote.
-            if done || at == 0 {
+            if done {
+                self.consume(at, records);
                 return;
             }
-            self.refill();
+            self.advance(at, records);
         }
     }
 
@@ -249,9 +262,7 @@ impl Reader {
                 // Retired since it was looked up; the next look finds the gap.
             }
             Err(_) => {
-                self.lost.damaged += segment.next_seq.saturating_sub(self.position.seq);
-                self.position.offset = segment.data_len;
-                self.position.seq = segment.next_seq;
+                self.pass(segment);
             }
         }
     }

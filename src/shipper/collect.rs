@@ -102,9 +102,14 @@ impl Collector {
         self.joiner.held_since().is_some()
     }
 
+    /// Whether the last batch was full, so that more was there than it took.
+    pub fn has_more(&self) -> bool {
+        self.more
+    }
+
     /// About how many bytes of the ring were not read.
     pub fn pending(&self, published: &Published) -> u64 {
-        if self.more { u64::MAX } else { published.bytes.saturating_sub(self.seen) }
+        published.bytes.saturating_sub(self.seen)
     }
 
     /// Reads until a batch is full or the ring ends. With `ended`, lines that will never be whole are taken as they are.
@@ -143,10 +148,7 @@ impl Collector {
                 seq += 1;
             }
             let records = seq - chunk.first_seq;
-            self.reader.consume(used, records);
-            if !self.more {
-                self.reader.refill();
-            }
+            self.reader.advance(used, records);
         }
         if !self.more {
             self.seen = published.bytes;

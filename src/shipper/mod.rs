@@ -120,13 +120,16 @@ impl Shipper {
                 if ended {
                     return Done::CaughtUp;
                 }
-                self.collector.rest();
                 tokio::select! {
-                    _ = self.follow.changed() => self.gather().await,
+                    _ = self.follow.changed() => {}
                     _ = self.live.changed() => {}
                     _ = self.shutdown.changed() => {}
                 }
                 continue;
+            }
+            // What is tried again, and what did not fit into the batch before, has waited.
+            if !ended && failures == 0 && !self.collector.has_more() {
+                self.gather().await;
             }
             let permit = tokio::select! {
                 permit = self.destination.admit(self.plan.attempts.is_none()) => permit,
@@ -143,6 +146,9 @@ impl Shipper {
                         permit.succeeded();
                     }
                     self.save();
+                    if !self.collector.has_more() {
+                        self.collector.rest();
+                    }
                 }
                 Round::Again { later } => {
                     self.collector.rewind();
