@@ -11,6 +11,7 @@ use crate::config::Settings;
 use crate::docker::routes::Routes;
 use crate::docker::server;
 use crate::streams::registry::Setup;
+use crate::streams::retention::Policy;
 use crate::streams::{Registry, labels};
 use crate::telemetry::logging;
 
@@ -63,6 +64,7 @@ async fn serve(settings: Settings, intake: &Runtime) -> Result<(), RunError> {
         state = %settings.state_dir.display(),
         "loki-rs serves"
     );
+    let policy = Policy { retention: settings.ring_retention, budget: settings.ring_budget };
     let registry = Registry::new(Setup {
         state_dir: settings.state_dir,
         hostname: labels::hostname(),
@@ -75,6 +77,10 @@ async fn serve(settings: Settings, intake: &Runtime) -> Result<(), RunError> {
         let registry = registry.clone();
         async move { registry.keep_synced().await }
     });
+    let tidier = tokio::spawn({
+        let registry = registry.clone();
+        async move { registry.keep_tidy(policy).await }
+    });
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -83,6 +89,7 @@ async fn serve(settings: Settings, intake: &Runtime) -> Result<(), RunError> {
     server.abort();
     registry.shut_down().await;
     syncer.abort();
+    tidier.abort();
     let _ = std::fs::remove_file(&settings.socket);
     Ok(())
 }

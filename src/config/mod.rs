@@ -36,5 +36,7 @@ mod unknown;
 pub use destination::{Credentials, Destination, PushUrl};
 pub use go_regex::KeyPattern;
 pub use options::{OPTIONS, OptionError, OptionErrors, OptionSpec, RawOptions};
-pub use settings::{Environment, LogLevel, PluginDefaults, SETTINGS, SettingErrors, SettingSpec, Settings, Strings};
+pub use settings::{
+    Environment, LogLevel, PluginDefaults, RingBudget, SETTINGS, SettingErrors, SettingSpec, Settings, Strings,
+};
 pub use stream_options::{Batch, LabelOptions, Retry, RingOptions, StreamOptions};

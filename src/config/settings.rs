@@ -10,18 +10,21 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use thiserror::Error;
 
 use super::destination::EXAMPLE_URL;
 use super::options::{LOKI_URL, OPTIONS, OptionError, OptionErrors, RawOptions, spec};
-use super::parse::Refusal;
+use super::parse::{self, Refusal};
 use super::render::{self, Entry, cell, code};
 use super::stream_options::StreamOptions;
 
 pub const LOG_LEVEL: &str = "LOG_LEVEL";
 pub const STATE_DIR: &str = "STATE_DIR";
 pub const SOCKET: &str = "SOCKET";
+pub const RING_RETENTION: &str = "RING_RETENTION";
+pub const RING_BUDGET: &str = "RING_BUDGET";
 
 /// Grafana's driver knows the first four of the five levels, under the same variable.
 pub const DEFAULT_LOG_LEVEL: &str = "info";
@@ -31,6 +34,12 @@ pub const DEFAULT_STATE_DIR: &str = "/run/docker/loki-rs";
 
 /// Where dockerd looks for the socket that the manifest names.
 pub const DEFAULT_SOCKET: &str = "/run/docker/plugins/loki-rs.sock";
+
+/// A week: long enough that Monday can look into what broke on Friday.
+pub const DEFAULT_RING_RETENTION: &str = "168h";
+
+/// See [`RingBudget::Share`].
+pub const DEFAULT_RING_BUDGET: &str = "10%";
 
 /// One setting: a row of the README.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +73,21 @@ pub const SETTINGS: &[SettingSpec] = &[
         form: "absolute path",
         doc: "The socket dockerd talks to. A managed plugin has to leave it alone.",
     },
+    SettingSpec {
+        name: RING_RETENTION,
+        default: DEFAULT_RING_RETENTION,
+        form: "duration",
+        doc: "How long the log of a container is kept after it last stopped, for docker logs. Lines that \
+              were not sent are kept longer.",
+    },
+    SettingSpec {
+        name: RING_BUDGET,
+        default: DEFAULT_RING_BUDGET,
+        form: "size or percentage",
+        doc: "What the logs of all containers together may take on disk; a percentage is of the file \
+              system, and 10 GB at most. The oldest logs of stopped containers go first, those with \
+              lines that were not sent last.",
+    },
 ];
 
 /// Where settings come from: the environment, or a map in tests.
@@ -83,7 +107,20 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Absolute.
     pub socket: PathBuf,
+    /// How long a ring is kept after its container last stopped.
+    pub ring_retention: Duration,
+    /// What all rings together may take.
+    pub ring_budget: RingBudget,
     pub defaults: PluginDefaults,
+}
+
+/// What all rings together may take on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RingBudget {
+    /// So many bytes.
+    Bytes(u64),
+    /// So many hundredths of the file system they are on, and [`RingBudget::LARGEST_SHARE`] at most.
+    Share(u8),
 }
 
 /// How much the plugin says of itself.
@@ -166,14 +203,16 @@ impl Settings {
         let log_level = read(strings, LOG_LEVEL, DEFAULT_LOG_LEVEL, log_level, &mut errors);
         let state_dir = read(strings, STATE_DIR, DEFAULT_STATE_DIR, absolute, &mut errors);
         let socket = read(strings, SOCKET, DEFAULT_SOCKET, absolute, &mut errors);
+        let ring_retention = read(strings, RING_RETENTION, DEFAULT_RING_RETENTION, parse::duration, &mut errors);
+        let ring_budget = read(strings, RING_BUDGET, DEFAULT_RING_BUDGET, RingBudget::parse, &mut errors);
         let defaults = PluginDefaults::read(strings);
         errors.extend(defaults.mistakes());
-        match (log_level, state_dir, socket, errors.is_empty()) {
-            (Some(log_level), Some(state_dir), Some(socket), true) => {
-                Ok(Settings { log_level, state_dir, socket, defaults })
-            }
-            _ => Err(SettingErrors(OptionErrors(errors))),
-        }
+        let settings = || {
+            let (log_level, state_dir, socket) = (log_level?, state_dir?, socket?);
+            let (ring_retention, ring_budget) = (ring_retention?, ring_budget?);
+            Some(Settings { log_level, state_dir, socket, ring_retention, ring_budget, defaults })
+        };
+        settings().filter(|_| errors.is_empty()).ok_or(SettingErrors(OptionErrors(errors)))
     }
 }
 
@@ -200,6 +239,29 @@ fn absolute(text: &str) -> Result<PathBuf, Refusal> {
         return Ok(path);
     }
     Err(Refusal::new(text, "is not an absolute path (try one that starts with /run/docker/)"))
+}
+
+// === impl RingBudget ===
+
+impl RingBudget {
+    /// The most that a share comes to: on a large disk a tenth would be more than logs deserve unasked.
+    pub const LARGEST_SHARE: u64 = 10_000_000_000;
+
+    fn parse(text: &str) -> Result<RingBudget, Refusal> {
+        let Some(hundredths) = text.strip_suffix('%') else { return parse::size(text).map(RingBudget::Bytes) };
+        match hundredths.parse() {
+            Ok(hundredths @ 1..=100) => Ok(RingBudget::Share(hundredths)),
+            _ => Err(Refusal::new(text, "is not a percentage (try 10%, 25%)")),
+        }
+    }
+
+    /// In bytes, on a file system of `total` bytes.
+    pub fn of(self, total: u64) -> u64 {
+        match self {
+            RingBudget::Bytes(bytes) => bytes,
+            RingBudget::Share(hundredths) => (total / 100 * u64::from(hundredths)).min(RingBudget::LARGEST_SHARE),
+        }
+    }
 }
 
 // === impl LogLevel ===
@@ -277,6 +339,19 @@ impl PluginDefaults {
 mod tests {
     use super::*;
     use std::path::Path;
+
+    #[test]
+    fn a_budget_is_a_size_or_a_share_with_a_ceiling() {
+        let budget = |text: &str| read(&[(RING_BUDGET, text)]).map(|settings| settings.ring_budget);
+        assert_eq!(budget("5g").unwrap().of(1), 5_000_000_000);
+        assert_eq!(budget("25%").unwrap().of(1_000), 250);
+        assert_eq!(budget("").unwrap().of(20_000_000_000), 2_000_000_000);
+        assert_eq!(budget("10%").unwrap().of(u64::MAX), RingBudget::LARGEST_SHARE);
+        for bad in ["0%", "101%", "ten", "-1", "%"] {
+            let error = budget(bad).unwrap_err().to_string();
+            assert!(error.starts_with("RING_BUDGET: ") && error.contains(bad), "{error}");
+        }
+    }
 
     fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingErrors> {
         let strings: BTreeMap<String, String> =

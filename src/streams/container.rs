@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::events::Events;
 use super::frames::DockerFrames;
+use super::retention;
 use crate::ring::{Cursor, Options, Ring, RingError};
 
 /// A container with at least one stream, or with lines that were not sent yet.
@@ -27,6 +28,8 @@ pub struct Container {
     live: watch::Sender<usize>,
     /// Streams that can still bring bytes: dockerd closes a FIFO only after StopLogging was answered.
     attached: watch::Sender<usize>,
+    /// Its ring was removed.
+    condemned: watch::Sender<bool>,
 }
 
 /// One stream's hold on its container. Dropped when the stream has ended.
@@ -54,6 +57,7 @@ impl Container {
             name,
             live: watch::Sender::new(0),
             attached: watch::Sender::new(0),
+            condemned: watch::Sender::new(false),
         }))
     }
 
@@ -72,6 +76,27 @@ impl Container {
     /// How many streams can still bring bytes.
     pub fn attached(&self) -> watch::Receiver<usize> {
         self.attached.subscribe()
+    }
+
+    /// Whether a stream can still bring bytes.
+    pub fn is_attached(&self) -> bool {
+        *self.attached.borrow() > 0
+    }
+
+    /// Lines that were not sent.
+    pub fn unsent(&self) -> u64 {
+        let saved = self.cursor.lock().unwrap_or_else(PoisonError::into_inner).saved();
+        retention::unsent(&self.ring, saved.map(|(position, _)| position))
+    }
+
+    /// The ring is about to be removed; nothing of it will be sent any more.
+    pub fn condemn(&self) {
+        self.condemned.send_replace(true);
+    }
+
+    /// Becomes true with [`Container::condemn`].
+    pub fn condemned(&self) -> watch::Receiver<bool> {
+        self.condemned.subscribe()
     }
 
     /// Makes what was written and sent so far survive a power loss. Waits for the disk.

@@ -8,6 +8,7 @@
 //! * [`intake`]: FIFO to ring;
 //! * [`record`]: what is persisted about a stream, so that the next process takes it up;
 //! * [`labels`]: from a container's [`info`] and options to Loki labels;
+//! * [`retention`]: when the ring of a container that is gone may go;
 //! * [`frames`]: Docker's frames as the ring's records.
 
 pub mod container;
@@ -18,6 +19,7 @@ pub mod intake;
 pub mod labels;
 pub mod record;
 pub mod registry;
+pub mod retention;
 
 pub use info::Info;
 pub use registry::{Registry, StartError};

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -22,6 +22,7 @@ use super::info::Info;
 use super::intake::{Command, Intake};
 use super::labels::{self, ContainerLabels};
 use super::record::{Record, Records, stream_id};
+use super::retention::{self, Policy};
 use crate::codec::Source;
 use crate::config::{Destination as Target, OptionErrors, PluginDefaults, StreamOptions};
 use crate::fifo::{Fifo, OpenError};
@@ -251,6 +252,38 @@ impl Registry {
         }
     }
 
+    /// Lets go of rings whose containers are gone, at once and then again and again, until the plugin goes down.
+    pub async fn keep_tidy(&self, policy: Policy) {
+        let mut shutdown = self.inner.shutdown.subscribe();
+        loop {
+            let registry = self.clone();
+            let _ = tokio::task::spawn_blocking(move || registry.tidy(policy)).await;
+            if timeout(retention::EVERY, shutdown.wait_for(|down| *down)).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    fn tidy(&self, policy: Policy) {
+        let (rings, now) = (self.rings_dir(), SystemTime::now());
+        let find = |id: &str| self.table().containers.get(id).cloned();
+        let budget = retention::budget(policy, &rings);
+        let mut all = retention::survey(&rings, |id| find(id).is_some_and(|container| container.is_attached()));
+        let known = |id: &str| find(id).map(|container| container.unsent());
+        retention::look_into(&mut all, policy, budget, now, self.inner.boot, known);
+        for (ring, reason) in retention::choose(&all, policy, budget, now) {
+            // Nothing can open it while the table is held.
+            let mut table = self.table();
+            match table.containers.get(&ring.container) {
+                Some(container) if container.is_attached() => continue,
+                Some(container) => container.condemn(),
+                None => {}
+            }
+            table.containers.remove(&ring.container);
+            retention::retire(&ring, reason);
+        }
+    }
+
     async fn adopted(&self) {
         // Fails only when the sender is gone, and it lives as long as `self`.
         let _ = self.inner.adopted.subscribe().wait_for(|adopted| *adopted).await;
@@ -333,8 +366,13 @@ impl Registry {
     /// Ships a container until it leaves the table.
     async fn ship(self, mut shipper: Shipper, container: Arc<Container>) {
         let (mut attached, mut live) = (container.attached(), container.live());
-        let mut shutdown = self.inner.shutdown.subscribe();
-        while shipper.run().await == Done::CaughtUp {
+        let (mut shutdown, mut condemned) = (self.inner.shutdown.subscribe(), container.condemned());
+        loop {
+            tokio::select! {
+                done = shipper.run() => if done == Done::Shutdown { break },
+                // Its ring is gone, and a new one may have taken its place in the table.
+                _ = condemned.wait_for(|condemned| *condemned) => return,
+            }
             {
                 let mut table = self.table();
                 if *attached.borrow_and_update() == 0 && *live.borrow_and_update() == 0 {
