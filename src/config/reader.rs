@@ -127,7 +127,12 @@ impl<'a> Reader<'a> {
         let attempts = self.optional(keys::LOKI_RETRIES, attempts);
         let min = self.required(keys::LOKI_MIN_BACKOFF, parse::positive_duration);
         let max = self.required(keys::LOKI_MAX_BACKOFF, parse::positive_duration);
-        let (min_backoff, max_backoff) = (min?, max?);
+        let (mut min_backoff, max_backoff) = (min?, max?);
+        let typed = |key| self.container.get(key).or_else(|| self.defaults.get(key));
+        if typed(keys::LOKI_MIN_BACKOFF).is_none() {
+            // Only the longest wait was asked for, as with Grafana's driver.
+            min_backoff = min_backoff.min(max_backoff);
+        }
         if min_backoff > max_backoff {
             // Either may be the one that was typed, so both are shown.
             let key = keys::LOKI_MAX_BACKOFF;
@@ -167,7 +172,14 @@ impl<'a> Reader<'a> {
             let files = parse::integer(text, "whole number", 1, "5")?;
             u32::try_from(files).map_err(|_| Refusal::new(text, "is not a whole number below 4294967296 (try 5)"))
         });
-        Some(RingOptions { max_size: max_size?, max_file: max_file? })
+        let blocks = self.required(keys::LOKI_BACKPRESSURE, |text| match text {
+            "block" => Ok(true),
+            "drop-oldest" => Ok(false),
+            _ => Err(Refusal::new(text, "is not drop-oldest or block (try block)")),
+        });
+        let timeout = self.required(keys::LOKI_BLOCK_TIMEOUT, parse::positive_duration);
+        let (blocks, timeout) = (blocks?, timeout?);
+        Some(RingOptions { max_size: max_size?, max_file: max_file?, block: blocks.then_some(timeout) })
     }
 }
 

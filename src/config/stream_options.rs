@@ -71,6 +71,8 @@ pub struct RingOptions {
     pub max_size: u64,
     /// Files, at least one.
     pub max_file: u32,
+    /// How long the container may be held up when the ring is full of lines that were not sent; `None` is not at all.
+    pub block: Option<Duration>,
 }
 
 // === impl StreamOptions ===
@@ -144,7 +146,7 @@ mod tests {
         assert_eq!(options.labels.external, [(name, "{{.Name}}".to_owned())]);
         assert!(options.labels.labels.is_empty() && options.labels.env.is_empty());
         assert_eq!((options.labels.labels_regex, options.labels.env_regex), (None, None));
-        assert_eq!(options.ring, RingOptions { max_size: 20_000_000, max_file: 5 });
+        assert_eq!(options.ring, RingOptions { max_size: 20_000_000, max_file: 5, block: None });
         assert_eq!(options.ring.budget(), 100_000_000);
         assert!(options.notes.is_empty(), "{:?}", options.notes);
     }
@@ -161,6 +163,8 @@ mod tests {
             ("loki-retries", "0", Some("-1")),
             ("loki-min-backoff", "1ms", Some("0s")),
             ("loki-max-backoff", "1h", Some("5")),
+            ("loki-backpressure", "block", Some("wait")),
+            ("loki-block-timeout", "1m", Some("0s")),
             ("loki-tenant-id", "team-a_(1)", Some("a|b")),
             // Any text is a list of names.
             ("labels", "app,tier", None),
@@ -192,6 +196,20 @@ mod tests {
     }
 
     #[test]
+    fn a_short_longest_wait_shortens_the_first_one_that_nobody_asked_for() {
+        let retry = good(&[("loki-max-backoff", "100ms")]).retry;
+        assert_eq!((retry.min_backoff, retry.max_backoff), (Duration::from_millis(100), Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn blocking_is_asked_for() {
+        assert_eq!(good(&[("loki-block-timeout", "5s")]).ring.block, None);
+        assert_eq!(good(&[("loki-backpressure", "block")]).ring.block, Some(Duration::from_secs(30)));
+        let options = good(&[("loki-backpressure", "block"), ("loki-block-timeout", "5s")]);
+        assert_eq!(options.ring.block, Some(Duration::from_secs(5)));
+    }
+
+    #[test]
     fn complaints_are_whole_sentences() {
         for (pairs, expected) in [
             (vec![("loki-timeout", "10")], "loki-timeout: \"10\" is not a duration (try 10s, 500ms, 1m)"),
@@ -209,7 +227,7 @@ mod tests {
                 "loki-retries: \"-1\" is not a whole number from 0 up (try 10, or 0 for ever)",
             ),
             (
-                vec![("loki-max-backoff", "100ms")],
+                vec![("loki-max-backoff", "100ms"), ("loki-min-backoff", "500ms")],
                 "loki-min-backoff: \"500ms\" is not a duration of at most loki-max-backoff \
                  \"100ms\" (make this one shorter or that one longer)",
             ),

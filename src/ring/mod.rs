@@ -67,19 +67,23 @@
 //! two slots. Blocks of earlier boots are checked when they are read. The next record gets a number above any that a
 //! cursor has seen, and a new segment is begun.
 
+mod active;
 mod appender;
 pub mod cursor;
 mod format;
 mod place;
 mod reader;
 mod recovery;
+mod room;
 mod window;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -167,7 +171,17 @@ pub struct Published {
 pub struct RingError {
     doing: &'static str,
     path: PathBuf,
-    source: std::io::Error,
+    source: io::Error,
+}
+
+/// Room could only be made of records that are protected.
+#[derive(Debug, thiserror::Error)]
+#[error("the ring is full of records that are protected")]
+struct Protected;
+
+/// Whether a [`Writer::land`] failed because of [`Ring::protect_from`].
+pub fn is_protected(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Protected>())
 }
 
 /// One container's ring. Cheap to open: a segment costs two small reads, a ring that does not exist costs none.
@@ -179,6 +193,8 @@ pub struct Ring {
     appender: Mutex<appender::Appender>,
     published: watch::Sender<Published>,
     describe: Mutex<Option<Vec<u8>>>,
+    /// Records from this one on are not retired, see [`Ring::protect_from`].
+    protected: AtomicU64,
 }
 
 /// What readers and the writer share. Held for a few instructions, never across a system call of the writer.
@@ -190,8 +206,6 @@ struct State {
     next_number: u64,
     /// Sealed blocks of the segment that is written to.
     sealed: Vec<Block>,
-    /// Segments that were retired since the ring was opened, and the records in them.
-    retired_records: u64,
 }
 
 /// What is known of a segment without reading it.
@@ -234,6 +248,7 @@ impl Ring {
             appender: Mutex::new(found.appender),
             published: watch::Sender::new(published),
             describe: Mutex::new(None),
+            protected: AtomicU64::new(u64::MAX),
         }))
     }
 
@@ -294,6 +309,12 @@ impl Ring {
         Ok(())
     }
 
+    /// From now on no record from number `seq` on is retired: when the ring is full of them, [`Writer::land`] fails with
+    /// an error that [`is_protected`] knows, before it reads. `u64::MAX` protects nothing, which is how a ring begins.
+    pub fn protect_from(&self, seq: u64) {
+        self.protected.store(seq, Ordering::Relaxed);
+    }
+
     /// Makes what was written so far survive a power loss. Slow, as disks are; call it from a thread that may wait.
     ///
     /// # Errors
@@ -326,12 +347,4 @@ pub const INFO: &str = "info.json";
 /// A panic elsewhere does not take the ring with it: every critical section leaves whole state behind.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-// === impl Segment ===
-
-impl Segment {
-    fn records(&self) -> u64 {
-        self.next_seq - self.first_seq
-    }
 }

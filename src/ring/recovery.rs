@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::appender::{Active, Appender, Open};
+use super::active::{Active, Open};
+use super::appender::Appender;
 use super::format::{Block, ENTRY, Header, INDEX, MARK, OWNER, SLOTS};
 use super::place::{self, Place};
 use super::{Framing, Options, RingError, Segment, State, cursor};

@@ -258,6 +258,7 @@ mod tests {
             metadata: vec![("container_id".into(), "c1".into())],
             batch_size,
             batch_wait: std::time::Duration::ZERO,
+            protects: false,
             attempts: None,
             backoff: super::super::Backoff::try_new(
                 std::time::Duration::from_millis(1),

@@ -50,6 +50,8 @@ pub struct Plan {
     pub batch_size: usize,
     /// The longest that a line waits for others.
     pub batch_wait: Duration,
+    /// Lines that were not sent must not be overwritten, see [`Ring::protect_from`].
+    pub protects: bool,
     /// Tries before a batch is given up; `None`: for as long as the ring holds it.
     pub attempts: Option<NonZeroU32>,
     /// Between tries.
@@ -61,6 +63,7 @@ pub struct Plan {
 pub struct Shipper {
     plan: Plan,
     destination: Arc<Destination>,
+    ring: Arc<Ring>,
     collector: Collector,
     cursor: Arc<Mutex<Cursor>>,
     follow: watch::Receiver<crate::ring::Published>,
@@ -103,7 +106,10 @@ impl Shipper {
         events: Arc<Events>,
     ) -> Self {
         let collector = Collector::new(ring, lock(&cursor).saved(), &plan);
-        Self { plan, destination, collector, cursor, follow: ring.follow(), live, shutdown, events }
+        let follow = ring.follow();
+        let shipper = Self { plan, destination, ring: ring.clone(), collector, cursor, follow, live, shutdown, events };
+        shipper.protect();
+        shipper
     }
 
     /// Ships until everything is sent and no stream is live, or the plugin goes down.
@@ -236,7 +242,14 @@ impl Shipper {
         Round::Settled { reached }
     }
 
+    fn protect(&self) {
+        if self.plan.protects {
+            self.ring.protect_from(self.collector.checkpoint().0.seq);
+        }
+    }
+
     fn save(&self) {
+        self.protect();
         let (position, note) = self.collector.checkpoint();
         let mut cursor = lock(&self.cursor);
         if cursor.saved() != Some((position, note))

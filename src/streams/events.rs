@@ -30,6 +30,7 @@ pub struct Events {
     memory: Throttle,
     homeless: Throttle,
     sync: Throttle,
+    blocked: Throttle,
 }
 
 // === impl Events ===
@@ -47,6 +48,9 @@ impl Events {
             }),
             homeless: Throttle::new(container, |container, bytes, reason| {
                 error!(%container, bytes, %reason, "bytes were lost: neither disk nor memory has room for them");
+            }),
+            blocked: Throttle::new(container, |container, times, _| {
+                warn!(%container, times, "the container waits: the ring is full of lines that Loki has not taken (loki-backpressure)");
             }),
             sync: Throttle::new(container, |container, times, reason| {
                 error!(%container, times, %reason, "a power loss now would cost lines");
@@ -76,6 +80,11 @@ impl Events {
     pub fn homeless(&self, bytes: u64, error: &io::Error) {
         self.counters.homeless.fetch_add(bytes, Ordering::Relaxed);
         self.homeless.add(bytes, || error.to_string());
+    }
+
+    /// The container is being held up.
+    pub fn blocked(&self) {
+        self.blocked.add(1, String::new);
     }
 
     /// The ring could not be synced.

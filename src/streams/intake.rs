@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::events::Events;
 use super::frames::DockerFrames;
 use crate::fifo::{Fifo, Holds};
-use crate::ring::Writer;
+use crate::ring::{self, Writer};
 
 /// A read that brings less than [`ENOUGH`] is followed by a pause. Reading greedily costs a system call a line; with it a thousand lines
 /// come at once, and an enlarged pipe holds 1 MiB meanwhile.
@@ -21,6 +21,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// Half of what a read can bring: the writer is fast enough to fill the pipe.
 const ENOUGH: usize = 128 * 1024;
+
+/// How often a full ring is looked at again.
+const FULL: Duration = Duration::from_millis(20);
 
 /// How long to wait when neither disk nor memory took anything.
 const HOMELESS: Duration = Duration::from_millis(100);
@@ -42,6 +45,16 @@ pub struct Intake {
     events: Arc<Events>,
     /// Nothing is made on disk before the first byte: a `docker logs` on a stopped container is a stream that never has one.
     has_landed: bool,
+    block: Option<Block>,
+}
+
+/// `loki-backpressure=block`: when the ring is full of lines that were not sent, the container waits, within reason.
+#[derive(Debug)]
+struct Block {
+    /// `loki-block-timeout`.
+    timeout: Duration,
+    /// Since when the container is waiting.
+    since: Option<Instant>,
 }
 
 /// What one step brought.
@@ -49,14 +62,17 @@ enum Step {
     Bytes(usize),
     Empty,
     End,
+    /// The ring is full, and the container is to wait.
+    Full,
 }
 
 // === impl Intake ===
 
 impl Intake {
     /// An intake from `fifo` to `writer`.
-    pub fn new(fifo: Fifo, writer: Writer, events: Arc<Events>) -> Self {
-        Self { fifo, writer, events, has_landed: false }
+    pub fn new(fifo: Fifo, writer: Writer, events: Arc<Events>, block: Option<Duration>) -> Self {
+        let block = block.map(|timeout| Block { timeout, since: None });
+        Self { fifo, writer, events, has_landed: false, block }
     }
 
     /// Reads until the end of the FIFO, which comes when dockerd closes it. `stopped` is called when StopLogging was
@@ -97,12 +113,13 @@ impl Intake {
     /// Reads with pauses until there is nothing; true at the end.
     async fn until_empty(&mut self, commands: &mut mpsc::Receiver<Command>, stopped: &impl Fn()) -> bool {
         loop {
-            let n = match self.step().await {
-                Step::Bytes(n) => n,
+            let pause = match self.step().await {
+                Step::Bytes(n) if n < ENOUGH => PAUSE,
+                Step::Bytes(_) => Duration::ZERO,
+                Step::Full => FULL,
                 Step::Empty => return false,
                 Step::End => return true,
             };
-            let pause = if n < ENOUGH { PAUSE } else { Duration::ZERO };
             match timeout(pause, commands.recv()).await {
                 Ok(Some(command)) => {
                     let end = self.drain().await;
@@ -119,11 +136,13 @@ impl Intake {
         }
     }
 
-    /// Reads without pauses until there is nothing; true at the end.
+    /// Reads without pauses until there is nothing; true at the end. dockerd holds the container's lock meanwhile, so a full
+    /// ring is no reason to wait.
     async fn drain(&mut self) -> bool {
         loop {
             match self.step().await {
                 Step::Bytes(_) => {}
+                Step::Full => self.writer.ring().protect_from(u64::MAX),
                 Step::Empty => return false,
                 Step::End => return true,
             }
@@ -144,11 +163,29 @@ impl Intake {
             Ok(landed) if landed.bytes == 0 => Step::End,
             Ok(landed) => {
                 self.events.landed(&landed);
+                if let Some(block) = &mut self.block {
+                    block.since = None;
+                }
                 Step::Bytes(landed.bytes)
             }
+            Err(error) if ring::is_protected(&error) => self.full(),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Empty,
             Err(error) => self.homeless(&error).await,
         }
+    }
+
+    /// Nothing can be read without losing a line that was not sent. After the timeout that is the lesser evil, until the
+    /// shipper moves on and protects what is left.
+    fn full(&mut self) -> Step {
+        let Some(block) = &mut self.block else { return Step::Full };
+        let since = *block.since.get_or_insert_with(|| {
+            self.events.blocked();
+            Instant::now()
+        });
+        if since.elapsed() >= block.timeout {
+            self.writer.ring().protect_from(u64::MAX);
+        }
+        Step::Full
     }
 
     /// The ring takes nothing: the container must go on all the same, so bytes are read and counted.

@@ -319,7 +319,8 @@ impl Registry {
         table.streams.insert(file.clone(), stream);
         drop(table);
 
-        let intake = Intake::new(fifo, container.ring.writer(&stream_id(file)), container.events.clone());
+        let writer = container.ring.writer(&stream_id(file));
+        let intake = Intake::new(fifo, writer, container.events.clone(), options.ring.block);
         let (registry, file) = (self.clone(), file.clone());
         self.inner.setup.intake.spawn(async move {
             intake.run(receiver, || attachment.stopped()).await;
@@ -497,6 +498,7 @@ fn plan(options: &StreamOptions, labels: &ContainerLabels) -> Plan {
         metadata: labels.structured_metadata(),
         batch_size: options.batch.size_bytes,
         batch_wait: options.batch.wait,
+        protects: options.ring.block.is_some(),
         attempts: options.retry.attempts,
         backoff: Backoff::try_new(options.retry.min_backoff, options.retry.max_backoff).unwrap_or_default(),
     }

@@ -193,3 +193,36 @@ fn readers_wake_after_the_record_is_there() {
     }
     handle.join().unwrap();
 }
+
+#[test]
+fn protected_records_are_not_retired_and_the_writer_is_told_before_it_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    ring.protect_from(0);
+    let mut writer = ring.writer("a");
+    let (mut written, mut rest) = (0, Vec::new());
+    let full = loop {
+        if rest.is_empty() {
+            rest = record(written, &[b'x'; 90]);
+        }
+        match writer.land(&Toy, |room| {
+            let n = rest.len().min(room.len());
+            room[..n].copy_from_slice(&rest[..n]);
+            rest.drain(..n);
+            Ok(n)
+        }) {
+            Ok(landed) => written += landed.records as i64,
+            Err(error) => break error,
+        }
+    };
+    assert!(is_protected(&full));
+    assert_eq!(ring.oldest().seq, 0);
+    assert!(on_disk(dir.path()) <= LEAST_BUDGET);
+    ring.protect_from(60);
+    land(&mut writer, &rest);
+    assert!(ring.oldest().seq > 0 && ring.oldest().seq <= 60);
+    ring.protect_from(u64::MAX);
+    for _ in 0..1000 {
+        land(&mut writer, &record(written, &[b'x'; 90]));
+    }
+}

@@ -4,7 +4,6 @@ mod basic;
 mod damage;
 mod model;
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 

@@ -1,0 +1,71 @@
+//! Room for what comes: the budget, what goes to keep it, and what must not.
+
+use std::io;
+use std::sync::atomic::Ordering;
+
+use super::format::Header;
+use super::place::Place;
+use super::{Framing, MEMORY_BUDGET, Protected, Ring, State};
+
+// === impl Ring ===
+
+impl Ring {
+    /// The header of the segment that comes next, in the shape of a ring of `budget` bytes.
+    pub(super) fn next_header<F: Framing>(&self, budget: u64) -> Header {
+        let state = self.state();
+        Header::new::<F>(state.next_number, state.next_seq, budget, self.options.boot)
+    }
+
+    /// Whether [`Ring::retire_for`] would take records that are protected.
+    pub(super) fn check_protected(&self, more: u64, in_memory: bool) -> io::Result<()> {
+        let protected = self.protected.load(Ordering::Relaxed);
+        if protected == u64::MAX {
+            return Ok(());
+        }
+        let state = self.state();
+        let mut used = state.used(in_memory);
+        for at in state.retirable(in_memory) {
+            if used + more <= self.budget(in_memory) {
+                break;
+            }
+            if state.segments[at].next_seq > protected {
+                return Err(io::Error::other(Protected));
+            }
+            used -= state.segments[at].allocated;
+        }
+        Ok(())
+    }
+
+    /// Retires segments until `more` bytes fit the budget, on disk or in memory. The last one stays: it is written to.
+    pub(super) fn retire_for(&self, more: u64, in_memory: bool) {
+        let mut state = self.state();
+        while state.used(in_memory) + more > self.budget(in_memory) {
+            let Some(oldest) = state.retirable(in_memory).next() else { return };
+            if let Some(segment) = state.segments.remove(oldest)
+                && let Place::Disk(path) = &segment.place
+            {
+                // What cannot be removed now is found when the ring is opened again.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
+    fn budget(&self, in_memory: bool) -> u64 {
+        if in_memory { MEMORY_BUDGET } else { self.options.budget }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Bytes on disk or in memory.
+    fn used(&self, in_memory: bool) -> u64 {
+        self.segments.iter().filter(|segment| segment.memory == in_memory).map(|segment| segment.allocated).sum()
+    }
+
+    /// Segments that may be retired, the oldest first.
+    fn retirable(&self, in_memory: bool) -> impl Iterator<Item = usize> + '_ {
+        let last = self.segments.len().saturating_sub(1);
+        (0..last).filter(move |&at| self.segments[at].memory == in_memory)
+    }
+}
