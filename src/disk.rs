@@ -1,4 +1,5 @@
-//! Small files and directories of the plugin's state: private, and replaced as a whole. A leaf that the other leaves may use.
+//! Small files and directories of the plugin's state: private, and replaced as a whole. A leaf that the other leaves
+//! may use.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -13,8 +13,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::net::unix::pipe;
 
-/// What a pipe is enlarged to once it carries much: at 1 MiB one read brings a thousand lines, and it is the most a process without
-/// `CAP_SYS_RESOURCE` may ask for (`/proc/sys/fs/pipe-max-size`).
+/// What a pipe is enlarged to once it carries much: at 1 MiB one read brings a thousand lines, and it is the most a
+/// process without `CAP_SYS_RESOURCE` may ask for (`/proc/sys/fs/pipe-max-size`).
 const LARGE: i32 = 1024 * 1024;
 
 /// A read of this many bytes is much for a pipe of 64 KiB.
@@ -97,7 +97,8 @@ impl Fifo {
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = match self.pipe.try_read(buffer) {
             Ok(n) => n,
-            // The runtime may not have heard of the latest bytes; StopLogging is answered only when the pipe is empty indeed.
+            // The runtime may not have heard of the latest bytes; StopLogging is answered only when the pipe is empty
+            // indeed.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.read_now(buffer)?,
             Err(error) => return Err(error),
         };
@@ -115,7 +116,8 @@ impl Fifo {
     }
 
     /// Only pipes that carry much are enlarged: the kernel counts the pages of all pipes of a user
-    /// (`/proc/sys/fs/pipe-user-pages-soft`), and past 64 MiB every other container that runs as root would get small ones.
+    /// (`/proc/sys/fs/pipe-user-pages-soft`), and past 64 MiB every other container that runs as root would get small
+    /// ones.
     fn enlarge_if_busy(&mut self, n: usize) {
         if n >= BUSY && !self.enlarged {
             // Refused past that limit; the pipe then stays as it is, which costs a few more reads.

@@ -58,12 +58,12 @@ pub struct Entries<'a> {
 
 /// How many zero bytes a dead process had read at the end of `tail` without a trace.
 ///
-/// A ring segment begins as zeros, so after a `kill -9` the end of what was read is the last byte that is not zero: bytes
-/// that were zero themselves are missing from `tail`. `next` is what the pipe gave afterwards. The right number is the
-/// one that makes the torn frame whole and lets the next frame begin where it ends.
+/// A ring segment begins as zeros, so after a `kill -9` the end of what was read is the last byte that is not zero:
+/// bytes that were zero themselves are missing from `tail`. `next` is what the pipe gave afterwards. The right number
+/// is the one that makes the torn frame whole and lets the next frame begin where it ends.
 ///
-/// With nothing behind it the torn frame is taken for whole only if it is short: the kernel writes up to `PIPE_BUF` bytes to
-/// a pipe as one, so all of it has come.
+/// With nothing behind it the torn frame is taken for whole only if it is short: the kernel writes up to `PIPE_BUF`
+/// bytes to a pipe as one, so all of it has come.
 pub fn zeros_between(tail: &[u8], next: &[u8]) -> usize {
     // A header of a frame above 255 bytes is read as two zeros and two bytes that are not, or fewer.
     let most = match tail {

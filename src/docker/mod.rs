@@ -13,13 +13,13 @@
 //!
 //! What is not obvious, found out on a live engine:
 //!
-//! * A mistake is answered with status 200 and `Err`: dockerd shows the bare text. Any other status shows its body with the
-//!   call's name before it.
-//! * dockerd retries a call whose connection broke, and **the retry has an empty body**. An empty StopLogging therefore reads every
-//!   FIFO empty and answers success; an empty StartLogging cannot be served.
+//! * A mistake is answered with status 200 and `Err`: dockerd shows the bare text. Any other status shows its body
+//!   with the call's name before it.
+//! * dockerd retries a call whose connection broke, and **the retry has an empty body**. An empty StopLogging
+//!   therefore reads every FIFO empty and answers success; an empty StartLogging cannot be served.
 //! * An error from StopLogging leaks dockerd's reference to the plugin until dockerd restarts: there is never one.
-//! * dockerd asks for the log of a container that is not running by starting a stream, reading, and stopping it. Nothing in the
-//!   call tells that from a container that starts.
+//! * dockerd asks for the log of a container that is not running by starting a stream, reading, and stopping it.
+//!   Nothing in the call tells that from a container that starts.
 //! * dockerd closes the FIFO only after StopLogging was answered, and does not end a `docker logs -f`: the plugin must.
 //!
 //! * [`server`]: connections; [`routes`]: path to handler; [`messages`]: the JSON; [`read_logs`]: ring to body.

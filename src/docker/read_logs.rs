@@ -1,9 +1,10 @@
 //! Ring to body: what `docker logs` shows.
 //!
-//! The rules are those of `json-file` and `local`, which dockerd's own tests hold (`loggertest.Reader`): `tail` picks the last
-//! entries first, then `since` passes over those before the first that is late enough, and `until` ends at the first that is
-//! too late, also while following. An entry is what dockerd wrote, so a chunk of a long line counts as one. Following ends when
-//! the streams that were live at its beginning have been stopped and everything they wrote was given out.
+//! The rules are those of `json-file` and `local`, which dockerd's own tests hold (`loggertest.Reader`): `tail` picks
+//! the last entries first, then `since` passes over those before the first that is late enough, and `until` ends at
+//! the first that is too late, also while following. An entry is what dockerd wrote, so a chunk of a long line counts
+//! as one. Following ends when the streams that were live at its beginning have been stopped and everything they
+//! wrote was given out.
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -29,8 +29,8 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     }
 }
 
-/// Answers calls until the task is dropped. Connections are kept open for as long as dockerd likes: closing an idle one can race with its next
-/// call, which it would then repeat without a body.
+/// Answers calls until the task is dropped. Connections are kept open for as long as dockerd likes: closing an idle
+/// one can race with its next call, which it would then repeat without a body.
 pub async fn serve(listener: UnixListener, routes: Routes) {
     loop {
         match listener.accept().await {

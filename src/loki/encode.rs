@@ -1,11 +1,11 @@
 //! Lines of one stream to the body of a push.
 //!
-//! The message is `logproto.PushRequest` (`proto/push.proto`): 1 streams {1 labels, 2 entries {1 timestamp {1 seconds,
-//! 2 nanos}, 2 line, 3 structuredMetadata {1 name, 2 value}}}, as one raw snappy block. One request carries one stream: Loki's 204 tells
-//! the fate of the last stream in a request only.
+//! The message is `logproto.PushRequest` (`proto/push.proto`): 1 streams {1 labels, 2 entries {1 timestamp {1
+//! seconds, 2 nanos}, 2 line, 3 structuredMetadata {1 name, 2 value}}}, as one raw snappy block. One request carries
+//! one stream: Loki's 204 tells the fate of the last stream in a request only.
 //!
-//! Written by hand and not by `prost`, because a line is bytes (Loki stores what it is sent, UTF-8 or not) and `prost` would
-//! want a `String`, and because the length of a message can then be filled in last.
+//! Written by hand and not by `prost`, because a line is bytes (Loki stores what it is sent, UTF-8 or not) and
+//! `prost` would want a `String`, and because the length of a message can then be filled in last.
 
 use bytes::Bytes;
 

@@ -56,7 +56,8 @@ impl Writer {
 
     /// Lets `read` put bytes behind the last ones, and takes the records they complete into the ring.
     ///
-    /// `read` is called once, with at least one byte of room, and says how many it wrote; when it fails or gives 0, nothing has changed.
+    /// `read` is called once, with at least one byte of room, and says how many it wrote; when it fails or gives 0,
+    /// nothing has changed.
     ///
     /// # Errors
     /// What `read` returned. Before it is called: [`is_protected`](super::is_protected) when room could only be made of
@@ -84,8 +85,8 @@ impl Writer {
 
     /// Ends the stream: bytes of a record that will never be whole become filler, and what is whole among them is kept.
     ///
-    /// `drained` says that nothing that was written to the stream remains unread. Only then may zeros that a dead process had
-    /// read make the last record whole: otherwise they would be made up.
+    /// `drained` says that nothing that was written to the stream remains unread. Only then may zeros that a dead
+    /// process had read make the last record whole: otherwise they would be made up.
     ///
     /// # Errors
     /// When the window cannot be mapped.

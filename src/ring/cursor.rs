@@ -5,9 +5,9 @@
 //! 512  slot B   the same; slots are written in turn, the valid one with the higher generation counts
 //! ```
 //!
-//! A save is one small write into the page cache: it survives a `kill -9` at once and a power loss after [`Cursor::sync`]. A torn slot fails its
-//! checksum and the one before it counts: a reader then goes back a little, never forward. Beside the position there
-//! are [`NOTE`] bytes for its owner, saved together with it.
+//! A save is one small write into the page cache: it survives a `kill -9` at once and a power loss after
+//! [`Cursor::sync`]. A torn slot fails its checksum and the one before it counts: a reader then goes back a little,
+//! never forward. Beside the position there are [`NOTE`] bytes for its owner, saved together with it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -40,7 +40,8 @@ pub struct Cursor {
 // === impl Cursor ===
 
 impl Cursor {
-    /// Opens the cursor in a ring's directory. One that was never saved, or that is damaged in both slots, is at no position.
+    /// Opens the cursor in a ring's directory. One that was never saved, or that is damaged in both slots, is at no
+    /// position.
     ///
     /// # Errors
     /// When the file is there and cannot be read.

@@ -20,7 +20,8 @@ pub(super) const BLOCK: u64 = if cfg!(test) { 512 } else { 64 * 1024 };
 /// Bytes of an index entry.
 pub(super) const ENTRY: usize = 64;
 
-/// Bytes of data in a segment: small enough that losing the oldest loses little, large enough that 100 MB are few files.
+/// Bytes of data in a segment: small enough that losing the oldest loses little, large enough that 100 MB are few
+/// files.
 const LARGEST_SEGMENT: u64 = 4 * 1024 * 1024;
 /// Three of the longest records and some: the torn one that is carried over, and what must fit behind it after a kill.
 const SMALLEST_SEGMENT: u64 = if cfg!(test) { 4096 } else { 224 * 1024 };

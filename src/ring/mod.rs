@@ -2,21 +2,21 @@
 //!
 //! # What it promises
 //!
-//! * **Bounded.** Never more than [`Options::budget`] bytes on disk. When it is full the oldest segment goes, and whoever
-//!   had not read it yet is told how many records that were.
-//! * **Nothing between pipe and file.** The writer's `read(2)` lands straight in a shared mapping of the newest segment
-//!   ([`Writer::land`]). There is no instant at which a byte is neither in the pipe nor in the page cache, so a `kill -9` at any
-//!   instruction loses nothing.
-//! * **Nothing in the writer's way.** No sync, no rename, no compression, no reader. A reader takes a lock only to learn
-//!   how far the ring goes.
+//! * **Bounded.** Never more than [`Options::budget`] bytes on disk. When it is full the oldest segment goes, and
+//!   whoever had not read it yet is told how many records that were.
+//! * **Nothing between pipe and file.** The writer's `read(2)` lands straight in a shared mapping of the newest
+//!   segment ([`Writer::land`]). There is no instant at which a byte is neither in the pipe nor in the page cache, so
+//!   a `kill -9` at any instruction loses nothing.
+//! * **Nothing in the writer's way.** No sync, no rename, no compression, no reader. A reader takes a lock only to
+//!   learn how far the ring goes.
 //! * **Nothing invented.** After a power loss only what a checksum proves is read. What [`Ring::sync`] had covered is
 //!   there; what was damaged is skipped and counted.
-//! * **Found quickly.** [`Reader::seek_last`] and [`Reader::seek_time`] read one block index and one block, however large
-//!   the ring is.
+//! * **Found quickly.** [`Reader::seek_last`] and [`Reader::seek_time`] read one block index and one block, however
+//!   large the ring is.
 //!
-//! The ring knows no log line. It stores *records*: byte strings that tell their own length. A [`Framing`] finds where one
-//! ends and whether it is one; for this driver a record is a Docker frame exactly as dockerd wrote it. Records are
-//! numbered from 0 in the order in which they came; the numbers never repeat in the life of a ring.
+//! The ring knows no log line. It stores *records*: byte strings that tell their own length. A [`Framing`] finds
+//! where one ends and whether it is one; for this driver a record is a Docker frame exactly as dockerd wrote it.
+//! Records are numbered from 0 in the order in which they came; the numbers never repeat in the life of a ring.
 //!
 //! # On disk
 //!
@@ -39,33 +39,34 @@
 //!   n*4K  data     records, one behind the other, and zeros to the end
 //! ```
 //!
-//! A *block* is a run of whole records, at least 64 KiB unless it is the last of its segment. Sealing one writes its index entry;
-//! sealed blocks never change. The block being filled is described by the mark, and by slot A or B as far as it was synced. Bytes that were no record are overwritten with [`FILLER`] and stay inside their block.
+//! A *block* is a run of whole records, at least 64 KiB unless it is the last of its segment. Sealing one writes its
+//! index entry; sealed blocks never change. The block being filled is described by the mark, and by slot A or B as
+//! far as it was synced. Bytes that were no record are overwritten with [`FILLER`] and stay inside their block.
 //!
 //! # Writing
 //!
-//! 1. Make room: grow the file by `fallocate` in steps (64 KiB up to 1 MiB) so that neither a store nor a read can meet a full
-//!    disk, and retire the oldest segments while the budget would be passed.
+//! 1. Make room: grow the file by `fallocate` in steps (64 KiB up to 1 MiB) so that neither a store nor a read can
+//!    meet a full disk, and retire the oldest segments while the budget would be passed.
 //! 2. `read(2)` behind the last byte, into the mapping.
 //! 3. Walk the new bytes, record by record: number them, extend the open block, seal it at 64 KiB.
 //! 4. Write the mark, publish how far the ring goes now, then wake the readers.
 //!
-//! When a segment is full, the bytes of a torn record at its end are copied to the beginning of the next one, whose header is
-//! written after that. Two streams can feed one ring (a container restarted while its old pipe drains): whoever comes
-//! takes the torn bytes of the other one out, into memory, and gives them back on its return. This is the one record that a
-//! kill can cost: dockerd does not write to two pipes of a container at once.
+//! When a segment is full, the bytes of a torn record at its end are copied to the beginning of the next one, whose
+//! header is written after that. Two streams can feed one ring (a container restarted while its old pipe drains):
+//! whoever comes takes the torn bytes of the other one out, into memory, and gives them back on its return. This is
+//! the one record that a kill can cost: dockerd does not write to two pipes of a container at once.
 //!
-//! When the disk gives no room, new segments are made in memory, at most [`MEMORY_BUDGET`] bytes of them, and the disk is tried
-//! again with each.
+//! When the disk gives no room, new segments are made in memory, at most [`MEMORY_BUDGET`] bytes of them, and the
+//! disk is tried again with each.
 //!
 //! # Opening again
 //!
-//! The boot id in the header decides. **Same boot**: the page cache survived, every byte that was read is there; bytes behind the mark
-//! are walked again, and writing goes on where it stopped. Bytes read but not walked end at the last
-//! one that is not zero; how many zeros were read behind it is found when the pipe goes on
-//! ([`Framing::zeros_between`]). **Another boot**: nothing is believed that a checksum does not prove: sealed blocks, then the better of the
-//! two slots. Blocks of earlier boots are checked when they are read. The next record gets a number above any that a
-//! cursor has seen, and a new segment is begun.
+//! The boot id in the header decides. **Same boot**: the page cache survived, every byte that was read is there;
+//! bytes behind the mark are walked again, and writing goes on where it stopped. Bytes read but not walked end at the
+//! last one that is not zero; how many zeros were read behind it is found when the pipe goes on
+//! ([`Framing::zeros_between`]). **Another boot**: nothing is believed that a checksum does not prove: sealed blocks,
+//! then the better of the two slots. Blocks of earlier boots are checked when they are read. The next record gets a
+//! number above any that a cursor has seen, and a new segment is begun.
 
 mod active;
 mod appender;
@@ -309,8 +310,9 @@ impl Ring {
         Ok(())
     }
 
-    /// From now on no record from number `seq` on is retired: when the ring is full of them, [`Writer::land`] fails with
-    /// an error that [`is_protected`] knows, before it reads. `u64::MAX` protects nothing, which is how a ring begins.
+    /// From now on no record from number `seq` on is retired: when the ring is full of them, [`Writer::land`] fails
+    /// with an error that [`is_protected`] knows, before it reads. `u64::MAX` protects nothing, which is how a ring
+    /// begins.
     pub fn protect_from(&self, seq: u64) {
         self.protected.store(seq, Ordering::Relaxed);
     }

@@ -11,7 +11,8 @@ use super::{Framing, Position, Ring, Scan, Segment, recovery};
 /// The most bytes a read of an open-ended chunk brings.
 const CHUNK: u64 = 256 * 1024;
 
-/// Reads a ring from a position on. It holds no lock and no file between calls, and what it has not read may be retired.
+/// Reads a ring from a position on. It holds no lock and no file between calls, and what it has not read may be
+/// retired.
 #[derive(Debug)]
 pub struct Reader {
     ring: Arc<Ring>,
@@ -24,8 +25,8 @@ pub struct Reader {
     lost: Lost,
 }
 
-/// Bytes at a reader's position: at least one whole record, others behind it with filler between, and perhaps the beginning
-/// of one more.
+/// Bytes at a reader's position: at least one whole record, others behind it with filler between, and perhaps the
+/// beginning of one more.
 #[derive(Clone, Copy, Debug)]
 pub struct Chunk<'a> {
     /// Number of the first record in it.
@@ -103,9 +104,9 @@ impl Reader {
         })
     }
 
-    /// Passes `bytes` of the chunk with `records` records in them. The rest of the chunk, the beginning of one more record, is
-    /// read again with what follows it. No bytes at all means that the chunk makes no sense to whoever knows the
-    /// records: the rest of its segment is then passed, and counted as damaged.
+    /// Passes `bytes` of the chunk with `records` records in them. The rest of the chunk, the beginning of one more
+    /// record, is read again with what follows it. No bytes at all means that the chunk makes no sense to whoever
+    /// knows the records: the rest of its segment is then passed, and counted as damaged.
     pub fn advance(&mut self, bytes: usize, records: u64) {
         self.consume(bytes, records);
         self.chunk = (0, 0);

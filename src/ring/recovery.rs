@@ -17,7 +17,8 @@ pub(super) struct Recovered {
     pub appender: Appender,
 }
 
-/// Reads the headers and indexes in `dir`, walks the unfinished end of the last segment, and removes what is no segment.
+/// Reads the headers and indexes in `dir`, walks the unfinished end of the last segment, and removes what is no
+/// segment.
 pub(super) fn recover<F: Framing>(dir: &Path, options: &Options, framing: &F) -> Result<Recovered, RingError> {
     let mut found = Vec::new();
     for path in list(dir)? {
@@ -53,7 +54,8 @@ pub(super) fn recover<F: Framing>(dir: &Path, options: &Options, framing: &F) ->
             active = Some(resume(file, header, framing, &mut state).map_err(fail)?);
         }
     }
-    // What a cursor has passed and a power loss took is gone: its numbers, of records and of segments, are not given again.
+    // What a cursor has passed and a power loss took is gone: its numbers, of records and of segments, are not given
+    // again.
     let seen = cursor::furthest(dir);
     if state.next_seq < seen.seq {
         state.next_seq = seen.seq;
@@ -164,8 +166,8 @@ fn last_byte(file: &File, data_start: u64, from: u64, to: u64) -> io::Result<u64
     Ok(from)
 }
 
-/// After another boot: the better of the two slots says how much of the open block a sync had covered. It becomes a sealed
-/// block, so that the segment is like any other.
+/// After another boot: the better of the two slots says how much of the open block a sync had covered. It becomes a
+/// sealed block, so that the segment is like any other.
 fn prove_open_block(file: &File, header: &Header, blocks: &[Block], segment: &mut Segment) -> io::Result<()> {
     let (end, next_seq) = (segment.data_len, segment.next_seq);
     for block in read_slots(file)?.into_iter().filter(|block| block.follows(end, next_seq, header.capacity)) {

@@ -1,8 +1,8 @@
 //! The stretch of a segment that `read(2)` lands in, mapped into memory.
 //!
-//! This is the one place of the ring with `unsafe` in it, and the reason that a `kill -9` loses nothing: bytes go from the pipe
-//! to the page cache in one system call and are never in this process alone. A window is a part of the segment, not the
-//! whole, because pages that were touched count as the plugin's memory.
+//! This is the one place of the ring with `unsafe` in it, and the reason that a `kill -9` loses nothing: bytes go
+//! from the pipe to the page cache in one system call and are never in this process alone. A window is a part of the
+//! segment, not the whole, because pages that were touched count as the plugin's memory.
 
 use std::fs::File;
 use std::io;
@@ -37,9 +37,10 @@ impl Window {
     pub fn bytes_mut(&mut self, from: u64, to: u64) -> &mut [u8] {
         assert!(from <= to && self.covers(from, to), "the window was asked for bytes outside it");
         let at = (from - self.start) as usize;
-        // SAFETY: the range is inside the mapping, which lives as long as `self`, and `&mut self` makes this the only slice of it in
-        // the process. Other parts of the process read the file by `pread`, never by mapping it. Another process that truncates
-        // the file would raise SIGBUS here; the directory is the plugin's own and mode 0700.
+        // SAFETY: the range is inside the mapping, which lives as long as `self`, and `&mut self` makes this the only
+        // slice of it in the process. Other parts of the process read the file by `pread`, never by mapping it.
+        // Another process that truncates the file would raise SIGBUS here; the directory is the plugin's own and mode
+        // 0700.
         unsafe { std::slice::from_raw_parts_mut(self.map.as_mut_ptr().add(at), (to - from) as usize) }
     }
 }

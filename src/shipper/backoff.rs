@@ -30,8 +30,8 @@ impl Backoff {
         Self { min: self.min.min(max), max: self.max.min(max) }
     }
 
-    /// The delay before try `failures + 1`: uniform in `[d, 2d)` with `d = min * 2^(failures - 1)`, as Promtail draws it,
-    /// and never above the maximum.
+    /// The delay before try `failures + 1`: uniform in `[d, 2d)` with `d = min * 2^(failures - 1)`, as Promtail draws
+    /// it, and never above the maximum.
     pub fn delay(&self, failures: u32) -> Duration {
         let doubled = self.min.saturating_mul(1u32.checked_shl(failures.saturating_sub(1).min(31)).unwrap_or(u32::MAX));
         let base = doubled.min(self.max);

@@ -1,7 +1,7 @@
 //! Ring to batches.
 //!
-//! Reading from the cursor on always makes the same lines with the same times, however often it is done: a batch that was
-//! sent twice is byte-identical, and Loki drops the second one as far as it can.
+//! Reading from the cursor on always makes the same lines with the same times, however often it is done: a batch that
+//! was sent twice is byte-identical, and Loki drops the second one as far as it can.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::loki::encode::Metadata;
 use crate::ring::cursor::NOTE;
 use crate::ring::{Lost, Position, Published, Reader, Ring};
 
-/// The most a request may have uncompressed: Loki refuses 4 MiB for good (gRPC between its parts), and nothing is gained
-/// by coming near.
+/// The most a request may have uncompressed: Loki refuses 4 MiB for good (gRPC between its parts), and nothing is
+/// gained by coming near.
 const LARGEST_REQUEST: usize = 3 * 1024 * 1024;
 
 /// Reads a ring and fills batches.
@@ -112,7 +112,8 @@ impl Collector {
         published.bytes.saturating_sub(self.seen)
     }
 
-    /// Reads until a batch is full or the ring ends. With `ended`, lines that will never be whole are taken as they are.
+    /// Reads until a batch is full or the ring ends. With `ended`, lines that will never be whole are taken as they
+    /// are.
     pub fn collect(&mut self, published: &Published, ended: bool, with_metadata: bool) -> Collected {
         let mut collected = Collected::default();
         let none = Metadata::default();

@@ -1,8 +1,8 @@
 //! What all containers that ship to one place share: connections, permits, and its outage.
 //!
-//! A [`Permit`] bounds how many batches are in memory at once. While the destination is down only one shipper tries, with the backoff of
-//! the outage and not of its batch, and the first success lets all others go: a thousand containers do not knock a thousand
-//! times, and none of them sleeps on when Loki is back.
+//! A [`Permit`] bounds how many batches are in memory at once. While the destination is down only one shipper tries,
+//! with the backoff of the outage and not of its batch, and the first success lets all others go: a thousand
+//! containers do not knock a thousand times, and none of them sleeps on when Loki is back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,8 +19,8 @@ use crate::loki::{Client, PushError};
 /// Requests on their way to one destination at once, and so the bodies in memory.
 const IN_FLIGHT: usize = 8;
 
-/// An outage is probed at least this often, whatever `loki-max-backoff` says for a single batch: one small request in five seconds from a
-/// host harms nobody, and lines arrive within seconds of Loki's return.
+/// An outage is probed at least this often, whatever `loki-max-backoff` says for a single batch: one small request in
+/// five seconds from a host harms nobody, and lines arrive within seconds of Loki's return.
 const LONGEST_PROBE: Duration = Duration::from_secs(5);
 
 /// An outage is spoken of this often.
@@ -70,8 +70,8 @@ impl Destination {
         })
     }
 
-    /// Waits for the right to send. A shipper that is `patient` waits out an outage with the others; one that counts its tries
-    /// does not.
+    /// Waits for the right to send. A shipper that is `patient` waits out an outage with the others; one that counts
+    /// its tries does not.
     pub async fn admit(self: &Arc<Self>, patient: bool) -> Permit {
         let mut outage = self.outage.subscribe();
         let mut probe = None;

@@ -1,8 +1,8 @@
 //! From the ring to Loki: read, join, batch, push, move the cursor.
 //!
-//! One [`Shipper`] a container. It holds no lines while it waits: what is to be sent is in the ring, and is read when there is
-//! both something to send and a [`destination::Permit`] to send it. An outage therefore costs no memory, whatever the
-//! number of containers.
+//! One [`Shipper`] a container. It holds no lines while it waits: what is to be sent is in the ring, and is read when
+//! there is both something to send and a [`destination::Permit`] to send it. An outage therefore costs no memory,
+//! whatever the number of containers.
 //!
 //! ```text
 //! wait for data ─▶ wait up to loki-batch-wait ─▶ permit ─▶ collect ─▶ push stdout, push stderr ─▶ save cursor ─▶ …

@@ -1,8 +1,8 @@
 //! How far a container's lines have got: the part of the cursor that belongs to the shipper.
 //!
-//! The cursor's position is where reading begins again. Lines of stdout can be acknowledged while a long line of stderr is still
-//! incomplete in front of them, so behind the position each source has its own mark: entries below it are passed over.
-//! And each source has the time of its last line, so that a replay gives every line the time it had.
+//! The cursor's position is where reading begins again. Lines of stdout can be acknowledged while a long line of
+//! stderr is still incomplete in front of them, so behind the position each source has its own mark: entries below it
+//! are passed over. And each source has the time of its last line, so that a replay gives every line the time it had.
 
 use crate::codec::Source;
 use crate::ring::cursor::NOTE;

@@ -13,7 +13,8 @@
 //! | other 400 and 4xx | nothing | halve until the one that is refused is alone, give that up |
 //!
 //! One request carries one stream, so each answer is about that stream. Source: Loki's `pkg/distributor/http.go`,
-//! `validator.go` and `pkg/ingester/stream.go`. `loki-retries` bounds what is retried: a batch is given up after so many tries.
+//! `validator.go` and `pkg/ingester/stream.go`. `loki-retries` bounds what is retried: a batch is given up after so
+//! many tries.
 
 use std::num::NonZeroU32;
 

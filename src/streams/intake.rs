@@ -1,7 +1,7 @@
 //! FIFO to ring: the one task that a container's speed depends on.
 //!
-//! It reads, lets the ring take what is whole, and does nothing else: no network, no sync, no lock that a slow reader could hold. It
-//! runs on threads of its own, so that nothing that happens elsewhere in the plugin delays it.
+//! It reads, lets the ring take what is whole, and does nothing else: no network, no sync, no lock that a slow reader
+//! could hold. It runs on threads of its own, so that nothing that happens elsewhere in the plugin delays it.
 
 use std::io;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use super::frames::DockerFrames;
 use crate::fifo::{Fifo, Holds};
 use crate::ring::{self, Writer};
 
-/// A read that brings less than [`ENOUGH`] is followed by a pause. Reading greedily costs a system call a line; with it a thousand lines
-/// come at once, and an enlarged pipe holds 1 MiB meanwhile.
+/// A read that brings less than [`ENOUGH`] is followed by a pause. Reading greedily costs a system call a line; with
+/// it a thousand lines come at once, and an enlarged pipe holds 1 MiB meanwhile.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Half of what a read can bring: the writer is fast enough to fill the pipe.
@@ -43,7 +43,8 @@ pub struct Intake {
     fifo: Fifo,
     writer: Writer,
     events: Arc<Events>,
-    /// Nothing is made on disk before the first byte: a `docker logs` on a stopped container is a stream that never has one.
+    /// Nothing is made on disk before the first byte: a `docker logs` on a stopped container is a stream that never
+    /// has one.
     has_landed: bool,
     block: Option<Block>,
 }
@@ -136,8 +137,8 @@ impl Intake {
         }
     }
 
-    /// Reads without pauses until there is nothing; true at the end. dockerd holds the container's lock meanwhile, so a full
-    /// ring is no reason to wait.
+    /// Reads without pauses until there is nothing; true at the end. dockerd holds the container's lock meanwhile, so
+    /// a full ring is no reason to wait.
     async fn drain(&mut self) -> bool {
         loop {
             match self.step().await {
@@ -174,8 +175,8 @@ impl Intake {
         }
     }
 
-    /// Nothing can be read without losing a line that was not sent. After the timeout that is the lesser evil, until the
-    /// shipper moves on and protects what is left.
+    /// Nothing can be read without losing a line that was not sent. After the timeout that is the lesser evil, until
+    /// the shipper moves on and protects what is left.
     fn full(&mut self) -> Step {
         let Some(block) = &mut self.block else { return Step::Full };
         let since = *block.since.get_or_insert_with(|| {

@@ -1,7 +1,7 @@
 //! Containers that are being logged.
 //!
-//! dockerd speaks of *streams*: a FIFO that StartLogging names and StopLogging ends. A container can have several at once (a
-//! `docker logs` on a stopped container is one too), and has one [ring](crate::ring) for all of them.
+//! dockerd speaks of *streams*: a FIFO that StartLogging names and StopLogging ends. A container can have several at
+//! once (a `docker logs` on a stopped container is one too), and has one [ring](crate::ring) for all of them.
 //!
 //! * [`registry`]: streams by FIFO, containers by id; start, stop, reader, and boot;
 //! * [`container`]: a ring, its shipper, and who is writing to it;

@@ -1,8 +1,8 @@
 //! What is persisted about a stream, so that the next process takes it up.
 //!
-//! dockerd says StartLogging once. When the plugin dies, the containers go on writing into their FIFOs, and nobody calls
-//! again: so before StartLogging is answered, the FIFO's path and the container's info are in `<state>/streams`, one small file a
-//! stream, and they stay there until the stream has ended.
+//! dockerd says StartLogging once. When the plugin dies, the containers go on writing into their FIFOs, and nobody
+//! calls again: so before StartLogging is answered, the FIFO's path and the container's info are in
+//! `<state>/streams`, one small file a stream, and they stay there until the stream has ended.
 
 use std::fs;
 use std::io;

@@ -1,9 +1,10 @@
 //! Streams by FIFO, containers by id.
 //!
-//! The life of a container here: StartLogging opens its ring, if it is not open, attaches a stream and lets a shipper run;
-//! StopLogging reads the FIFO empty, and the stream detaches when dockerd closes it; when no stream is attached and the shipper has
-//! caught up, the container leaves the table and only its directory remains. At boot, streams that were not stopped are
-//! taken up again from their [records](super::record), and rings with lines that were not sent get their shipper back.
+//! The life of a container here: StartLogging opens its ring, if it is not open, attaches a stream and lets a shipper
+//! run; StopLogging reads the FIFO empty, and the stream detaches when dockerd closes it; when no stream is attached
+//! and the shipper has caught up, the container leaves the table and only its directory remains. At boot, streams
+//! that were not stopped are taken up again from their [records](super::record), and rings with lines that were not
+//! sent get their shipper back.
 
 use std::collections::HashMap;
 use std::fs;
@@ -32,8 +33,8 @@ use crate::shipper::backoff::Backoff;
 use crate::shipper::destination::Destination;
 use crate::shipper::{self, Done, Plan, Shipper};
 
-/// StopLogging is answered after this long even if the FIFO was not read empty: nothing is lost by that, because reading goes on to its
-/// end, and dockerd holds the container's lock meanwhile.
+/// StopLogging is answered after this long even if the FIFO was not read empty: nothing is lost by that, because
+/// reading goes on to its end, and dockerd holds the container's lock meanwhile.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How much of what was written a power loss may cost.
@@ -160,7 +161,8 @@ impl Registry {
         started.await.unwrap_or(Ok(()))
     }
 
-    /// StopLogging: reads all there is, then returns; reading goes on until dockerd closes the FIFO. An unknown stream is fine.
+    /// StopLogging: reads all there is, then returns; reading goes on until dockerd closes the FIFO. An unknown
+    /// stream is fine.
     pub async fn stop(&self, file: &Path) {
         self.adopted().await;
         let commands = self.table().streams.get(file).map(|stream| stream.commands.clone());

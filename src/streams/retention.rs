@@ -1,9 +1,9 @@
 //! When the ring of a container that is gone may go.
 //!
-//! No call ever says that a container was removed: a ring has no owner once its container has stopped. So a ring goes when
-//! it has not been written to for `RING_RETENTION` and everything in it was sent; and when all rings together are above
-//! `RING_BUDGET`, rings of stopped containers go until they are not: those that were sent first, the oldest of them first, and only then
-//! those with lines that were not sent. A ring that is being written to never goes.
+//! No call ever says that a container was removed: a ring has no owner once its container has stopped. So a ring goes
+//! when it has not been written to for `RING_RETENTION` and everything in it was sent; and when all rings together
+//! are above `RING_BUDGET`, rings of stopped containers go until they are not: those that were sent first, the oldest
+//! of them first, and only then those with lines that were not sent. A ring that is being written to never goes.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -77,7 +77,8 @@ pub fn survey(rings: &Path, is_live: impl Fn(&str) -> bool) -> Vec<Found> {
     all
 }
 
-/// Fills in what was not sent, if any ring may have to go: that means to open them, or to ask `known` for those that are open.
+/// Fills in what was not sent, if any ring may have to go: that means to open them, or to ask `known` for those that
+/// are open.
 pub fn look_into(
     all: &mut [Found],
     policy: Policy,

@@ -1,8 +1,8 @@
 //! The plugin's own log.
 //!
-//! dockerd takes the plugin's stdout at level info and its stderr at level error, line by line, and stops listening for good
-//! after a line of more than 64 KiB. So warnings and errors go to stderr, the rest to stdout, each event is one line, and no
-//! line is longer than [`LONGEST`].
+//! dockerd takes the plugin's stdout at level info and its stderr at level error, line by line, and stops listening
+//! for good after a line of more than 64 KiB. So warnings and errors go to stderr, the rest to stdout, each event is
+//! one line, and no line is longer than [`LONGEST`].
 
 use std::io::{self, Write};
 

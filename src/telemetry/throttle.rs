@@ -24,7 +24,8 @@ struct State {
 // === impl Throttle ===
 
 impl Throttle {
-    /// Says it by `say`, which is given the container, how often it happened since it was said last, and the latest detail.
+    /// Says it by `say`, which is given the container, how often it happened since it was said last, and the latest
+    /// detail.
     pub fn new(container: &Arc<str>, say: fn(&str, u64, &str)) -> Self {
         Self { container: container.clone(), say, state: Mutex::default() }
     }
