@@ -125,7 +125,9 @@ impl Appender {
         if self.active.as_ref().is_some_and(|active| active.owner != *owner) {
             self.park(ring)?;
             let (returned, unsure) = self.parked.remove(owner).unwrap_or_default();
-            self.make_room::<F>(ring, 2 * F::LONGEST as u64, landed)?;
+            if !returned.is_empty() {
+                self.make_room::<F>(ring, 2 * F::LONGEST as u64, landed)?;
+            }
             if let Some(active) = &mut self.active {
                 active.file.write_all_at(owner, OWNER)?;
                 active.owner = *owner;
@@ -290,7 +292,7 @@ impl Appender {
 
     /// Writes down in a slot how far the open block goes, and gives the files that a sync must cover.
     pub(super) fn prepare_sync(&mut self) -> Result<Vec<Arc<File>>, RingError> {
-        let mut files = std::mem::take(&mut self.unsynced);
+        let mut files = Vec::new();
         if let Some(active) = self.active.as_mut().filter(|active| active.dirty && !active.memory) {
             let slot = active.open.as_block(active.committed).encode();
             active.file.write_all_at(&slot, SLOTS[active.syncs % 2]).map_err(|source| RingError {
@@ -302,6 +304,15 @@ impl Appender {
             active.dirty = false;
             files.push(active.file.clone());
         }
+        files.append(&mut self.unsynced);
         Ok(files)
+    }
+
+    /// The disk did not take what [`Appender::prepare_sync`] gave: the next sync covers it too.
+    pub(super) fn sync_failed(&mut self, files: Vec<Arc<File>>) {
+        self.unsynced.extend(files);
+        if let Some(active) = &mut self.active {
+            active.dirty = true;
+        }
     }
 }

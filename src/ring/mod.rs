@@ -324,18 +324,14 @@ impl Ring {
     pub fn sync(&self) -> Result<(), RingError> {
         // The writer is held up for one small write; the sync itself happens without its lock.
         let files = lock(&self.appender).prepare_sync()?;
-        for file in &files {
-            file.sync_data().map_err(|source| RingError {
-                doing: "sync a segment in",
-                path: self.dir.clone(),
-                source,
-            })?;
+        if files.is_empty() {
+            return Ok(());
         }
-        if !files.is_empty() {
-            let path = self.dir.clone();
-            disk::sync_dir(&path).map_err(|source| RingError { doing: "sync", path, source })?;
-        }
-        Ok(())
+        let synced = files.iter().try_for_each(|file| file.sync_data()).and_then(|()| disk::sync_dir(&self.dir));
+        synced.map_err(|source| {
+            lock(&self.appender).sync_failed(files);
+            RingError { doing: "sync the ring in", path: self.dir.clone(), source }
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
