@@ -311,6 +311,10 @@ impl Registry {
             error!(container = info.name(), %error, "the stream cannot be recorded: a crash of the plugin would stop its logging");
         }
         let mut table = self.table();
+        // Another call for the same FIFO may have been quicker; a second reader would take bytes that no StopLogging waits for.
+        if table.streams.contains_key(file) {
+            return Ok(());
+        }
         let container = match table.containers.get(&info.container_id) {
             Some(container) => container.clone(),
             None => self.open_container(&mut table, info, &options, &labels, destination, control)?,
