@@ -23,10 +23,14 @@ use crate::streams::registry::LogReader;
 /// Pieces of a body that wait for dockerd. A slow `docker logs` holds no more than these.
 const PIECES: usize = 2;
 
-/// The frames that `config` asks for, as they are read.
-pub fn body(reader: LogReader, config: ReadConfig) -> Pieces {
+/// The frames that `config` asks for, as they are read. What is written after this has returned is new to a follower.
+pub async fn body(log: LogReader, config: ReadConfig) -> Pieces {
     let (pieces, receiver) = mpsc::channel(PIECES);
-    tokio::spawn(produce(reader, config, pieces));
+    // The ring may have to come from the disk.
+    let placed = tokio::task::spawn_blocking(move || placed(log, &config));
+    if let Ok((log, filter)) = placed.await {
+        tokio::spawn(produce(log, config.follow, filter, pieces));
+    }
     Pieces(receiver)
 }
 
@@ -53,29 +57,22 @@ enum Piece {
     End(Vec<u8>),
 }
 
-async fn produce(log: LogReader, config: ReadConfig, pieces: mpsc::Sender<Bytes>) {
-    let LogReader { mut reader, published, mut follow, mut live } = log;
-    let end = (!config.follow).then_some(published.next_seq);
-    let mut filter = Filter { since: config.since, until: config.until, end };
-    let mut is_placed = false;
+async fn produce(log: LogReader, follows: bool, mut filter: Filter, pieces: mpsc::Sender<Bytes>) {
+    let LogReader { mut reader, mut follow, mut live } = log;
     loop {
         // Looked at before reading: what was written before a stream was stopped is read below.
         let over = live.iter().all(|stopped| *stopped.borrow());
         follow.borrow_and_update();
-        // The ring may have to come from the disk.
         let turn = tokio::task::spawn_blocking(move || {
-            if !is_placed {
-                place(&mut reader, &config);
-            }
             let piece = next_piece(&mut reader, &mut filter);
             (reader, filter, piece)
         });
         let Ok((r, f, piece)) = turn.await else { return };
-        (reader, filter, is_placed) = (r, f, true);
+        (reader, filter) = (r, f);
         let (frames, end) = match piece {
             Piece::Frames(frames) => (frames, false),
             Piece::End(frames) => (frames, true),
-            Piece::Nothing if over || !config.follow => return,
+            Piece::Nothing if over || !follows => return,
             Piece::Nothing => {
                 reader.shrink();
                 tokio::select! {
@@ -101,14 +98,23 @@ async fn stopped(live: &mut [watch::Receiver<bool>]) {
     }
 }
 
-/// Goes to the first entry that may be wanted.
-fn place(reader: &mut Reader, config: &ReadConfig) {
-    match (u64::try_from(config.tail), config.since) {
+/// Goes to the first entry that may be wanted, and then looks how far the ring goes: of a container that writes all the time, the last
+/// entries are soon not the last any more, and they are what was asked for.
+fn placed(log: LogReader, config: &ReadConfig) -> (LogReader, Filter) {
+    let LogReader { mut reader, follow, live } = log;
+    let tail = u64::try_from(config.tail);
+    match (tail, config.since) {
         (Ok(0), _) => reader.seek_end(),
         (Ok(count), _) => reader.seek_last(count, &DockerFrames),
         (Err(_), Some(since)) => reader.seek_time(since, &DockerFrames),
         (Err(_), None) => {}
     }
+    let end = (!config.follow).then(|| {
+        // The ring tells its length to readers a moment after it has become so long.
+        let chosen = reader.position().seq.saturating_add(tail.unwrap_or(0));
+        follow.borrow().next_seq.max(chosen)
+    });
+    (LogReader { reader, follow, live }, Filter { since: config.since, until: config.until, end })
 }
 
 fn next_piece(reader: &mut Reader, filter: &mut Filter) -> Piece {

@@ -90,7 +90,7 @@ impl Routes {
             Err(why) => return failed(path, why),
         };
         match self.registry.reader(&call.info.container_id).await {
-            Ok(reader) => Response::new(read_logs::body(reader, call.config).boxed()),
+            Ok(reader) => Response::new(read_logs::body(reader, call.config).await.boxed()),
             // The body of an answer with status 200 would be taken for frames.
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         }

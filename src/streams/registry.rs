@@ -92,8 +92,6 @@ struct Stream {
 pub struct LogReader {
     /// At the oldest entry.
     pub reader: Reader,
-    /// What of the ring was there when the reader was made.
-    pub published: ring::Published,
     /// Shows how far the ring goes.
     pub follow: watch::Receiver<ring::Published>,
     /// The streams that were live when the reader was made; following ends with the last of them.
@@ -204,7 +202,7 @@ impl Registry {
                 ring::Ring::open(&self.ring_dir(container), options, &super::frames::DockerFrames)?
             }
         };
-        Ok(LogReader { reader: ring.reader(), published: ring.published(), follow: ring.follow(), live })
+        Ok(LogReader { reader: ring.reader(), follow: ring.follow(), live })
     }
 
     /// Takes up what the process before this one left: streams that were not stopped, and lines that were not sent.
