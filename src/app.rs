@@ -3,9 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::Settings;
 use crate::docker::routes::Routes;
@@ -43,6 +44,7 @@ pub enum RunError {
 /// When it cannot begin to. Later trouble is logged and lived with.
 pub fn run(settings: Settings) -> Result<(), RunError> {
     logging::init(settings.log_level);
+    raise_file_limit();
     let control = runtime("control", CONTROL_THREADS)?;
     let intake = runtime("intake", INTAKE_THREADS)?;
     let outcome = control.block_on(serve(settings, &intake));
@@ -96,4 +98,14 @@ async fn serve(settings: Settings, intake: &Runtime) -> Result<(), RunError> {
 
 fn runtime(name: &str, threads: usize) -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build()
+}
+
+/// A container takes three file descriptors; a plugin that dockerd starts with the usual soft limit of 1,024 would be full
+/// with 340 of them.
+fn raise_file_limit() {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        warn!(%error, "the limit of open files cannot be raised; each container takes three");
+    }
 }
