@@ -152,9 +152,8 @@ impl Shipper {
                         permit.succeeded();
                     }
                     self.save();
-                    if !self.collector.has_more() {
-                        self.collector.rest();
-                    }
+                    // The next batch may have to wait for a permit, and so may those of a thousand containers.
+                    self.collector.rest();
                 }
                 Round::Again { later } => {
                     self.collector.rewind();
