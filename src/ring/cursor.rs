@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A save is one small write into the page cache: it survives a `kill -9` at once and a power loss after
-//! [`Cursor::sync`]. A torn slot fails its checksum and the one before it counts: a reader then goes back a little,
+//! [`Cursor::to_sync`]. A torn slot fails its checksum and the one before it counts: a reader then goes back a little,
 //! never forward. Beside the position there are [`NOTE`] bytes for its owner, saved together with it.
 
 use std::fs::{File, OpenOptions};

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! * [`collect`]: ring to batches, pure but for the reading; a replay from the cursor makes byte-identical entries;
-//! * [`verdict`]: what to do after an error, pure: the retry table;
+//! * [`verdict`](mod@verdict): what to do after an error, pure: the retry table;
 //! * [`backoff`]: how long to wait;
 //! * [`destination`]: the connection pool, permits, and the outage that all containers of a destination share;
 //! * [`events`]: what can happen, each with its log line and counter.

@@ -3,14 +3,16 @@
 //! dockerd speaks of *streams*: a FIFO that StartLogging names and StopLogging ends. A container can have several at
 //! once (a `docker logs` on a stopped container is one too), and has one [ring](crate::ring) for all of them.
 //!
-//! * [`registry`]: streams by FIFO, containers by id; start, stop, reader, and boot;
+//! * [`registry`]: streams by FIFO, containers by id; start, stop, reader;
 //! * [`container`]: a ring, its shipper, and who is writing to it;
 //! * [`intake`]: FIFO to ring;
 //! * [`record`]: what is persisted about a stream, so that the next process takes it up;
 //! * [`labels`]: from a container's [`info`] and options to Loki labels;
+//! * [`adopt`]: what happens at boot; [`upkeep`]: what happens beside logging;
 //! * [`retention`]: when the ring of a container that is gone may go;
 //! * [`frames`]: Docker's frames as the ring's records.
 
+pub mod adopt;
 pub mod container;
 pub mod events;
 pub mod frames;
@@ -20,6 +22,7 @@ pub mod labels;
 pub mod record;
 pub mod registry;
 pub mod retention;
+pub mod upkeep;
 
 pub use info::Info;
 pub use registry::{Registry, StartError};

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -23,12 +23,11 @@ use super::info::Info;
 use super::intake::{Command, Intake};
 use super::labels::{self, ContainerLabels};
 use super::record::{Record, Records, stream_id};
-use super::retention::{self, Policy};
 use crate::codec::Source;
 use crate::config::{Destination as Target, OptionErrors, PluginDefaults, StreamOptions};
 use crate::fifo::{Fifo, OpenError};
 use crate::loki;
-use crate::ring::{self, BootId, INFO, Reader, RingError};
+use crate::ring::{self, BootId, Reader, RingError};
 use crate::shipper::backoff::Backoff;
 use crate::shipper::destination::Destination;
 use crate::shipper::{self, Done, Plan, Shipper};
@@ -37,16 +36,13 @@ use crate::shipper::{self, Done, Plan, Shipper};
 /// reading goes on to its end, and dockerd holds the container's lock meanwhile.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How much of what was written a power loss may cost.
-const SYNC_EVERY: Duration = Duration::from_secs(5);
-
 /// How long pushes that are on their way may take when the plugin goes down.
 const DRAIN_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Everything that is being logged.
 #[derive(Clone, Debug)]
 pub struct Registry {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 /// What a [`Registry`] is built from.
@@ -63,21 +59,21 @@ pub struct Setup {
 }
 
 #[derive(Debug)]
-struct Inner {
-    setup: Setup,
-    boot: BootId,
-    records: Records,
+pub(super) struct Inner {
+    pub setup: Setup,
+    pub boot: BootId,
+    pub records: Records,
     table: Mutex<Table>,
     destinations: Mutex<HashMap<Target, Weak<Destination>>>,
     shippers: Mutex<JoinSet<()>>,
-    adopted: watch::Sender<bool>,
-    shutdown: watch::Sender<bool>,
+    pub adopted: watch::Sender<bool>,
+    pub shutdown: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+pub(super) struct Table {
     streams: HashMap<PathBuf, Stream>,
-    containers: HashMap<String, Arc<Container>>,
+    pub containers: HashMap<String, Arc<Container>>,
 }
 
 #[derive(Debug)]
@@ -205,43 +201,6 @@ impl Registry {
         Ok(LogReader { reader: ring.reader(), follow: ring.follow(), live })
     }
 
-    /// Takes up what the process before this one left: streams that were not stopped, and lines that were not sent.
-    pub async fn adopt(&self) {
-        let (registry, control) = (self.clone(), Handle::current());
-        let adoption = tokio::task::spawn_blocking(move || {
-            let (records, broken) = registry.inner.records.load();
-            for path in broken {
-                warn!(path = %path.display(), "the record of a stream cannot be read; its container must be restarted to be logged");
-            }
-            let mut adopted = 0;
-            for record in records {
-                match registry.start_now(&record, false, &control) {
-                    Ok(()) => adopted += 1,
-                    Err(StartError::Fifo { .. }) => registry.inner.records.remove(&record.file),
-                    Err(error) => error!(container = record.info.name(), %error, "a container is not logged any more"),
-                }
-            }
-            registry.inner.adopted.send_replace(true);
-            if adopted > 0 {
-                info!(streams = adopted, "went on with containers that were being logged");
-            }
-            registry.adopt_rings(&control);
-        });
-        let _ = adoption.await;
-        // Whatever happened above, dockerd must not wait for ever.
-        self.inner.adopted.send_replace(true);
-    }
-
-    /// Syncs rings and cursors, one after the other, until the plugin goes down.
-    pub async fn keep_synced(&self) {
-        let mut shutdown = self.inner.shutdown.subscribe();
-        while timeout(SYNC_EVERY, shutdown.wait_for(|down| *down)).await.is_err() {
-            let containers: Vec<_> = self.table().containers.values().cloned().collect();
-            let sync = tokio::task::spawn_blocking(move || containers.iter().for_each(|container| container.sync()));
-            let _ = sync.await;
-        }
-    }
-
     /// Lets pushes on their way end; what is not sent is sent by the next process.
     pub async fn shut_down(&self) {
         self.inner.shutdown.send_replace(true);
@@ -252,44 +211,12 @@ impl Registry {
         }
     }
 
-    /// Lets go of rings whose containers are gone, at once and then again and again, until the plugin goes down.
-    pub async fn keep_tidy(&self, policy: Policy) {
-        let mut shutdown = self.inner.shutdown.subscribe();
-        loop {
-            let registry = self.clone();
-            let _ = tokio::task::spawn_blocking(move || registry.tidy(policy)).await;
-            if timeout(retention::EVERY, shutdown.wait_for(|down| *down)).await.is_ok() {
-                return;
-            }
-        }
-    }
-
-    fn tidy(&self, policy: Policy) {
-        let (rings, now) = (self.rings_dir(), SystemTime::now());
-        let find = |id: &str| self.table().containers.get(id).cloned();
-        let budget = retention::budget(policy, &rings);
-        let mut all = retention::survey(&rings, |id| find(id).is_some_and(|container| container.is_attached()));
-        let known = |id: &str| find(id).map(|container| container.unsent());
-        retention::look_into(&mut all, policy, budget, now, self.inner.boot, known);
-        for (ring, reason) in retention::choose(&all, policy, budget, now) {
-            // Nothing can open it while the table is held.
-            let mut table = self.table();
-            match table.containers.get(&ring.container) {
-                Some(container) if container.is_attached() => continue,
-                Some(container) => container.condemn(),
-                None => {}
-            }
-            table.containers.remove(&ring.container);
-            retention::retire(&ring, reason);
-        }
-    }
-
     async fn adopted(&self) {
         // Fails only when the sender is gone, and it lives as long as `self`.
         let _ = self.inner.adopted.subscribe().wait_for(|adopted| *adopted).await;
     }
 
-    fn start_now(&self, record: &Record, is_new: bool, control: &Handle) -> Result<(), StartError> {
+    pub(super) fn start_now(&self, record: &Record, is_new: bool, control: &Handle) -> Result<(), StartError> {
         let Record { file, info } = record;
         check_id(&info.container_id)?;
         let options = StreamOptions::parse(&info.config, &self.inner.setup.defaults)?;
@@ -309,7 +236,8 @@ impl Registry {
             error!(container = info.name(), %error, "the stream cannot be recorded: a crash of the plugin would stop its logging");
         }
         let mut table = self.table();
-        // Another call for the same FIFO may have been quicker; a second reader would take bytes that no StopLogging waits for.
+        // Another call for the same FIFO may have been quicker; a second reader would take bytes that no StopLogging
+        // waits for.
         if table.streams.contains_key(file) {
             return Ok(());
         }
@@ -334,7 +262,7 @@ impl Registry {
     }
 
     /// Opens a container's ring and lets it be shipped.
-    fn open_container(
+    pub(super) fn open_container(
         &self,
         table: &mut Table,
         info: &Info,
@@ -408,36 +336,8 @@ impl Registry {
         drop(attachment);
     }
 
-    /// Rings that no stream belongs to, and that have lines which were not sent.
-    fn adopt_rings(&self, control: &Handle) {
-        for entry in fs::read_dir(self.rings_dir()).into_iter().flatten().flatten() {
-            let dir = entry.path();
-            let id = entry.file_name().to_string_lossy().into_owned();
-            if let Err(error) = self.adopt_ring(&dir, &id, control) {
-                warn!(container = id, %error, "lines of a container that is gone cannot be sent");
-            }
-        }
-    }
-
-    fn adopt_ring(&self, dir: &Path, id: &str, control: &Handle) -> Result<(), StartError> {
-        check_id(id)?;
-        let Some(info) = fs::read(dir.join(INFO)).ok().and_then(|bytes| serde_json::from_slice::<Info>(&bytes).ok())
-        else {
-            return Ok(());
-        };
-        let options = StreamOptions::parse(&info.config, &self.inner.setup.defaults)?;
-        let labels = labels::build(&info, &options.labels, &self.inner.setup.hostname).map_err(StartError::Labels)?;
-        let destination = self.destination(&options.destination)?;
-        let mut table = self.table();
-        if info.container_id == id && !table.containers.contains_key(id) {
-            // Its shipper leaves at once when there is nothing to send.
-            self.open_container(&mut table, &info, &options, &labels, destination, control)?;
-        }
-        Ok(())
-    }
-
     /// The destination for these options; containers with equal ones share it.
-    fn destination(&self, target: &Target) -> Result<Arc<Destination>, StartError> {
+    pub(super) fn destination(&self, target: &Target) -> Result<Arc<Destination>, StartError> {
         let mut destinations = lock(&self.inner.destinations);
         destinations.retain(|_, destination| destination.strong_count() > 0);
         if let Some(destination) = destinations.get(target).and_then(Weak::upgrade) {
@@ -455,7 +355,7 @@ impl Registry {
         Ok(destination)
     }
 
-    fn rings_dir(&self) -> PathBuf {
+    pub(super) fn rings_dir(&self) -> PathBuf {
         self.inner.setup.state_dir.join("rings")
     }
 
@@ -463,7 +363,7 @@ impl Registry {
         self.rings_dir().join(container)
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
         lock(&self.inner.table)
     }
 }
@@ -487,7 +387,7 @@ async fn command(commands: mpsc::Sender<Command>, make: fn(oneshot::Sender<()>) 
 }
 
 /// The id names a directory, so it must be a plain name.
-fn check_id(id: &str) -> Result<(), StartError> {
+pub(super) fn check_id(id: &str) -> Result<(), StartError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if id.is_empty() || id.len() > 128 || id.starts_with('.') || !id.chars().all(plain) {
         return Err(StartError::ContainerId(id.chars().take(128).collect()));
