@@ -152,8 +152,7 @@ impl Active {
     /// What the next segment must have room for at once: the torn record, and what is read behind it.
     pub(super) fn first_allocation<F: Framing>(&self, next: &Header) -> u64 {
         let torn = self.landed - self.committed;
-        let enough = if torn == 0 { STEP.0 } else { torn + self.need::<F>(STEP.0) };
-        enough.next_multiple_of(4096).min(next.capacity)
+        (torn + self.need::<F>(STEP.0)).next_multiple_of(4096).min(next.capacity)
     }
 
     /// Room that `more` bytes need. After a kill a whole record must come with one read, and zeros may go before it.

@@ -71,9 +71,13 @@ impl Writer {
         let mut appender = lock(&ring.appender);
         let mut landed = Landed::default();
         let active = appender.prepare::<F>(ring, &self.owner, &mut landed)?;
-        let room = active.allocated.min(active.landed + WINDOW);
         let reserve = if active.unsure { F::LONGEST as u64 } else { 0 };
+        let room = active.allocated.min(active.landed + reserve + WINDOW);
         let most = room.saturating_sub(active.landed + reserve) as usize;
+        if most == 0 {
+            // A read of nothing looks like the end of the stream.
+            return Err(io::Error::other("the segment has no room"));
+        }
         landed.bytes = read(&mut active.map(active.landed, room)?[..most])?;
         if landed.bytes > 0 {
             active.settle_zeros(framing, landed.bytes as u64)?;

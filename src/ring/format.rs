@@ -23,9 +23,6 @@ pub(super) const ENTRY: usize = 64;
 /// Bytes of data in a segment: small enough that losing the oldest loses little, large enough that 100 MB are few
 /// files.
 const LARGEST_SEGMENT: u64 = 4 * 1024 * 1024;
-/// Three of the longest records and some: the torn one that is carried over, and what must fit behind it after a kill.
-const SMALLEST_SEGMENT: u64 = if cfg!(test) { 4096 } else { 224 * 1024 };
-
 const MAGIC: &[u8; 8] = b"lokiring";
 const VERSION: u32 = 1;
 
@@ -85,7 +82,10 @@ impl BootId {
 impl Header {
     /// The shape of a new segment in a ring of `budget` bytes.
     pub fn new<F: Framing>(number: u64, first_seq: u64, budget: u64, boot: BootId) -> Self {
-        let capacity = (budget / 16).clamp(SMALLEST_SEGMENT.max(F::LONGEST as u64), LARGEST_SEGMENT) & !4095;
+        // Three of the longest records and some: the torn one that is carried over, and what must fit behind it after
+        // a kill.
+        let smallest = (7 * F::LONGEST as u64 / 2).next_multiple_of(4096);
+        let capacity = (budget / 16).clamp(smallest, LARGEST_SEGMENT) & !4095;
         // Blocks are sealed at or above BLOCK; one more is the last of the segment, one is to spare.
         Self { number, first_seq, capacity, index_capacity: capacity / BLOCK + 2, boot }
     }

@@ -27,3 +27,90 @@ impl Framing for DockerFrames {
         frame::zeros_between(tail, next)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::entry::proto::LogEntry;
+    use crate::codec::frame::entries;
+    use crate::ring::{BootId, LEAST_BUDGET, Options, Ring};
+    use proptest::prelude::*;
+    use prost::Message;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    fn open(dir: &Path) -> Arc<Ring> {
+        let budget = 8 * LEAST_BUDGET.max(1 << 20);
+        Ring::open(dir, Options { budget, boot: BootId([1; 16]) }, &DockerFrames).unwrap()
+    }
+
+    fn frame(line: &[u8]) -> Vec<u8> {
+        let entry = LogEntry { source: "stdout".into(), time_nano: 1 << 60, line: line.into(), ..Default::default() };
+        let mut frame = (entry.encoded_len() as u32).to_be_bytes().to_vec();
+        entry.encode(&mut frame).unwrap();
+        frame
+    }
+
+    fn lines(ring: &Arc<Ring>) -> Vec<Vec<u8>> {
+        let (mut reader, mut lines) = (ring.reader(), Vec::new());
+        while let Some(chunk) = reader.fill() {
+            let mut walk = entries(chunk.bytes);
+            let before = lines.len();
+            lines.extend(walk.by_ref().map(|entry| entry.line.to_vec()));
+            let (used, records) = (walk.position(), (lines.len() - before) as u64);
+            reader.advance(used, records);
+        }
+        lines
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+        /// dockerd writes on while the plugin is killed: at any byte of any line, also in a segment that is almost full.
+        #[test]
+        fn every_line_is_there_once_however_often_the_plugin_is_killed(
+            shapes in proptest::collection::vec((0usize..17_000, prop_oneof![Just(b'x'), Just(0)]), 1..120),
+            kills in proptest::collection::vec(any::<proptest::sample::Index>(), 0..12),
+        ) {
+            let written: Vec<Vec<u8>> = shapes.iter().enumerate().map(|(at, (len, fill))| {
+                let mut line = format!("{at:06} ").into_bytes();
+                // A pipe keeps up to 4 KiB together; only of such a frame can zeros at its end be told.
+                line.resize(7 + if *fill == 0 { len % 3_000 } else { *len }, *fill);
+                line
+            }).collect();
+            let stream: Vec<u8> = written.iter().flat_map(|line| frame(line)).collect();
+            let ends: Vec<usize> = written.iter().scan(0, |end, line| {
+                *end += frame(line).len();
+                Some(*end)
+            }).collect();
+            let mut kills: Vec<_> = kills.iter().map(|kill| kill.index(stream.len())).collect();
+            kills.sort_unstable();
+            kills.dedup();
+
+            let dir = tempfile::tempdir().unwrap();
+            let mut ring = open(dir.path());
+            let (mut at, mut kills) = (0, kills.into_iter().peekable());
+            while at < stream.len() {
+                let kill = kills.peek().copied().filter(|kill| *kill > at);
+                let end = kill.unwrap_or(stream.len());
+                let landed = ring.writer("fifo").land(&DockerFrames, |room| {
+                    let n = room.len().min(end - at);
+                    room[..n].copy_from_slice(&stream[at..at + n]);
+                    Ok(n)
+                }).unwrap();
+                prop_assert_eq!(landed.garbage, 0);
+                at += landed.bytes;
+                // The first read after a kill brings at least the rest of the torn frame, as a pipe does.
+                let whole = ends[ends.partition_point(|end| *end < at)];
+                while kills.peek().is_some_and(|kill| *kill <= whole) {
+                    if kills.next() == Some(at) {
+                        drop(ring);
+                        ring = open(dir.path());
+                    }
+                }
+            }
+            prop_assert_eq!(lines(&ring).len(), written.len());
+            prop_assert_eq!(lines(&ring), written);
+        }
+    }
+}

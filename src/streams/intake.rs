@@ -76,9 +76,9 @@ impl Intake {
         Self { fifo, writer, events, has_landed: false, block }
     }
 
-    /// Reads until the end of the FIFO, which comes when dockerd closes it. `stopped` is called when StopLogging was
-    /// answered for: everything written before is then in the ring.
-    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>, stopped: impl Fn()) {
+    /// Reads until the end of the FIFO, which comes when dockerd closes it; false when the plugin goes down before that.
+    /// `stopped` is called when StopLogging was answered for: everything written before is then in the ring.
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>, stopped: impl Fn()) -> bool {
         loop {
             let command = tokio::select! {
                 biased;
@@ -86,7 +86,7 @@ impl Intake {
                 ready = self.fifo.readable() => match ready {
                     Ok(()) => None,
                     // Only when the runtime goes down; the next process goes on from here.
-                    Err(_) => return,
+                    Err(_) => return false,
                 },
             };
             if let Some(command) = command {
@@ -109,6 +109,7 @@ impl Intake {
         if let Ok(landed) = landed {
             self.events.landed(&landed);
         }
+        true
     }
 
     /// Reads with pauses until there is nothing; true at the end.

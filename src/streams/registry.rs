@@ -255,8 +255,9 @@ impl Registry {
         let intake = Intake::new(fifo, writer, container.events.clone(), options.ring.block);
         let (registry, file) = (self.clone(), file.clone());
         self.inner.setup.intake.spawn(async move {
-            intake.run(receiver, || attachment.stopped()).await;
-            registry.ended(&file, attachment);
+            if intake.run(receiver, || attachment.stopped()).await {
+                registry.ended(&file, attachment);
+            }
         });
         Ok(())
     }
@@ -327,6 +328,7 @@ impl Registry {
     /// A stream came to its end.
     fn ended(&self, file: &Path, attachment: Attachment) {
         let stopped = *attachment.watch().borrow();
+        debug!(container = %attachment.container().name, stopped, "a stream has ended");
         self.inner.records.remove(file);
         self.table().streams.remove(file);
         if !stopped {
