@@ -66,8 +66,9 @@ impl Registry {
         let destination = self.destination(&options.destination)?;
         let mut table = self.table();
         if info.container_id == id && !table.containers.contains_key(id) {
-            // Its shipper leaves at once when there is nothing to send.
-            self.open_container(&mut table, &info, &options, &labels, destination, control)?;
+            let (container, shipper) = self.open_container(&mut table, &info, &options, &labels, destination)?;
+            // It leaves at once when there is nothing to send.
+            self.launch(shipper, &container, control);
         }
         Ok(())
     }

@@ -241,11 +241,18 @@ impl Registry {
         if table.streams.contains_key(file) {
             return Ok(());
         }
-        let container = match table.containers.get(&info.container_id) {
-            Some(container) => container.clone(),
-            None => self.open_container(&mut table, info, &options, &labels, destination, control)?,
+        let (container, shipper) = match table.containers.get(&info.container_id) {
+            Some(container) => (container.clone(), None),
+            None => {
+                let (container, shipper) = self.open_container(&mut table, info, &options, &labels, destination)?;
+                (container, Some(shipper))
+            }
         };
+        // Before the shipper runs: without a stream it would take half a line for one that nobody will finish.
         let attachment = container.attach();
+        if let Some(shipper) = shipper {
+            self.launch(shipper, &container, control);
+        }
         let (commands, receiver) = mpsc::channel(4);
         let stream = Stream { container: info.container_id.clone(), commands, stopped: attachment.watch() };
         table.streams.insert(file.clone(), stream);
@@ -262,7 +269,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Opens a container's ring and lets it be shipped.
+    /// Opens a container's ring, and makes its shipper.
     pub(super) fn open_container(
         &self,
         table: &mut Table,
@@ -270,8 +277,7 @@ impl Registry {
         options: &StreamOptions,
         labels: &ContainerLabels,
         destination: Arc<Destination>,
-        control: &Handle,
-    ) -> Result<Arc<Container>, StartError> {
+    ) -> Result<(Arc<Container>, Shipper), StartError> {
         let ring_options = ring::Options { budget: options.ring.budget(), boot: self.inner.boot };
         let dir = self.ring_dir(&info.container_id);
         let container = Container::open(&info.container_id, info.name(), &dir, ring_options)?;
@@ -290,11 +296,15 @@ impl Registry {
             Arc::new(shipper::events::Events::new(&container.name)),
         );
         table.containers.insert(info.container_id.clone(), container.clone());
+        Ok((container, shipper))
+    }
+
+    /// Lets a container be shipped.
+    pub(super) fn launch(&self, shipper: Shipper, container: &Arc<Container>, control: &Handle) {
         let mut shippers = lock(&self.inner.shippers);
         // Those that have ended are let go of here, so that the set does not grow with every container that ever ran.
         while shippers.try_join_next().is_some() {}
         shippers.spawn_on(self.clone().ship(shipper, container.clone()), control);
-        Ok(container)
     }
 
     /// Ships a container until it leaves the table.
