@@ -1,0 +1,40 @@
+# What can be done here. `make` alone prints the lines that begin with a name.
+
+SHELL := /bin/bash
+
+# The name that `make install` gives the plugin: make install PLUGIN_NAME=loki-rs-next
+PLUGIN_NAME ?= loki-rs
+
+export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+PLUGIN := $(CARGO_TARGET_DIR)/plugin
+IMAGE := $(CARGO_TARGET_DIR)/chatter.tar
+
+.PHONY: help plugin install uninstall demo test check clean
+
+help:
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+
+plugin: ## build the plugin into target/plugin, and print its size
+	plugin/build.sh $(PLUGIN)
+
+install: plugin ## install it on the running Docker Engine as PLUGIN_NAME (loki-rs), enabled
+	plugin/install.sh $(PLUGIN_NAME) $(PLUGIN)
+
+uninstall: ## disable and remove it
+	plugin/install.sh --remove $(PLUGIN_NAME)
+
+demo: ## a container writes 1,000 lines; see them in Loki (LOKI_URL, or a stand-in) and in docker logs
+	plugin/demo.sh
+
+test: plugin ## all tests, on a private Docker Engine too
+	tests/chatter/build.sh $(IMAGE)
+	@. plugin/lib.sh && need_engine
+	LOKI_RS_PLUGIN=$(PLUGIN) LOKI_RS_IMAGE=$(IMAGE) cargo test --locked
+
+check: ## formatting, lints and documentation
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+clean: ## remove everything that was built
+	cargo clean

@@ -1,0 +1,67 @@
+# What the scripts of this folder share. Sourced, with `set -euo pipefail`, by scripts that start in the project's folder.
+
+# dockerd is not on everybody's path.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+# Says what happens now.
+say() {
+    printf '%s\n' "== $*"
+}
+
+# Says why it does not go on.
+die() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+
+# need COMMAND PACKAGE: there is such a command, from Debian's package if it has to be.
+need() {
+    command -v "$1" >/dev/null || install_package "$2"
+    command -v "$1" >/dev/null || die "the package $2 was installed and brought no command $1: install that by hand"
+}
+
+install_package() {
+    [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null ||
+        die "this needs the Debian package $1 or what is like it on this system, and only root with apt-get can install it here"
+    say "installing $1, which is missing"
+    export DEBIAN_FRONTEND=noninteractive
+    if [[ -z ${package_lists_are_new:-} ]]; then
+        apt-get -qq update </dev/null || die "apt-get update failed, and $1 has to be installed"
+        # For the scripts that this one calls, too.
+        export package_lists_are_new=yes
+    fi
+    apt-get -qq install --yes --no-install-recommends "$1" </dev/null >/dev/null ||
+        die "apt-get could not install $1; install it by hand"
+}
+
+# What it takes to build a static program.
+need_rust() {
+    command -v cargo >/dev/null || PATH=$PATH:$HOME/.cargo/bin
+    command -v cargo >/dev/null || die "this needs Rust: see https://rustup.rs, or the package cargo if it is new enough"
+    need cc gcc
+    [[ $(cc -print-file-name=libc.a) == /* ]] || install_package libc6-dev
+}
+
+# What it takes to run an engine of one's own.
+need_engine() {
+    need dockerd docker.io
+    need docker docker-cli
+}
+
+# The target that is built for, given by name so that flags for a static program do not reach build scripts and macros, which cannot be static.
+static_target() {
+    local host
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    [[ $host == *-linux-gnu ]] || die "the plugin is built with a *-linux-gnu toolchain, and this one is for $host"
+    echo "$host"
+}
+
+# cargo build, for programs that need nothing at run time: no libc, no loader. glibc resolves names without them from 2.34 on.
+build_static() {
+    RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target "$(static_target)" "$@"
+}
+
+# masked URL: as it may be shown.
+masked() {
+    sed -E 's#//[^/@]*@#//***@#' <<<"$1"
+}
