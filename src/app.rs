@@ -22,6 +22,9 @@ const INTAKE_THREADS: usize = 2;
 /// Threads for dockerd's calls, `docker logs` and pushes.
 const CONTROL_THREADS: usize = 2;
 
+/// Threads that may wait for a disk, for each of the two. Tokio would make 512 when many containers end at once.
+const BLOCKING_THREADS: usize = 16;
+
 /// What keeps the plugin from serving.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -97,7 +100,12 @@ async fn serve(settings: Settings, intake: &Runtime) -> Result<(), RunError> {
 }
 
 fn runtime(name: &str, threads: usize) -> io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build()
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name(name)
+        .enable_all()
+        .build()
 }
 
 /// A container takes three file descriptors; a plugin that dockerd starts with the usual soft limit of 1,024 would be full
