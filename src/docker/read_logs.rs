@@ -98,8 +98,8 @@ async fn stopped(live: &mut [watch::Receiver<bool>]) {
     }
 }
 
-/// Goes to the first entry that may be wanted, and then looks how far the ring goes: of a container that writes all the time, the last
-/// entries are soon not the last any more, and they are what was asked for.
+/// Goes to the first entry that may be wanted. The end is counted from there: of a container that writes all the time,
+/// the last entries are soon not the last any more, and they are what was asked for.
 fn placed(log: LogReader, config: &ReadConfig) -> (LogReader, Filter) {
     let LogReader { mut reader, follow, live } = log;
     let tail = u64::try_from(config.tail);
@@ -109,11 +109,11 @@ fn placed(log: LogReader, config: &ReadConfig) -> (LogReader, Filter) {
         (Err(_), Some(since)) => reader.seek_time(since, &DockerFrames),
         (Err(_), None) => {}
     }
-    let end = (!config.follow).then(|| {
-        // The ring tells its length to readers a moment after it has become so long.
-        let chosen = reader.position().seq.saturating_add(tail.unwrap_or(0));
-        follow.borrow().next_seq.max(chosen)
-    });
+    let end = match tail {
+        Ok(count) => reader.position().seq.saturating_add(count),
+        Err(_) => follow.borrow().next_seq,
+    };
+    let end = (!config.follow).then_some(end);
     (LogReader { reader, follow, live }, Filter { since: config.since, until: config.until, end })
 }
 
