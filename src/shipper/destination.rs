@@ -19,9 +19,10 @@ use crate::loki::{Client, PushError};
 /// Requests on their way to one destination at once, and so the bodies in memory.
 const IN_FLIGHT: usize = 8;
 
-/// An outage is probed at least this often, whatever `loki-max-backoff` says for a single batch: one small request in
-/// five seconds from a host harms nobody, and lines arrive within seconds of Loki's return.
-const LONGEST_PROBE: Duration = Duration::from_secs(5);
+/// An outage is probed, and a batch that a rate limit refused is tried, at least this often, whatever
+/// `loki-max-backoff` says: one small request in five seconds from a host harms nobody, and lines arrive within seconds
+/// of Loki's return.
+pub(super) const LONGEST_PROBE: Duration = Duration::from_secs(5);
 
 /// An outage is spoken of this often.
 const REMIND: Duration = Duration::from_secs(60);
@@ -159,12 +160,11 @@ impl Permit {
 
     /// The destination did not. Sets the time of the next try, if this was the one that everybody waited for.
     pub fn failed(self, backoff: &Backoff) {
-        let longest = LONGEST_PROBE;
         self.destination.outage.send_if_modified(|outage| {
             let Some(outage) = outage else { return false };
             if self.probe.is_some() || outage.tries == 0 {
                 outage.tries = outage.tries.saturating_add(1);
-                outage.next = Instant::now() + backoff.capped(longest).delay(outage.tries);
+                outage.next = Instant::now() + backoff.delay(outage.tries);
             }
             true
         });

@@ -163,10 +163,10 @@ impl Shipper {
                     failures += 1;
                     if self.destination.is_down() && self.plan.attempts.is_none() {
                         // The next try is everybody's.
-                        permit.failed(&self.plan.backoff);
+                        permit.failed(&self.backoff());
                     } else {
                         drop(permit);
-                        self.wait(self.plan.backoff.delay(failures)).await;
+                        self.wait(self.backoff().delay(failures)).await;
                     }
                 }
             }
@@ -184,6 +184,13 @@ impl Shipper {
                 _ = self.shutdown.changed() => return,
             }
         }
+    }
+
+    /// Between tries of a batch. Where their number is not bounded, neither a rate limit nor an outage that is over may
+    /// go unnoticed for minutes.
+    fn backoff(&self) -> Backoff {
+        let typed = self.plan.backoff;
+        if self.plan.attempts.is_none() { typed.capped(destination::LONGEST_PROBE) } else { typed }
     }
 
     async fn wait(&mut self, delay: Duration) {
