@@ -23,6 +23,7 @@ const LARGEST_REQUEST: usize = 3 * 1024 * 1024;
 /// Reads a ring and fills batches.
 #[derive(Debug)]
 pub struct Collector {
+    ring: Arc<Ring>,
     reader: Reader,
     joiner: Joiner,
     metadata: Metadata,
@@ -40,6 +41,10 @@ pub struct Collector {
     seen: u64,
     /// The reader stopped because a batch was full.
     more: bool,
+    /// What was passed over since `restart`. It is found again after a rewind, so it counts when `restart` moves past
+    /// it.
+    gap: Lost,
+    toll: Toll,
 }
 
 /// The lines of one source that go into one request.
@@ -51,11 +56,13 @@ pub struct Batch {
     last_time: i64,
     /// Entries at most, while halves are being sent.
     limit: usize,
+    /// Lines in it that were longer than Loki takes.
+    cut_lines: u64,
 }
 
-/// What [`Collector::collect`] came across.
+/// What did not get to Loki, each line once, however often it was tried to send what is around it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Collected {
+pub struct Toll {
     /// Entries that the ring no longer has, or not whole.
     pub lost: Lost,
     /// Lines that were longer than Loki takes.
@@ -76,8 +83,10 @@ impl Collector {
             next_seq: 0,
             last_time: 0,
             limit: usize::MAX,
+            cut_lines: 0,
         };
         Self {
+            ring: ring.clone(),
             reader: ring.reader_at(restart),
             joiner: Joiner::default(),
             metadata: Metadata::new(plan.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
@@ -89,6 +98,8 @@ impl Collector {
             held: [None, None],
             seen: 0,
             more: false,
+            gap: Lost::default(),
+            toll: Toll::default(),
         }
     }
 
@@ -114,13 +125,11 @@ impl Collector {
 
     /// Reads until a batch is full or the ring ends. With `ended`, lines that will never be whole are taken as they
     /// are.
-    pub fn collect(&mut self, published: &Published, ended: bool, with_metadata: bool) -> Collected {
-        let mut collected = Collected::default();
+    pub fn collect(&mut self, published: &Published, ended: bool, with_metadata: bool) {
         let none = Metadata::default();
         let metadata = if with_metadata { &self.metadata } else { &none };
         let (joiner, batches, times) = (&mut self.joiner, &mut self.batches, &mut self.times);
         let mut take = |line: Line<'_>| {
-            collected.cut_lines += u64::from(line.cut > 0);
             let batch = &mut batches[line.source.index()];
             batch.take(&line, times.time_of(line.source, line.time), metadata);
             batch.is_full(self.batch_size)
@@ -162,8 +171,15 @@ impl Collector {
                 }
             }
         }
-        collected.lost = self.reader.take_lost();
-        collected
+        let lost = self.reader.take_lost();
+        self.gap.overwritten += lost.overwritten;
+        self.gap.damaged += lost.damaged;
+        self.settle();
+    }
+
+    /// What was lost since the last call.
+    pub fn take_toll(&mut self) -> Toll {
+        std::mem::take(&mut self.toll)
     }
 
     /// The batch of `source`, if there is anything in it.
@@ -177,14 +193,23 @@ impl Collector {
         self.acknowledged.next_seq[source.index()] = batch.next_seq;
         self.acknowledged.last_time[source.index()] = batch.last_time;
         batch.limit = batch.limit.saturating_mul(2);
+        self.toll.cut_lines += std::mem::take(&mut batch.cut_lines);
         batch.encoder.clear();
-        if self.batches.iter().all(|batch| batch.entries() == 0) {
+        self.settle();
+    }
+
+    /// Moves `restart` up to what is held, or to the reader, when the batches hold nothing.
+    fn settle(&mut self) {
+        if self.is_empty() {
             let held = self.held.iter().flatten().min_by_key(|position| position.seq);
             self.restart = held.copied().unwrap_or_else(|| self.reader.position());
+            let gap = std::mem::take(&mut self.gap);
+            self.toll.lost.overwritten += gap.overwritten;
+            self.toll.lost.damaged += gap.damaged;
         }
     }
 
-    /// Nothing was collected, though entries were read: they were filler, acknowledged before, or are held.
+    /// Nothing was collected, though entries may have been read: they were filler, acknowledged before, or are held.
     pub fn is_empty(&self) -> bool {
         self.batches.iter().all(|batch| batch.entries() == 0)
     }
@@ -197,6 +222,13 @@ impl Collector {
 
     /// Goes back to what is acknowledged, and holds no memory until the next [`Collector::collect`].
     pub fn rewind(&mut self) {
+        self.gap = Lost::default();
+        let oldest = self.ring.oldest();
+        if self.restart.seq < oldest.seq {
+            // What the batches held of it was the last there was.
+            self.toll.lost.overwritten += oldest.seq - self.restart.seq;
+            self.restart = oldest;
+        }
         self.reader.seek(self.restart);
         self.joiner = Joiner::default();
         self.held = [None, None];
@@ -209,6 +241,7 @@ impl Collector {
         self.reader.shrink();
         for batch in &mut self.batches {
             batch.encoder.shrink();
+            batch.cut_lines = 0;
         }
     }
 
@@ -233,6 +266,7 @@ impl Batch {
 
     fn take(&mut self, line: &Line<'_>, time: i64, metadata: &Metadata) {
         self.encoder.push(time, line.bytes, metadata);
+        self.cut_lines += u64::from(line.cut > 0);
         self.next_seq = line.last_seq + 1;
         self.last_time = time;
     }
@@ -309,9 +343,9 @@ mod tests {
         }
     }
 
-    fn collect(collector: &mut Collector, ended: bool) -> Collected {
+    fn collect(collector: &mut Collector, ended: bool) {
         let published = Published { next_seq: 0, bytes: 0 };
-        collector.collect(&published, ended, true)
+        collector.collect(&published, ended, true);
     }
 
     fn sent(collector: &mut Collector, source: Source) -> Vec<(i64, String)> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::{error, warn};
 
-use super::collect::Collected;
+use super::collect::Toll;
 use crate::loki::PushError;
 use crate::ring::RingError;
 use crate::telemetry::throttle::Throttle;
@@ -71,14 +71,14 @@ impl Events {
         &self.counters
     }
 
-    /// What reading the ring came across.
-    pub fn collected(&self, collected: &Collected) {
-        self.counters.overwritten.fetch_add(collected.lost.overwritten, Ordering::Relaxed);
-        self.counters.damaged.fetch_add(collected.lost.damaged, Ordering::Relaxed);
+    /// Lines did not get to Loki, or not whole.
+    pub fn lost(&self, toll: &Toll) {
+        self.counters.overwritten.fetch_add(toll.lost.overwritten, Ordering::Relaxed);
+        self.counters.damaged.fetch_add(toll.lost.damaged, Ordering::Relaxed);
         for (throttle, count) in [
-            (&self.overwritten, collected.lost.overwritten),
-            (&self.damaged, collected.lost.damaged),
-            (&self.cut, collected.cut_lines),
+            (&self.overwritten, toll.lost.overwritten),
+            (&self.damaged, toll.lost.damaged),
+            (&self.cut, toll.cut_lines),
         ] {
             if count > 0 {
                 throttle.add(count, String::new);

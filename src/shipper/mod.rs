@@ -143,8 +143,7 @@ impl Shipper {
             };
             let ended = *self.live.borrow() == 0;
             let published = *self.follow.borrow();
-            let collected = self.collector.collect(&published, ended, self.destination.takes_metadata());
-            self.events.collected(&collected);
+            self.collector.collect(&published, ended, self.destination.takes_metadata());
             match self.push_all(failures).await {
                 Round::Settled { reached } => {
                     failures = 0;
@@ -152,11 +151,13 @@ impl Shipper {
                         permit.succeeded();
                     }
                     self.save();
+                    self.events.lost(&self.collector.take_toll());
                     // The next batch may have to wait for a permit, and so may those of a thousand containers.
                     self.collector.rest();
                 }
                 Round::Again { later } => {
                     self.collector.rewind();
+                    self.events.lost(&self.collector.take_toll());
                     if !later {
                         continue;
                     }
