@@ -9,8 +9,9 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
 use tokio::net::unix::pipe;
 
 /// What a pipe is enlarged to once it carries much: at 1 MiB one read brings a thousand lines, and it is the most a
@@ -62,6 +63,11 @@ impl Fifo {
             io::ErrorKind::InvalidInput => OpenError::NotAFifo,
             _ => OpenError::Open(error),
         })?;
+        // A FIFO that nobody has had open for writing since it was opened here tells no end: dockerd may have died
+        // before, with the process that this one follows. A writing end that comes and goes at once makes it tell.
+        // While dockerd has one, nothing changes.
+        let write = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        drop(nix::fcntl::open(path, write, Mode::empty()));
         Ok(Self { pipe, enlarged: false })
     }
 
@@ -130,7 +136,6 @@ impl Fifo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::stat::Mode;
     use nix::unistd::mkfifo;
     use std::fs::OpenOptions;
     use std::io::Write;
@@ -155,6 +160,14 @@ mod tests {
         assert_eq!(fifo.holds().unwrap(), Holds::Data, "what was written outlives the writer");
         fifo.readable().await.unwrap();
         assert_eq!(fifo.read(&mut [0; 8]).unwrap(), 5);
+        assert_eq!((fifo.holds().unwrap(), fifo.read(&mut [0; 8]).unwrap()), (Holds::End, 0));
+    }
+
+    #[tokio::test]
+    async fn a_fifo_that_was_left_by_everybody_has_ended() {
+        let (_dir, path) = fifo();
+        let mut fifo = Fifo::open(&path).unwrap();
+        fifo.readable().await.unwrap();
         assert_eq!((fifo.holds().unwrap(), fifo.read(&mut [0; 8]).unwrap()), (Holds::End, 0));
     }
 
