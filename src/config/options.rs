@@ -111,7 +111,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         env: Some("LOKI_MAX_BACKOFF"),
         default: Some("5m"),
         form: "duration",
-        doc: "The longest wait between two tries. While Loki is away altogether one container tries for all, every five seconds at least.",
+        doc: "The longest wait between two tries. Without loki-retries it is five seconds at most, so that \
+              lines arrive soon after an outage; one container then tries for all.",
     },
     OptionSpec {
         key: LOKI_BACKPRESSURE,
