@@ -42,6 +42,10 @@ pub(super) fn recover<F: Framing>(dir: &Path, options: &Options, framing: &F) ->
         }
         let blocks = read_index(&file, &header).map_err(fail)?;
         let mut segment = describe(&file, &path, &header, &blocks, options).map_err(fail)?;
+        if at == last && !is_whole(&file, &header, &blocks).map_err(fail)? {
+            // Somebody has cut it. What is left must be proven, and the next record begins a segment of its own.
+            segment.trusted = false;
+        }
         if !segment.trusted {
             prove_open_block(&file, &header, &blocks, &mut segment).map_err(fail)?;
         }
@@ -125,19 +129,14 @@ fn describe(file: &File, path: &Path, header: &Header, blocks: &[Block], options
 
 /// Goes on in a segment whose process died while the machine went on.
 fn resume<F: Framing>(file: File, header: Header, framing: &F, state: &mut State) -> io::Result<Active> {
-    let (end, next_seq) = state.sealed.last().map_or((0, header.first_seq), |block| (block.end(), block.next_seq()));
-    let mut mark = [0; ENTRY];
-    read_up_to(&file, &mut mark, MARK)?;
-    let open = Block::decode(&mark).filter(|mark| mark.follows(end, next_seq, header.capacity));
+    let (end, next_seq) = end_of(&state.sealed, &header);
+    let open = read_mark(&file, &header, &state.sealed)?;
     let open = open.map_or_else(|| Open::at(end, next_seq), |mark| Open::marked(&mark));
     let allocated = file.metadata()?.len().saturating_sub(header.data_start()).min(header.capacity);
     let mut active = Active::recovered(header, file);
     active.allocated = allocated;
     active.committed = open.hashed();
     active.open = open;
-    if active.committed > allocated {
-        return Err(io::Error::other("the segment is shorter than what was written to it"));
-    }
     active.landed = last_byte(&active.file, header.data_start(), active.committed, allocated)?;
     active.unsure = true;
     active.sealed = state.sealed.len() as u64;
@@ -148,6 +147,25 @@ fn resume<F: Framing>(file: File, header: Header, framing: &F, state: &mut State
         segment.place = Place::Open(active.file.clone());
     }
     Ok(active)
+}
+
+/// Where the sealed blocks end, and the number of the record that follows.
+fn end_of(sealed: &[Block], header: &Header) -> (u64, u64) {
+    sealed.last().map_or((0, header.first_seq), |block| (block.end(), block.next_seq()))
+}
+
+/// The open block as of the last commit.
+fn read_mark(file: &File, header: &Header, sealed: &[Block]) -> io::Result<Option<Block>> {
+    let (end, next_seq) = end_of(sealed, header);
+    let mut mark = [0; ENTRY];
+    read_up_to(file, &mut mark, MARK)?;
+    Ok(Block::decode(&mark).filter(|mark| mark.follows(end, next_seq, header.capacity)))
+}
+
+/// Whether a segment's file is as long as what was committed to it.
+fn is_whole(file: &File, header: &Header, sealed: &[Block]) -> io::Result<bool> {
+    let end = read_mark(file, header, sealed)?.map_or(end_of(sealed, header).0, |mark| mark.end());
+    Ok(file.metadata()?.len() >= header.data_start() + end)
 }
 
 /// After the last byte that is not zero between `from` and `to`.

@@ -102,6 +102,21 @@ fn a_file_cut_short_is_no_panic() {
 }
 
 #[test]
+fn a_file_that_was_cut_while_the_machine_was_up_costs_what_was_cut_and_no_more() {
+    for len in [4096, 5000, 8192, 8200, 9000, 12_000] {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = written(dir.path());
+        OpenOptions::new().write(true).open(&paths[2]).unwrap().set_len(len).unwrap();
+        let ring = open(dir.path(), BOOT);
+        let mut reader = ring.reader();
+        let seen: Vec<_> = read_all(&mut reader).into_iter().map(|(seq, ..)| seq).collect();
+        assert!(seen.starts_with(&(0..60).collect::<Vec<_>>()), "cut at {len}");
+        land(&mut ring.writer("b"), &record(1000, b"new"));
+        assert_eq!(payloads(&mut reader), [b"new"], "cut at {len}");
+    }
+}
+
+#[test]
 fn both_slots_torn_means_the_last_sealed_block() {
     let dir = tempfile::tempdir().unwrap();
     let paths = written(dir.path());
