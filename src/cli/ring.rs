@@ -25,7 +25,7 @@ enum Command {
     /// One line a ring: container, name, bytes, entries, entries not sent.
     List {
         /// The folder of rings, `rings` in the state directory.
-        #[arg(default_value = "/run/docker/loki-rs/rings")]
+        #[arg(default_value = "/run/docker/logging/loki-rs/rings")]
         dir: PathBuf,
     },
     /// The lines of one ring as the container wrote them.

@@ -29,8 +29,12 @@ pub const RING_BUDGET: &str = "RING_BUDGET";
 /// Grafana's driver knows the first four of the five levels, under the same variable.
 pub const DEFAULT_LOG_LEVEL: &str = "info";
 
-/// Below `propagatedMount` of the manifest, so it survives an upgrade of the plugin.
-pub const DEFAULT_STATE_DIR: &str = "/run/docker/loki-rs";
+/// Below `propagatedMount` of the manifest, so it survives an upgrade of the plugin, as the FIFOs beside it do.
+///
+/// That mount is the folder of the FIFOs, and not `/run/docker` above it: dockerd mounts the socket's folder into the plugin too, inside of
+/// whatever is mounted there, and a shared mount passes that on to the host. When the plugin is killed, dockerd removes the socket's folder, and runc
+/// refuses to start the next process over a mount of what was removed.
+pub const DEFAULT_STATE_DIR: &str = "/run/docker/logging/loki-rs";
 
 /// Where dockerd looks for the socket that the manifest names.
 pub const DEFAULT_SOCKET: &str = "/run/docker/plugins/loki-rs.sock";
@@ -363,7 +367,7 @@ mod tests {
     fn an_empty_environment_is_fine_and_so_are_empty_variables() {
         let settings = read(&[]).unwrap();
         assert_eq!(settings.log_level, LogLevel::Info);
-        assert_eq!(settings.state_dir, Path::new("/run/docker/loki-rs"));
+        assert_eq!(settings.state_dir, Path::new("/run/docker/logging/loki-rs"));
         assert_eq!(settings.socket, Path::new("/run/docker/plugins/loki-rs.sock"));
         assert_eq!(settings.defaults, PluginDefaults::default());
 
