@@ -1,6 +1,23 @@
 //! All black-box tests, one binary. Table of contents:
 //!
 //! * [`loki_contract`]: what is relied on of Loki, held against the stand-in and, with `LOKI_URL`, a real one.
+//!
+//! The real binary between a fake dockerd and the stand-in, a file for each promise ([`harness`] has the stage):
+//!
+//! * [`lifecycle`]: streams start and stop, and leave nothing behind;
+//! * [`docker_logs`]: `docker logs` gives what `json-file` would give;
+//! * [`shipping`]: lines arrive in Loki as they should;
+//! * [`outage`]: Loki is away, and nobody notices;
+//! * [`restart`]: the plugin or dockerd dies, and nothing is lost;
+//! * [`bad_input`]: what nobody should send harms nobody else.
 
+mod harness;
 mod loki_contract;
 mod standin;
+
+mod bad_input;
+mod docker_logs;
+mod lifecycle;
+mod outage;
+mod restart;
+mod shipping;

@@ -1,0 +1,137 @@
+//! What a scene is played with: the real binary, a fake dockerd before it, a stand-in Loki behind it.
+//!
+//! ```text
+//! a test ──▶ dockerd ──HTTP──▶ plugin ──HTTP──▶ standin
+//!               └────FIFO────────▲
+//! ```
+//!
+//! * [`plugin`]: the binary as a process, which can be killed and started again where it was;
+//! * [`dockerd`]: containers that log, are stopped and are read back, in the order and manner of dockerd;
+//! * [`copier`]: how dockerd cuts what a container prints; [`frame`]: how it writes that down; [`http`]: how it calls.
+//!
+//! Nothing here sleeps for a fixed time in the hope that something has happened: everything waits for what it wants to see, for at most
+//! [`patience`].
+
+pub mod copier;
+pub mod dockerd;
+pub mod frame;
+pub mod http;
+pub mod plugin;
+
+use std::time::Duration;
+
+use crate::standin::{Builder, Standin, State};
+use dockerd::{Container, Dockerd};
+use plugin::{Plugin, Start};
+
+/// How long anything may take that happens in its own time. It is long, because nothing that goes well waits for it, and the machine may be
+/// busy; `TEST_PATIENCE` says another number of seconds.
+pub fn patience() -> Duration {
+    let seconds = std::env::var("TEST_PATIENCE").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(60))
+}
+
+/// Waits until a condition holds. What follows the condition says in words what was waited for.
+macro_rules! assert_eventually {
+    ($condition:expr) => {
+        assert_eventually!($condition, "{}", stringify!($condition))
+    };
+    ($condition:expr, $($what:tt)+) => {{
+        let deadline = std::time::Instant::now() + $crate::harness::patience();
+        while !$condition {
+            assert!(std::time::Instant::now() < deadline, "it did not come to this: {}", format_args!($($what)+));
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }};
+}
+pub(crate) use assert_eventually;
+
+/// All three, wired. Declared in the order in which they go down.
+pub struct Scene {
+    pub dockerd: Dockerd,
+    pub plugin: Plugin,
+    pub loki: Standin,
+}
+
+// === impl Scene ===
+
+impl Scene {
+    /// A plugin with its defaults and a Loki with its.
+    pub fn new() -> Self {
+        Self::with(Start::default(), Standin::builder())
+    }
+
+    /// Something else than the defaults.
+    pub fn with(plugin: Start, loki: Builder) -> Self {
+        let loki = loki.start();
+        let plugin = plugin.start();
+        Self { dockerd: Dockerd::new(&plugin), plugin, loki }
+    }
+
+    /// A container that logs to this Loki, with waits so short that a test does not notice them.
+    pub fn container(&self, name: &str) -> Container {
+        self.patient_container(name)
+            .option("loki-batch-wait", "20ms")
+            .option("loki-min-backoff", "20ms")
+            .option("loki-max-backoff", "200ms")
+            .option("loki-timeout", "2s")
+    }
+
+    /// A container that logs to this Loki and leaves every other option alone.
+    pub fn patient_container(&self, name: &str) -> Container {
+        self.dockerd.container(name).option("loki-url", &self.loki.push_url())
+    }
+
+    /// Waits until Loki has this many lines of a container.
+    pub fn wait_for_lines(&self, name: &str, count: usize) {
+        let has = |state: &State| state.count(&[("container_name", name)]);
+        let came = self.loki.wait_for(|state| has(state) >= count, patience());
+        let now = self.loki.count(&[("container_name", name)]);
+        assert!(came, "{name} wrote {count} lines, and Loki has {now}");
+    }
+
+    /// The lines of a container in Loki, as text, in the order in which they came.
+    pub fn lines_in_loki(&self, name: &str) -> Vec<String> {
+        let lines = self.loki.lines(&[("container_name", name)]);
+        lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+    }
+
+    /// Waits until Loki has as many lines of a container as there are in `expected`, and then holds them against each other.
+    pub fn assert_lines_in_loki<L: AsRef<str>>(&self, name: &str, expected: &[L]) {
+        self.wait_for_lines(name, expected.len());
+        assert_same(&self.lines_in_loki(name), expected);
+    }
+}
+
+/// Holds two lists of lines against each other, and shows of long ones only where they part.
+pub fn assert_same<A: AsRef<str>, B: AsRef<str>>(actual: &[A], expected: &[B]) {
+    let show = |line: Option<&str>| match line {
+        None => "nothing".to_owned(),
+        Some(line) if line.len() > 200 => {
+            format!("{:?}… ({} bytes)", line.chars().take(100).collect::<String>(), line.len())
+        }
+        Some(line) => format!("{line:?}"),
+    };
+    let longest = actual.len().max(expected.len());
+    for at in 0..longest {
+        let (a, e) = (actual.get(at).map(AsRef::as_ref), expected.get(at).map(AsRef::as_ref));
+        assert!(
+            a == e,
+            "line {at} is {}, not {} ({} lines, {} expected)",
+            show(a),
+            show(e),
+            actual.len(),
+            expected.len()
+        );
+    }
+}
+
+/// `count` lines that tell themselves apart, each of about `length` bytes.
+pub fn numbered(what: &str, count: usize, length: usize) -> Vec<String> {
+    let line = |at| {
+        let mut line = format!("{what} {at:06} ");
+        line.extend(std::iter::repeat_n('x', length.saturating_sub(line.len())));
+        line
+    };
+    (0..count).map(line).collect()
+}

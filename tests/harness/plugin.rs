@@ -1,0 +1,319 @@
+//! The real binary as a process with a directory of its own.
+//!
+//! It can be killed at any instant, told to end, and started again where it was. What it says is kept; when a test fails it is
+//! printed, and whatever a test is about, a plugin that panicked or wrote a line that dockerd cannot take has failed it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use tempfile::TempDir;
+
+use super::assert_eventually;
+
+/// The longest line that dockerd's scanner takes; the next one kills it.
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// How to start a plugin.
+#[derive(Clone, Debug, Default)]
+pub struct Start {
+    environment: Vec<(String, String)>,
+    /// Options of a tmpfs that the state is in, in a mount namespace of the plugin's own.
+    tmpfs: Option<String>,
+    files: Option<u64>,
+}
+
+/// A plugin that runs, or did.
+pub struct Plugin {
+    dir: TempDir,
+    start: Start,
+    process: Option<Process>,
+    said: Arc<Mutex<String>>,
+}
+
+struct Process {
+    child: Child,
+    listeners: Vec<JoinHandle<()>>,
+}
+
+// === impl Start ===
+
+impl Start {
+    /// As `docker plugin set` does.
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Keeps the state on a file system that is as small, or as little to be written to, as these options of tmpfs(5) say.
+    pub fn state_on_tmpfs(mut self, options: &str) -> Self {
+        self.tmpfs = Some(options.into());
+        self
+    }
+
+    /// Lets it have no more than so many files open.
+    pub fn open_files(mut self, most: u64) -> Self {
+        self.files = Some(most);
+        self
+    }
+
+    /// Starts it, and waits until it can be talked to.
+    pub fn start(self) -> Plugin {
+        let plugin = self.prepare();
+        plugin.running()
+    }
+
+    /// Makes its directory and does not start it, for a test that hurts what is there.
+    pub fn prepare(self) -> Plugin {
+        let dir = tempfile::Builder::new().prefix("loki-rs-").tempdir().expect("a temporary directory");
+        let plugin = Plugin { dir, start: self, process: None, said: Arc::default() };
+        for made in [plugin.state(), plugin.fifos()] {
+            fs::create_dir(made).expect("a directory in a fresh one");
+        }
+        plugin
+    }
+
+    fn command(&self, plugin: &Plugin) -> Command {
+        let binary = env!("CARGO_BIN_EXE_loki-rs");
+        let mut before = String::new();
+        if let Some(options) = &self.tmpfs {
+            let _ = write!(before, "mount -t tmpfs -o '{options}' none \"$STATE_DIR\" && ");
+        }
+        if let Some(files) = self.files {
+            let _ = write!(before, "ulimit -n {files} && ");
+        }
+        let mut command = match (&self.tmpfs, before.is_empty()) {
+            (None, true) => Command::new(binary),
+            (None, false) => Command::new("sh"),
+            (Some(_), _) => {
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "--propagation", "private", "sh"]);
+                command
+            }
+        };
+        if !before.is_empty() {
+            command.arg("-c").arg(format!("{before}exec {binary}"));
+        }
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("SOCKET", plugin.socket()).env("STATE_DIR", plugin.state()).env("RUST_BACKTRACE", "1");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+// === impl Plugin ===
+
+impl Plugin {
+    /// Where dockerd calls it.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("loki-rs.sock")
+    }
+
+    /// Where dockerd makes FIFOs.
+    pub fn fifos(&self) -> PathBuf {
+        self.dir.path().join("logging")
+    }
+
+    /// Its `STATE_DIR`.
+    pub fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    /// Its `STATE_DIR` as the running plugin sees it, which on a tmpfs is another place.
+    pub fn inner_state(&self) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.pid()));
+        root.join(self.state().strip_prefix("/").expect("temporary directories are absolute"))
+    }
+
+    /// The ring of a container.
+    pub fn ring(&self, container: &str) -> PathBuf {
+        self.state().join("rings").join(container)
+    }
+
+    /// Names in a folder of the state; none when there is no such folder.
+    pub fn names_in(&self, folder: &str) -> Vec<String> {
+        names_in(&self.state().join(folder))
+    }
+
+    /// As `docker plugin set` does while it is disabled.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.start = std::mem::take(&mut self.start).set(name, value);
+    }
+
+    /// Starts it again where it was, and waits until it can be talked to.
+    pub fn restart(&mut self) {
+        self.spawn();
+        assert_eventually!(
+            {
+                assert!(self.has_exited().is_none(), "it ended instead of serving:\n{}", self.log());
+                UnixStream::connect(self.socket()).is_ok()
+            },
+            "the plugin listens"
+        );
+    }
+
+    /// Starts it, waits until it has given up, and gives what it said.
+    pub fn fails_to_start(&mut self) -> String {
+        self.spawn();
+        assert_eventually!(self.has_exited().is_some_and(|status| !status.success()), "the plugin gives up");
+        self.kill();
+        self.log()
+    }
+
+    /// What it has said so far, all processes and both outputs.
+    pub fn log(&self) -> String {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The values of `field` in those lines of the log that have `words` in them, added up.
+    pub fn sum_in_log(&self, words: &str, field: &str) -> u64 {
+        let log = self.log();
+        let lines = log.lines().filter(|line| line.contains(words));
+        let value = |line: &str| {
+            let (_, rest) = line.split_once(&format!(" {field}="))?;
+            rest.split(' ').next()?.parse::<u64>().ok()
+        };
+        lines.map(|line| value(line).unwrap_or_else(|| panic!("no {field} in {line:?}"))).sum()
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.child.kill().expect("it can be killed");
+            process.end();
+        }
+    }
+
+    /// SIGTERM; tells how long it took to end, and how it did.
+    pub fn terminate(&mut self) -> (Duration, ExitStatus) {
+        let process = self.process.take().expect("it runs");
+        let pid = nix::libc::pid_t::try_from(process.child.id()).expect("a process id");
+        let begin = Instant::now();
+        // SAFETY: kill(2) touches no memory, and the child was not waited for, so the id is still its own.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0, "it can be told to end");
+        let mut process = process;
+        assert_eventually!(process.child.try_wait().expect("it is ours").is_some(), "the plugin ends");
+        (begin.elapsed(), process.end())
+    }
+
+    /// Resident memory that is not a file's, in KiB: what the plugin itself holds.
+    pub fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("the kernel says so");
+        line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+    }
+
+    /// What its open files are.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs");
+        // One may be closed while they are looked at.
+        open.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()).collect()
+    }
+
+    /// How many of its open files belong to containers: FIFOs, rings, cursors.
+    pub fn files_of_containers(&self) -> usize {
+        let (fifos, state) = (self.fifos(), self.state());
+        self.files().iter().filter(|file| file.starts_with(&fifos) || file.starts_with(&state)).count()
+    }
+
+    /// Local ports of its connections to a port.
+    pub fn connections_to(&self, port: u16) -> Vec<u16> {
+        let sockets: Vec<String> = self.files().iter().map(|file| file.to_string_lossy().into_owned()).collect();
+        let table = fs::read_to_string(format!("/proc/{}/net/tcp", self.pid())).expect("it runs");
+        let port_of = |address: &str| u16::from_str_radix(address.split_once(':')?.1, 16).ok();
+        let mut ports = Vec::new();
+        for line in table.lines().skip(1) {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            let (local, remote, state, inode) = (columns[1], columns[2], columns[3], columns[9]);
+            let is_ours = sockets.contains(&format!("socket:[{inode}]"));
+            if state == "01" && port_of(remote) == Some(port) && is_ours {
+                ports.extend(port_of(local));
+            }
+        }
+        ports.sort_unstable();
+        ports
+    }
+
+    /// How it ended, if it did by itself.
+    pub fn has_exited(&mut self) -> Option<ExitStatus> {
+        self.process.as_mut()?.child.try_wait().expect("it is ours")
+    }
+
+    fn spawn(&mut self) {
+        assert!(self.process.is_none(), "it runs already");
+        let mut command = self.start.command(self);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary can be started");
+        self.note(&format!("--- process {} ---\n", child.id()));
+        let outputs: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().expect("it is piped")), Box::new(child.stderr.take().expect("it is piped"))];
+        let listeners = outputs.into_iter().map(|output| listen(output, self.said.clone())).collect();
+        self.process = Some(Process { child, listeners });
+    }
+
+    fn running(mut self) -> Self {
+        self.restart();
+        self
+    }
+
+    fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").child.id()
+    }
+
+    fn note(&self, text: &str) {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
+    }
+}
+
+impl Drop for Plugin {
+    fn drop(&mut self) {
+        self.kill();
+        let log = self.log();
+        if thread::panicking() {
+            eprintln!("the plugin said:\n{log}");
+            return;
+        }
+        assert!(!log.contains("panicked at"), "the plugin panicked:\n{log}");
+        let longest = log.lines().map(str::len).max().unwrap_or_default();
+        assert!(longest <= LONGEST_LINE, "a line of {longest} bytes in the plugin's log would end dockerd's listening");
+    }
+}
+
+// === impl Process ===
+
+impl Process {
+    /// Waits for the end of the process and of its outputs.
+    fn end(mut self) -> ExitStatus {
+        let status = self.child.wait().expect("it is ours");
+        for listener in self.listeners {
+            listener.join().expect("it only reads");
+        }
+        status
+    }
+}
+
+/// Names in a folder, in order; none when there is no such folder.
+pub fn names_in(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<_> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+fn listen(output: Box<dyn Read + Send>, said: Arc<Mutex<String>>) -> JoinHandle<()> {
+    thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut line = Vec::new();
+        while output.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            said.lock().unwrap_or_else(PoisonError::into_inner).push_str(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    })
+}

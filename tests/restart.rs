@@ -1,0 +1,476 @@
+//! The plugin or dockerd dies, at any instant, and nothing is lost; whoever comes next goes on where the other stopped.
+//!
+//! The judge is outside: what the containers printed is known to the test, and is held against `docker logs` and Loki afterwards. `docker
+//! logs` owes every byte once. Loki is owed every line at least once after a kill, exactly once after an end in order.
+
+use std::collections::HashSet;
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::harness::dockerd::{Query, Run, lines, now};
+use crate::harness::frame::Entry;
+use crate::harness::plugin::Start;
+use crate::harness::{Scene, assert_eventually, assert_same, numbered};
+use crate::standin::{Failure, Limits, Standin, Times};
+
+const SOURCES: [&str; 2] = ["stdout", "stderr"];
+
+/// A Loki that has no opinion on how much may come at once.
+fn generous() -> Scene {
+    let limits = Limits {
+        ingestion_rate: 1e12,
+        ingestion_burst_size: 1 << 40,
+        per_stream_rate_limit: 1 << 40,
+        per_stream_rate_limit_burst: 1 << 40,
+        ..Limits::default()
+    };
+    Scene::with(Start::default(), Standin::builder().limits(limits))
+}
+
+/// What a container prints in a crash test: the line numbered `at`, and whether it goes to stderr.
+type Habit = fn(usize) -> (Vec<u8>, bool);
+
+fn text(at: usize, length: usize) -> Vec<u8> {
+    let mut line = format!("line {at:06} ").into_bytes();
+    line.resize(line.len().max(length), b'a' + (at % 26) as u8);
+    line
+}
+
+/// Short lines on both outputs.
+fn short(at: usize) -> (Vec<u8>, bool) {
+    (text(at, 40), at % 3 == 0)
+}
+
+/// Lines of several chunks, and short ones.
+fn long(at: usize) -> (Vec<u8>, bool) {
+    if at % 50 == 0 { (text(at, 40_000 + at), false) } else { (text(at, 100), true) }
+}
+
+/// Lines whose ends look like what was never written.
+fn zeros(at: usize) -> (Vec<u8>, bool) {
+    let mut line = text(at, 30 + at % 50);
+    line.resize(line.len() + at % 70, 0);
+    (line, false)
+}
+
+/// Lines of any length, above and below what a pipe takes at once.
+fn mixed(at: usize) -> (Vec<u8>, bool) {
+    (text(at, at * 7919 % if at % 7 == 0 { 6000 } else { 300 }), at % 5 == 0)
+}
+
+/// Prints until told to stop, and gives back what was printed, by output.
+fn print(run: &Run, habit: Habit, done: &AtomicBool, printed: &AtomicUsize) -> [Vec<Vec<u8>>; 2] {
+    let mut all = [Vec::new(), Vec::new()];
+    let mut at = 0;
+    while !done.load(Ordering::Relaxed) {
+        let (line, is_err) = habit(at);
+        run.print(usize::from(is_err), &[&line[..], b"\n"].concat());
+        all[usize::from(is_err)].push(line);
+        at += 1;
+        printed.fetch_add(1, Ordering::Relaxed);
+        if at % 20 == 0 {
+            // Slow enough for a plugin that was built without optimisation.
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+    all
+}
+
+/// Holds what `docker logs` shows of an output against what was printed, byte for byte. `is_cut`: the beginning may be gone.
+fn judge_docker_logs(shown: &[Entry], source: &str, printed: &[Vec<u8>], is_cut: bool) {
+    let of = shown.iter().filter(|entry| entry.source == source);
+    let shown: Vec<u8> = of.flat_map(|entry| entry.line.iter().copied()).collect();
+    let owed: Vec<u8> = printed.iter().flat_map(|line| [&line[..], b"\n"].concat()).collect();
+    let owed = if is_cut { &owed[owed.len().saturating_sub(shown.len())..] } else { &owed[..] };
+    if shown == owed {
+        return;
+    }
+    let at = shown.iter().zip(owed).position(|(a, b)| a != b).unwrap_or(shown.len().min(owed.len()));
+    let around = |bytes: &[u8]| {
+        String::from_utf8_lossy(&bytes[at.saturating_sub(60).min(bytes.len())..(at + 60).min(bytes.len())]).into_owned()
+    };
+    panic!(
+        "{source}: docker logs has {} bytes, {} are owed; they part at {at}:\n  {:?}\n  {:?}",
+        shown.len(),
+        owed.len(),
+        around(&shown),
+        around(owed)
+    );
+}
+
+/// Holds what Loki has of an output against what was printed: nothing missing, nothing invented, in order when first seen. Gives the number
+/// of lines that came more than once.
+fn judge_loki(scene: &Scene, name: &str, source: &str, printed: &[Vec<u8>]) -> usize {
+    let labels = [("container_name", name), ("source", source)];
+    let owed: HashSet<&[u8]> = printed.iter().map(Vec::as_slice).collect();
+    assert_eventually!(
+        {
+            let stored = scene.loki.lines(&labels);
+            let stored: HashSet<&[u8]> = stored.iter().map(Vec::as_slice).collect();
+            stored.len() >= owed.len()
+        },
+        "Loki has all of {name}'s {source}: {} of {}",
+        scene.loki.count(&labels),
+        owed.len()
+    );
+    let stored = scene.loki.lines(&labels);
+    let mut seen = HashSet::new();
+    let first: Vec<_> =
+        stored.iter().filter(|line| seen.insert(line.as_slice())).map(|line| String::from_utf8_lossy(line)).collect();
+    let printed: Vec<_> = printed.iter().map(|line| String::from_utf8_lossy(line)).collect();
+    assert_same(&first, &printed);
+    stored.len() - first.len()
+}
+
+/// Kills, or ends, the plugin ten times while containers print, and judges.
+fn survive(mut scene: Scene, end: impl Fn(&mut Scene)) -> usize {
+    let habits: [(&str, Habit); 4] = [("short", short), ("long", long), ("zeros", zeros), ("mixed", mixed)];
+    let runs: Vec<_> = habits.iter().map(|(name, _)| scene.container(name).start()).collect();
+    // Its ring rolls over all the time.
+    let small = scene.container("small").option("max-size", "600k").option("max-file", "1").start();
+    let (done, printed) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let mut random = fastrand::Rng::with_seed(11);
+    let (printed_by_all, printed_by_small) = thread::scope(|threads| {
+        let (done, printed) = (&done, &printed);
+        let small = threads.spawn({
+            let small = &small;
+            move || print(small, mixed, done, printed)
+        });
+        let writers: Vec<_> = runs
+            .iter()
+            .zip(habits)
+            .map(|(run, (_, habit))| threads.spawn(move || print(run, habit, done, printed)))
+            .collect();
+        for _ in 0..10 {
+            let goal = printed.load(Ordering::Relaxed) + random.usize(200..3000);
+            assert_eventually!(printed.load(Ordering::Relaxed) >= goal, "the containers go on");
+            end(&mut scene);
+            scene.plugin.restart();
+        }
+        let goal = printed.load(Ordering::Relaxed) + 1000;
+        assert_eventually!(printed.load(Ordering::Relaxed) >= goal, "the containers go on");
+        done.store(true, Ordering::Relaxed);
+        let all: Vec<_> = writers.into_iter().map(|writer| writer.join().expect("nobody was held up")).collect();
+        (all, small.join().expect("nobody was held up"))
+    });
+    let mut doubled = 0;
+    for ((run, printed), (name, _)) in runs.into_iter().zip(printed_by_all).zip(habits) {
+        let container = run.container().clone();
+        run.stop();
+        let shown = container.logs(Query::all());
+        for (source, printed) in SOURCES.iter().zip(&printed) {
+            judge_docker_logs(&shown, source, printed, false);
+            doubled += judge_loki(&scene, name, source, printed);
+        }
+    }
+    let container = small.container().clone();
+    small.stop();
+    let shown = container.logs(Query::all());
+    for (source, printed) in SOURCES.iter().zip(&printed_by_small) {
+        judge_docker_logs(&shown, source, printed, true);
+    }
+    let log = scene.plugin.log();
+    assert!(!log.contains("were no log entry") && !log.contains("damaged"), "{log}");
+    doubled
+}
+
+#[test]
+fn ten_kills_under_load_lose_nothing_and_invent_nothing() {
+    let doubled = survive(generous(), |scene| scene.plugin.kill());
+    // A batch that was on its way is sent again. Loki knows most of its lines again.
+    eprintln!("{doubled} lines are in Loki more than once");
+}
+
+#[test]
+fn ten_ends_in_order_lose_nothing_and_double_nothing() {
+    let doubled = survive(generous(), |scene| {
+        let (taken, status) = scene.plugin.terminate();
+        assert!(status.success(), "{status}");
+        assert!(taken < Duration::from_secs(2), "it took {taken:?} to end");
+    });
+    assert_eq!(doubled, 0);
+}
+
+#[test]
+fn a_kill_between_any_two_bytes_of_a_frame_costs_nothing() {
+    let mut scene = Scene::new();
+    let run = scene.container("web").start();
+    let line = |at: usize| [format!("line {at:03} \0\0\0 zeros inside, zeros at the end").as_bytes(), &[0; 9]].concat();
+    let length = Entry::new("stdout", now(), line(0)).to_frame().len();
+    let mut printed = Vec::new();
+    for cut in 1..length {
+        let frame = Entry::new("stdout", now(), line(cut)).to_frame();
+        run.write(&frame[..cut]);
+        assert_eventually!(!run.has_unread(), "the plugin has read the first {cut} bytes");
+        scene.plugin.kill();
+        scene.plugin.restart();
+        run.write(&frame[cut..]);
+        printed.push(line(cut));
+        assert_eventually!(
+            run.logs(Query::all().tail(1)).last().is_some_and(|entry| entry.line.starts_with(&line(cut)))
+        );
+    }
+    judge_docker_logs(&run.logs(Query::all()), "stdout", &printed, false);
+    judge_loki(&scene, "web", "stdout", &printed);
+    let log = scene.plugin.log();
+    assert!(!log.contains("were no log entry"), "{log}");
+    run.stop();
+}
+
+#[test]
+fn a_kill_at_any_filling_of_a_segment_lets_the_stream_go_on() {
+    let mut scene = Scene::new();
+    // Segments of 224 KiB, the smallest there are.
+    let run = scene.container("web").option("max-size", "600k").option("max-file", "1").start();
+    for round in 0..20 {
+        run.out_all(numbered("filling", 17, 1000));
+        assert_eventually!(!run.has_unread());
+        scene.plugin.kill();
+        scene.plugin.restart();
+        let line = format!("after kill {round}");
+        run.out(&line);
+        assert_eventually!(lines(&run.logs(Query::all().tail(1))) == [line.as_str()], "{line} is read");
+    }
+    run.stop();
+}
+
+#[test]
+fn what_waits_in_the_pipe_while_there_is_no_plugin_is_read_by_the_next() {
+    let mut scene = Scene::new();
+    let web = scene.container("web");
+    let run = web.start();
+    run.out("before");
+    assert_eventually!(run.lines().len() == 1);
+    scene.plugin.kill();
+    let written = numbered("line", 400, 100);
+    run.out_all(&written);
+    scene.plugin.restart();
+    // A stop that came as soon as it listens still finds what the pipe held.
+    run.stop();
+    let mut all = vec!["before".to_owned()];
+    all.extend(written);
+    assert_same(&web.lines(), &all);
+    scene.assert_lines_in_loki("web", &all);
+}
+
+#[test]
+fn a_stop_that_met_no_plugin_is_answered_by_the_next() {
+    let mut scene = Scene::new();
+    let web = scene.container("web");
+    let run = web.start();
+    run.out("last words");
+    scene.plugin.kill();
+    thread::scope(|threads| {
+        threads.spawn(|| run.stop());
+        scene.plugin.restart();
+    });
+    assert_eq!(web.lines(), ["last words"]);
+    scene.assert_lines_in_loki("web", &["last words"]);
+    assert_eventually!(scene.plugin.names_in("streams").is_empty());
+}
+
+#[test]
+fn an_end_in_order_takes_the_socket_along_and_leaves_the_records() {
+    let mut scene = Scene::new();
+    let run = scene.container("web").start();
+    run.out("hello");
+    scene.wait_for_lines("web", 1);
+    let (taken, status) = scene.plugin.terminate();
+    assert!(status.success() && taken < Duration::from_secs(2), "{status}, after {taken:?}");
+    assert!(!scene.plugin.socket().exists());
+    assert_eq!(scene.plugin.names_in("streams").len(), 1, "the container still runs");
+    scene.plugin.restart();
+    run.out("again");
+    scene.assert_lines_in_loki("web", &["hello", "again"]);
+    run.stop();
+}
+
+#[test]
+fn a_loki_that_hangs_does_not_keep_the_plugin_from_ending() {
+    let mut scene = Scene::new();
+    let run = scene.container("web").option("loki-timeout", "1m").start();
+    scene.loki.fail(Failure::Hang, Times::UntilHealed);
+    let written = numbered("line", 1000, 100);
+    run.out_all(&written);
+    assert_eventually!(scene.plugin.connections_to(scene.loki.port()).len() == 1, "a push is on its way");
+    let (taken, status) = scene.plugin.terminate();
+    // dockerd kills after ten seconds. Two are promised, most of which go to the push.
+    assert!(status.success() && taken < Duration::from_secs(5), "{status}, after {taken:?}");
+    scene.loki.heal();
+    scene.plugin.restart();
+    scene.assert_lines_in_loki("web", &written);
+    run.stop();
+}
+
+#[test]
+fn lines_that_were_not_sent_when_their_container_was_gone_are_sent_by_the_next_process() {
+    let mut scene = Scene::new();
+    scene.loki.go_away();
+    let written = numbered("line", 100, 100);
+    for at in 0..10 {
+        let run = scene.container(&format!("c{at}")).start();
+        run.out_all(&written);
+        run.print(1, b"no newline");
+        run.stop();
+    }
+    scene.plugin.kill();
+    scene.plugin.restart();
+    scene.loki.come_back();
+    for at in 0..10 {
+        let name = format!("c{at}");
+        scene.wait_for_lines(&name, 101);
+        let of = |source| scene.loki.lines(&[("container_name", name.as_str()), ("source", source)]);
+        let out: Vec<_> = of("stdout").iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+        assert_same(&out, &written);
+        assert_eq!(of("stderr"), [b"no newline"]);
+    }
+    assert_eventually!(scene.plugin.files_of_containers() == 0, "and then they are let go");
+    // Once is enough.
+    let pushes = scene.loki.pushes().len();
+    scene.plugin.kill();
+    scene.plugin.restart();
+    assert_eventually!(scene.plugin.files_of_containers() == 0);
+    assert_eq!(scene.loki.pushes().len(), pushes, "what was sent is not sent again");
+}
+
+#[test]
+fn half_of_a_long_line_is_whole_when_the_rest_comes_to_the_next_process() {
+    let mut scene = Scene::new();
+    let run = scene.container("web").start();
+    let line = numbered("long", 1, 60_000).swap_remove(0);
+    run.print(0, &line.as_bytes()[..40_000]);
+    run.err("meanwhile");
+    scene.wait_for_lines("web", 1);
+    scene.plugin.kill();
+    scene.plugin.restart();
+    run.print(0, &line.as_bytes()[40_000..]);
+    run.print(0, b"\n");
+    scene.wait_for_lines("web", 2);
+    assert_same(&scene.lines_in_loki("web"), &["meanwhile", &line]);
+    run.stop();
+}
+
+// === dockerd ===
+
+#[test]
+fn when_dockerd_dies_the_pipe_is_read_to_its_end_and_the_next_stream_goes_on() {
+    let scene = Scene::new();
+    let web = scene.container("web");
+    let run = web.start();
+    let mut written = numbered("first", 500, 100);
+    let follower = run.read(Query::all().follow());
+    run.out_all(&written);
+    let fifo = run.crash();
+    assert_same(&lines(&follower.collect::<Vec<_>>()), &written);
+    assert_eventually!(!fifo.exists(), "nobody else removes the FIFO");
+    assert_eventually!(scene.plugin.names_in("streams").is_empty());
+    // A live restore: the container ran all the while.
+    let second = numbered("second", 500, 100);
+    let run = web.start();
+    run.out_all(&second);
+    run.stop();
+    written.extend(second);
+    assert_same(&web.lines(), &written);
+    scene.assert_lines_in_loki("web", &written);
+}
+
+#[test]
+fn the_old_pipe_may_end_after_the_new_one_was_opened() {
+    let scene = Scene::new();
+    let web = scene.container("web");
+    let old = web.start();
+    old.out("one");
+    let follower = old.read(Query::all().follow());
+    // Whether the old descriptor is closed before the new daemon comes is up to the kernel.
+    let new = web.start();
+    new.out("two");
+    let fifo = old.crash();
+    new.out("three");
+    assert_eventually!(!fifo.exists());
+    // Its stream has ended. The container has not; what it prints then need not be followed by it, but must not be cut short.
+    let seen = lines(&follower.collect::<Vec<_>>());
+    assert!(["one", "two", "three"].starts_with(&seen.iter().map(String::as_str).collect::<Vec<_>>()), "{seen:?}");
+    new.stop();
+    scene.wait_for_lines("web", 3);
+    assert_eq!(scene.lines_in_loki("web"), ["one", "two", "three"]);
+}
+
+#[test]
+fn when_both_die_the_next_plugin_clears_up_and_shows_what_there_was() {
+    let mut scene = Scene::new();
+    let web = scene.container("web");
+    let run = web.start();
+    run.out("hello");
+    scene.wait_for_lines("web", 1);
+    scene.plugin.kill();
+    let fifo = run.crash();
+    scene.plugin.restart();
+    assert_eventually!(!fifo.exists() && scene.plugin.names_in("streams").is_empty(), "the stale stream is cleared up");
+    assert_eq!(web.lines(), ["hello"]);
+    let run = web.start();
+    run.out("again");
+    scene.assert_lines_in_loki("web", &["hello", "again"]);
+    run.stop();
+}
+
+#[test]
+fn a_record_whose_fifo_is_gone_is_forgotten() {
+    let mut scene = Scene::new();
+    let run = scene.container("web").start();
+    run.out("hello");
+    scene.wait_for_lines("web", 1);
+    scene.plugin.kill();
+    let fifo = run.crash();
+    // The directory of FIFOs does not outlive a reboot.
+    fs::remove_file(fifo).expect("nobody else has removed it");
+    scene.plugin.restart();
+    assert_eventually!(scene.plugin.names_in("streams").is_empty());
+    assert_eq!(scene.container("web").lines(), ["hello"]);
+}
+
+#[test]
+fn a_container_that_runs_again_and_again_has_one_log() {
+    let mut scene = Scene::new();
+    let web = scene.container("web");
+    let mut written = Vec::new();
+    for round in 0..6 {
+        let run = web.start();
+        let lines = numbered(&format!("run {round}"), 50, 60);
+        run.out_all(&lines);
+        written.extend(lines);
+        match round {
+            // Between two runs, and while it runs.
+            1 => {
+                run.stop();
+                scene.plugin.kill();
+                scene.plugin.restart();
+            }
+            3 => {
+                scene.plugin.kill();
+                scene.plugin.restart();
+                run.stop();
+            }
+            _ => drop(run.stop()),
+        }
+        assert_same(&web.lines(), &written);
+    }
+    let printed: Vec<_> = written.iter().map(|line| line.clone().into_bytes()).collect();
+    judge_loki(&scene, "web", "stdout", &printed);
+}
+
+#[test]
+fn a_plugin_that_is_enabled_with_other_defaults_goes_on_with_them() {
+    let mut scene = Scene::with(Start::default().set("LOKI_EXTERNAL_LABELS", "container_name=old"), Standin::builder());
+    let run = scene.container("web").start();
+    run.out("one");
+    scene.wait_for_lines("old", 1);
+    scene.plugin.terminate();
+    scene.plugin.set("LOKI_EXTERNAL_LABELS", "container_name=new");
+    scene.plugin.restart();
+    run.out("two");
+    scene.assert_lines_in_loki("new", &["two"]);
+    assert_eq!(scene.lines_in_loki("old"), ["one"]);
+    run.stop();
+}
