@@ -4,7 +4,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Uri};
 use hyper_rustls::HttpsConnector;
@@ -12,7 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
-use super::error::{EXCERPT, PushError};
+use super::error::{MOST, PushError};
 
 /// Loki closes idle connections after 120 s; ours are gone before that, so that no push meets a closing one.
 const IDLE: Duration = Duration::from_secs(60);
@@ -112,11 +113,19 @@ impl Client {
         if matches!(code, 200 | 204) {
             return Ok(());
         }
-        // What does not fit is not worth waiting for; the connection is then closed, not reused.
-        let body = Limited::new(response.into_body(), 4 * EXCERPT).collect().await;
-        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-        Err(PushError::status(code, &body))
+        Err(PushError::status(code, &beginning(response.into_body()).await))
     }
+}
+
+/// The beginning of a body. What is behind it is not worth waiting for; the connection is then closed, not reused.
+async fn beginning(mut body: Incoming) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while bytes.len() < MOST
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+    }
+    bytes
 }
 
 /// An error and its causes in one line: hyper's own text alone is "client error (Connect)".
