@@ -31,6 +31,7 @@ pub mod config;
 pub mod disk;
 pub mod docker;
 pub mod fifo;
+pub mod frames;
 pub mod loki;
 pub mod ring;
 pub mod shipper;

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use loki_rs::codec::frame;
 use loki_rs::ring::{BootId, Cursor, LEAST_BUDGET, Options, Ring};
-use loki_rs::streams::frames::DockerFrames;
+use loki_rs::frames::DockerFrames;
 
 /// A frame as dockerd writes it.
 const FRAME: &[u8] = b"\x00\x00\x00\x16\x0a\x06stdout\x10\x80\x80\x80\x80\x80\x80\x80\x80\x10\x1a\x02hi";
@@ -45,7 +45,7 @@ fuzz_target!(|input: (Vec<u8>, Vec<u8>, bool)| {
             let mut entries = frame::entries(chunk.bytes);
             let records = entries.by_ref().count() as u64;
             let used = entries.position();
-            reader.advance(used, records);
+            reader.advance(used, records, &DockerFrames);
             total += records;
         }
         total

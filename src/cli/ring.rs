@@ -9,9 +9,9 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 
 use crate::codec::frame;
+use crate::frames::DockerFrames;
 use crate::ring::{BootId, Cursor, INFO, LEAST_BUDGET, Options, Ring, RingError};
 use crate::streams::Info;
-use crate::streams::frames::DockerFrames;
 
 /// What to look at.
 #[derive(Debug, Args)]
@@ -87,7 +87,7 @@ fn dump(dir: &Path, out: &mut impl Write) -> io::Result<()> {
             records += 1;
         }
         let used = entries.position();
-        reader.advance(used, records);
+        reader.advance(used, records, &DockerFrames);
     }
     let lost = reader.take_lost();
     if lost.damaged > 0 {

@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::messages::ReadConfig;
 use crate::codec::frame;
+use crate::frames::DockerFrames;
 use crate::ring::Reader;
-use crate::streams::frames::DockerFrames;
 use crate::streams::registry::LogReader;
 
 /// Pieces of a body that wait for dockerd. A slow `docker logs` holds no more than these.
@@ -138,7 +138,7 @@ fn next_piece(reader: &mut Reader, filter: &mut Filter) -> Piece {
     }
     over |= filter.end.is_some_and(|end| seq >= end);
     let (used, records) = (entries.position(), seq - chunk.first_seq);
-    reader.advance(used, records);
+    reader.advance(used, records, &DockerFrames);
     if over { Piece::End(out) } else { Piece::Frames(out) }
 }
 

@@ -105,17 +105,55 @@ impl Reader {
     }
 
     /// Passes `bytes` of the chunk with `records` records in them. The rest of the chunk, the beginning of one more
-    /// record, is read again with what follows it. No bytes at all means that the chunk makes no sense to whoever
-    /// knows the records: the rest of its segment is then passed, and counted as damaged.
-    pub fn advance(&mut self, bytes: usize, records: u64) {
+    /// record, is read again with what follows it. No bytes at all means that the chunk begins with no record: what is
+    /// none is then passed, and the records that were in it are counted as damaged.
+    pub fn advance<F: Framing>(&mut self, bytes: usize, records: u64, framing: &F) {
         self.consume(bytes, records);
         self.chunk = (0, 0);
         if bytes == 0 {
-            let end = self.ring.state().segments.iter().find(|s| s.number == self.position.segment).cloned();
-            if let Some(segment) = end {
-                self.pass(&segment);
+            self.pass_damage(framing);
+        }
+    }
+
+    /// Goes to the next record of the block. How many were lost follows from how many are left, for the number of the
+    /// block's last record is known.
+    fn pass_damage<F: Framing>(&mut self, framing: &F) {
+        let found = {
+            let state = self.ring.state();
+            let at = state.segments.iter().position(|segment| segment.number == self.position.segment);
+            at.map(|at| {
+                let active = at + 1 == state.segments.len();
+                (state.segments[at].clone(), active.then(|| state.sealed.clone()))
+            })
+        };
+        // Retired meanwhile: the next look finds the gap.
+        let Some((segment, sealed)) = found else { return };
+        let blocks = sealed.or_else(|| self.load_index(&segment).ok()).unwrap_or_default();
+        let block = blocks.iter().find(|block| self.position.offset < block.end());
+        let (end, next_seq) =
+            block.map_or((segment.data_len, segment.next_seq), |block| (block.end(), block.next_seq()));
+        let mut bytes = vec![0; end.saturating_sub(self.position.offset) as usize];
+        let from = segment.data_start + self.position.offset;
+        if segment.place.file().and_then(|file| file.read_exact_at(&mut bytes, from)).is_err() {
+            return self.pass(&segment);
+        }
+        // Not the first byte: that begins no record, or this would not have been asked for.
+        let (mut at, mut first, mut left) = (1, None, 0);
+        while at < bytes.len() {
+            match framing.scan(&bytes[at..]) {
+                Scan::Record { len, .. } => {
+                    first.get_or_insert(at as u64);
+                    left += 1;
+                    at += len;
+                }
+                Scan::Garbage(len) => at += len,
+                Scan::Incomplete => at += 1,
             }
         }
+        let seq = next_seq.saturating_sub(left).max(self.position.seq);
+        self.lost.damaged += seq - self.position.seq;
+        self.position.offset = first.map_or(end, |first| self.position.offset + first);
+        self.position.seq = seq;
     }
 
     fn consume(&mut self, bytes: usize, records: u64) {
@@ -218,7 +256,7 @@ impl Reader {
                 self.consume(at, records);
                 return;
             }
-            self.advance(at, records);
+            self.advance(at, records, framing);
         }
     }
 

@@ -11,6 +11,7 @@ use super::Plan;
 use super::progress::Progress;
 use crate::codec::partial::{Joiner, Line};
 use crate::codec::{Source, frame};
+use crate::frames::DockerFrames;
 use crate::loki::StreamEncoder;
 use crate::loki::encode::Metadata;
 use crate::ring::cursor::NOTE;
@@ -158,7 +159,7 @@ impl Collector {
                 seq += 1;
             }
             let records = seq - chunk.first_seq;
-            self.reader.advance(used, records);
+            self.reader.advance(used, records, &DockerFrames);
         }
         if !self.more {
             self.seen = published.bytes;
@@ -282,7 +283,6 @@ mod tests {
     use crate::codec::entry::proto::{LogEntry, PartialLogEntryMetadata};
     use crate::loki::encode::proto::PushRequest;
     use crate::ring::{BootId, Options};
-    use crate::streams::frames::DockerFrames;
     use prost::Message;
 
     const NOW: i64 = 1_790_000_000_000_000_000;

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use super::events::Events;
-use super::frames::DockerFrames;
 use super::retention;
+use crate::frames::DockerFrames;
 use crate::ring::{Cursor, Options, Ring, RingError};
 
 /// A container with at least one stream, or with lines that were not sent yet.

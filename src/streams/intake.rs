@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::events::Events;
-use super::frames::DockerFrames;
 use crate::fifo::{Fifo, Holds};
+use crate::frames::DockerFrames;
 use crate::ring::{self, Writer};
 
 /// A read that brings less than [`ENOUGH`] is followed by a pause. Reading greedily costs a system call a line; with

@@ -10,12 +10,10 @@
 //! * [`labels`]: from a container's [`info`] and options to Loki labels;
 //! * [`adopt`]: what happens at boot; [`upkeep`]: what happens beside logging;
 //! * [`retention`]: when the ring of a container that is gone may go;
-//! * [`frames`]: Docker's frames as the ring's records.
 
 pub mod adopt;
 pub mod container;
 pub mod events;
-pub mod frames;
 pub mod info;
 pub mod intake;
 pub mod labels;

@@ -195,7 +195,7 @@ impl Registry {
             // dockerd starts a stream before it reads; one that the last process knew may be over by now.
             None => {
                 let options = ring::Options { budget: ring::LEAST_BUDGET, boot: self.inner.boot };
-                ring::Ring::open(&self.ring_dir(container), options, &super::frames::DockerFrames)?
+                ring::Ring::open(&self.ring_dir(container), options, &crate::frames::DockerFrames)?
             }
         };
         Ok(LogReader { reader: ring.reader(), follow: ring.follow(), live })

@@ -14,8 +14,8 @@ use nix::sys::statvfs::statvfs;
 use tracing::{error, info, warn};
 
 use super::Info;
-use super::frames::DockerFrames;
 use crate::config::RingBudget;
+use crate::frames::DockerFrames;
 use crate::ring::{self, BootId, Cursor, INFO, Position, Ring};
 
 /// How often rings are looked over.

@@ -97,7 +97,7 @@ fn read_all(reader: &mut Reader) -> Vec<(u64, i64, Vec<u8>)> {
         }
         let records = seq - chunk.first_seq;
         assert!(at > 0, "a chunk without a whole record");
-        reader.advance(at, records);
+        reader.advance(at, records, &Toy);
     }
     all
 }

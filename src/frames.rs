@@ -58,7 +58,7 @@ mod tests {
             let before = lines.len();
             lines.extend(walk.by_ref().map(|entry| entry.line.to_vec()));
             let (used, records) = (walk.position(), (lines.len() - before) as u64);
-            reader.advance(used, records);
+            reader.advance(used, records, &DockerFrames);
         }
         lines
     }
