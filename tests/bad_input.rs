@@ -31,7 +31,7 @@ impl Bystander {
         bystander
     }
 
-    fn is_unharmed(mut self, scene: &Scene) {
+    fn must_be_unharmed(mut self, scene: &Scene) {
         let more = numbered("after", 200, 100);
         self.run.out_all(&more);
         self.written.extend(more);
@@ -68,7 +68,7 @@ fn frames_that_lie_about_their_length_cost_themselves_and_no_other() {
         assert_same(&container.lines(), &all);
     }
     assert!(scene.plugin.log().contains(GARBAGE));
-    bystander.is_unharmed(&scene);
+    bystander.must_be_unharmed(&scene);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn garbage_in_the_fifo_is_counted_and_what_follows_it_is_found() {
         "{} of {garbage} bytes of garbage are counted",
         scene.plugin.sum_in_log(GARBAGE, "bytes")
     );
-    bystander.is_unharmed(&scene);
+    bystander.must_be_unharmed(&scene);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_pipe_of_nothing_but_garbage_does_not_hold_up_its_writer() {
         run.write(&block);
     }
     run.stop();
-    bystander.is_unharmed(&scene);
+    bystander.must_be_unharmed(&scene);
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn unknown_fields_are_skipped_and_entries_without_a_needed_one_are_dropped() {
     scene.assert_lines_in_loki("odd", &kept);
     assert_eq!(container.lines(), kept);
     assert!(scene.plugin.log().contains(GARBAGE));
-    bystander.is_unharmed(&scene);
+    bystander.must_be_unharmed(&scene);
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn chunks_that_make_no_sense_lose_no_byte() {
     };
     assert_same(&of("stdout"), &expected);
     assert_same(&of("stderr"), &["old daemon"]);
-    bystander.is_unharmed(&scene);
+    bystander.must_be_unharmed(&scene);
 }
 
 // === The calls ===
@@ -221,7 +221,7 @@ fn what_is_not_json_is_refused_with_a_sentence() {
     }
     let invalid = scene.dockerd.call("StartLogging", b"{\"File\":\"\xff\xfe\"}");
     assert!(invalid.is_err());
-    bystander.is_unharmed(&scene);
+    bystander.must_be_unharmed(&scene);
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn what_a_read_asks_for_may_be_odd_or_missing() {
         assert!(reply.body.contains(what), "{}", reply.body);
     }
     run.stop();
-    bystander.is_unharmed(&scene);
+    bystander.must_be_unharmed(&scene);
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn a_huge_call_is_refused_and_a_large_one_is_served() {
     }
     let grown = scene.plugin.memory().saturating_sub(memory);
     assert!(grown < 40 * 1024, "calls that were refused hold {grown} KiB");
-    bystander.is_unharmed(&scene);
+    bystander.must_be_unharmed(&scene);
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn what_is_not_http_disturbs_nobody() {
         let _ = connection.read_to_end(&mut answer);
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
     }
-    bystander.is_unharmed(&scene);
+    bystander.must_be_unharmed(&scene);
 }
 
 #[test]
@@ -327,7 +327,7 @@ fn a_file_that_is_no_fifo_is_refused_by_name() {
     }
     assert_eq!(fs::read(&regular).expect("a file"), b"content", "nothing was done to it");
     assert_eq!(scene.plugin.names_in("streams").len(), 1, "only the other container has a record");
-    bystander.is_unharmed(&scene);
+    bystander.must_be_unharmed(&scene);
 }
 
 #[test]
@@ -347,7 +347,7 @@ fn a_container_id_that_is_a_path_leads_nowhere() {
     }
     assert_eq!(names_in(scene.plugin.state().parent().expect("it has one")), outside);
     assert_eq!(names_in(&scene.plugin.state().join("rings")), [bystander.run.container().id()]);
-    bystander.is_unharmed(&scene);
+    bystander.must_be_unharmed(&scene);
 }
 
 #[test]
@@ -364,7 +364,7 @@ fn fields_of_a_container_may_be_missing_or_null() {
     run.out("hello");
     scene.assert_lines_in_loki("bare", &["hello"]);
     run.stop();
-    bystander.is_unharmed(&scene);
+    bystander.must_be_unharmed(&scene);
 }
 
 #[test]
@@ -392,7 +392,7 @@ fn a_plugin_that_has_no_more_files_says_so_and_goes_on_with_what_it_has() {
     late.out("hello");
     scene.assert_lines_in_loki("late", &["hello"]);
     late.stop();
-    bystander.is_unharmed(&scene);
+    bystander.must_be_unharmed(&scene);
 }
 
 // === The disk ===
@@ -462,7 +462,7 @@ fn a_disk_that_is_full_keeps_nobody_from_logging_and_is_used_again_when_there_is
     assert_eventually!(scene.lines_in_loki("web").last().is_some_and(|line| line == "the end"));
     assert_eq!(lines(&web.logs(Query::all().tail(1))), ["the end"]);
     web.stop();
-    bystander.is_unharmed(&scene);
+    bystander.must_be_unharmed(&scene);
 }
 
 #[test]
@@ -496,7 +496,7 @@ fn a_file_where_the_rings_should_be_is_named_in_the_refusal() {
     let refusal = scene.container("web").try_start().expect_err("it has no place for lines");
     assert!(refusal.contains("/rings/") && refusal.contains("Not a directory"), "{refusal}");
     fs::remove_file(scene.plugin.state().join("rings")).expect("it is there");
-    Bystander::new(&scene).is_unharmed(&scene);
+    Bystander::new(&scene).must_be_unharmed(&scene);
 }
 
 #[test]
@@ -508,7 +508,7 @@ fn a_file_where_the_records_should_be_keeps_nobody_from_logging() {
     scene.assert_lines_in_loki("web", &["hello"]);
     assert!(scene.plugin.log().contains("the stream cannot be recorded"), "{}", scene.plugin.log());
     run.stop();
-    Bystander::new(&scene).is_unharmed(&scene);
+    Bystander::new(&scene).must_be_unharmed(&scene);
 }
 
 #[test]
@@ -530,15 +530,18 @@ fn a_ring_that_is_deleted_under_a_running_container_costs_its_past_and_nothing_e
     assert!(arrived.is_sorted() && arrived.len() > 1000, "{} lines arrived", arrived.len());
     let missing = 1400 - arrived.len() as u64;
     assert_eventually!(scene.plugin.sum_in_log("lines were lost", "lines") == missing, "{missing} lines are counted");
-    bystander.is_unharmed(&scene);
+    bystander.must_be_unharmed(&scene);
 }
+
+/// A container's name, and what is done to its ring.
+type Hurt = (&'static str, fn(&Path));
 
 #[test]
 fn damage_that_is_found_at_boot_is_one_containers_alone() {
     let limits = Limits { ingestion_rate: 1e12, ingestion_burst_size: 1 << 40, ..Limits::default() };
     let mut scene = Scene::with(Start::default(), Standin::builder().limits(limits));
     let mut bystander = Bystander::new(&scene);
-    let hurts: [(&str, fn(&Path)); 6] = [
+    let hurts: [Hurt; 6] = [
         ("header", |ring| overwrite(&segment(ring), 0, &[0xee; 600])),
         ("data", |ring| overwrite(&segment(ring), 8192, &[0xee; 20_000])),
         ("cut", |ring| {
@@ -583,7 +586,7 @@ fn damage_that_is_found_at_boot_is_one_containers_alone() {
         }
         run.stop();
     }
-    bystander.is_unharmed(&scene);
+    bystander.must_be_unharmed(&scene);
 }
 
 fn segment(ring: &Path) -> PathBuf {
