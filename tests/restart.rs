@@ -40,12 +40,12 @@ fn text(at: usize, length: usize) -> Vec<u8> {
 
 /// Short lines on both outputs.
 fn short(at: usize) -> (Vec<u8>, bool) {
-    (text(at, 40), at % 3 == 0)
+    (text(at, 40), at.is_multiple_of(3))
 }
 
 /// Lines of several chunks, and short ones.
 fn long(at: usize) -> (Vec<u8>, bool) {
-    if at % 50 == 0 { (text(at, 40_000 + at), false) } else { (text(at, 100), true) }
+    if at.is_multiple_of(50) { (text(at, 40_000 + at), false) } else { (text(at, 100), true) }
 }
 
 /// Lines whose ends look like what was never written.
@@ -57,7 +57,7 @@ fn zeros(at: usize) -> (Vec<u8>, bool) {
 
 /// Lines of any length, above and below what a pipe takes at once.
 fn mixed(at: usize) -> (Vec<u8>, bool) {
-    (text(at, at * 7919 % if at % 7 == 0 { 6000 } else { 300 }), at % 5 == 0)
+    (text(at, at * 7919 % if at.is_multiple_of(7) { 6000 } else { 300 }), at.is_multiple_of(5))
 }
 
 /// Prints until told to stop, and gives back what was printed, by output.
