@@ -20,8 +20,8 @@ set -euo pipefail
 readonly usage="usage: engine.sh DIR"
 readonly dir=${1:?$usage}
 
-# Seconds until dockerd must answer.
-readonly patience=60
+# Seconds until dockerd must have come, and gone.
+readonly patience=30
 
 main() {
     if [[ ${2:-} == --inside ]]; then
@@ -92,8 +92,14 @@ start() {
     echo ready
 }
 
+# stop SIGNAL. One that hangs, over a container that cannot be ended for example, is killed.
 stop() {
     kill -s "$1" "$dockerd"
+    local tenths=0
+    while kill -0 "$dockerd" 2>/dev/null; do
+        ((++tenths < patience * 10)) || kill -KILL "$dockerd"
+        sleep 0.1
+    done
     wait "$dockerd" || true
     # After SIGKILL it names a process that may be anybody's by now.
     rm -f "$dir/docker.pid"
@@ -108,7 +114,7 @@ end() {
 }
 
 on_engine() {
-    DOCKER_CONFIG=$dir DOCKER_CONTEXT='' docker -H "unix://$dir/docker.sock" "$@"
+    DOCKER_CONFIG=$dir DOCKER_CONTEXT='' timeout 10 docker -H "unix://$dir/docker.sock" "$@"
 }
 
 fail() {

@@ -1,5 +1,6 @@
 //! All black-box tests, one binary. Table of contents:
 //!
+//! * [`contract`]: the manifest and the README say what the program does.
 //! * [`loki_contract`]: what is relied on of Loki, held against the stand-in and, with `LOKI_URL`, a real one.
 //!
 //! The real binary between a fake dockerd and the stand-in, a file for each promise ([`harness`] has the stage):
@@ -10,13 +11,19 @@
 //! * [`outage`]: Loki is away, and nobody notices;
 //! * [`restart`]: the plugin or dockerd dies, and nothing is lost;
 //! * [`bad_input`]: what nobody should send harms nobody else.
+//!
+//! And the plugin as users have it:
+//!
+//! * [`engine`]: on a real Docker Engine.
 
 mod harness;
 mod loki_contract;
 mod standin;
 
 mod bad_input;
+mod contract;
 mod docker_logs;
+mod engine;
 mod lifecycle;
 mod outage;
 mod restart;

@@ -1,0 +1,82 @@
+//! One table of options and one of settings: what the manifest and the README say is what the program does.
+
+use loki_rs::config::options::{self, OPTIONS};
+use loki_rs::config::settings::{self, SETTINGS, SOCKET};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+fn read(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn manifest() -> Value {
+    serde_json::from_str(&read("config.json")).unwrap_or_else(|error| panic!("config.json: {error}"))
+}
+
+#[test]
+fn the_manifest_has_every_setting_with_its_default_and_its_text() {
+    let settings = SETTINGS.iter().map(|spec| (spec.name, spec.default, spec.doc));
+    let defaults = OPTIONS.iter().filter_map(|spec| Some((spec.env?, spec.default.unwrap_or_default(), spec.doc)));
+    let expected: Vec<Value> = settings
+        .chain(defaults)
+        .map(|(name, value, description)| {
+            // dockerd finds a managed plugin's socket where the manifest says, and nowhere else.
+            let settable: &[&str] = if name == SOCKET { &[] } else { &["value"] };
+            json!({"name": name, "description": description, "value": value, "settable": settable})
+        })
+        .collect();
+    let found = manifest();
+    let found = found["env"].as_array().expect("config.json: env is a list");
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found, expected, "config.json says what the tables do not");
+    }
+    assert_eq!(found.len(), expected.len(), "config.json and the tables have as many settings");
+}
+
+#[test]
+fn the_manifest_is_that_of_a_log_driver_that_outlives_its_upgrades() {
+    let manifest = manifest();
+    assert_eq!(manifest["entrypoint"], json!(["/loki-rs"]));
+    assert_eq!(manifest["interface"]["types"], json!(["docker.logdriver/1.0"]));
+    // The host's network, its resolver and its hosts file.
+    assert_eq!(manifest["network"]["type"], "host");
+    // Whatever is below is kept when the rest of the plugin is replaced: state, and the FIFOs of running containers. The folder of the socket must
+    // not be: see DEFAULT_STATE_DIR.
+    let kept = manifest["propagatedMount"].as_str().unwrap();
+    assert_eq!(kept, "/run/docker/logging");
+    assert!(settings::DEFAULT_STATE_DIR.starts_with(&format!("{kept}/")));
+    let socket = format!("/run/docker/plugins/{}", manifest["interface"]["socket"].as_str().unwrap());
+    assert_eq!(socket, settings::DEFAULT_SOCKET);
+    // A mount whose source is missing on some machine keeps the plugin from starting there.
+    assert_eq!(manifest.get("mounts"), None);
+}
+
+#[test]
+fn the_manifests_defaults_are_accepted() {
+    let manifest = manifest();
+    let pairs = manifest["env"].as_array().unwrap().iter();
+    let pairs = pairs.map(|entry| {
+        let text = |field: &str| entry[field].as_str().unwrap().to_owned();
+        (text("name"), text("value"))
+    });
+    let environment: std::collections::BTreeMap<String, String> = pairs.collect();
+    let settings = loki_rs::config::Settings::read(&environment).unwrap_or_else(|errors| panic!("{errors}"));
+    let nothing = loki_rs::config::Settings::read(&std::collections::BTreeMap::new()).unwrap();
+    assert_eq!(
+        (settings.log_level, settings.state_dir, settings.socket),
+        (nothing.log_level, nothing.state_dir, nothing.socket)
+    );
+}
+
+#[test]
+fn the_readme_has_the_tables() {
+    let readme = read("README.md");
+    for (name, table) in [("options", options::markdown_table()), ("settings", settings::markdown_table())] {
+        let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
+        let found = readme.split_once(&begin).and_then(|(_, rest)| rest.split_once(&end));
+        let Some((found, _)) = found else { panic!("README.md has no {begin} followed by {end}") };
+        assert!(found == table, "README.md has not the table of {name} between its marks, which is:\n{table}");
+    }
+}

@@ -1,0 +1,20 @@
+//! The plugin on a real Docker Engine, as users have it: what `docker run`, `docker logs` and Loki show.
+//!
+//! [`stage`] is what the scenes are played with. A file for each thing that is promised:
+//!
+//! * [`main_job`]: a container's lines are in Loki and in `docker logs`, under the right labels;
+//! * [`shapes`]: whatever bytes a container writes, `docker logs` shows them as `json-file` would;
+//! * [`selection`]: tail, since, until and follow, of containers in every state;
+//! * [`volume`]: many lines at once, many containers at once;
+//! * [`options`]: where options come from, and how a wrong one is refused;
+//! * [`outage`]: with Loki away, nobody waits;
+//! * [`crash`]: the plugin or dockerd dies, and no line is missing.
+
+mod crash;
+mod main_job;
+mod options;
+mod outage;
+mod selection;
+mod shapes;
+mod stage;
+mod volume;

@@ -1,0 +1,132 @@
+//! The plugin or dockerd dies, or is sent away, and no line is missing. Each scene has a plugin to itself, so that it hurts no other.
+
+use super::stage::{Container, Engine, Scene, difference, eventually, numbered};
+use serde_json::json;
+use std::collections::HashSet;
+
+/// Lines a second of a writer.
+const RATE: usize = 2000;
+
+/// A writer that is busy while everything happens, until it is stopped.
+fn writer<'a>(scene: &'a Scene, name: &str) -> Container<'a> {
+    let container = scene.container(name).start(&[&format!("lines:1000000@{RATE}")]);
+    wait_for_more(&container, 1);
+    container
+}
+
+/// Waits until `docker logs` shows that the container has got so much further.
+fn wait_for_more(container: &Container, lines: usize) {
+    // Nothing comes while the plugin is away: dockerd repeats the call without its content then, and says so on stderr.
+    let last = || {
+        let line = container.lines(&["--tail", "1"]).pop()?;
+        line.strip_prefix("line ")?.parse::<usize>().ok()
+    };
+    let mut goal = None;
+    eventually("the container writes more", || {
+        let last = last();
+        goal = goal.or(last.map(|last| last + lines));
+        last.zip(goal).is_some_and(|(last, goal)| last >= goal)
+    });
+}
+
+/// Everything that `docker logs` shows is a run of numbers without a gap, and Loki has each of them, once or more.
+fn expect_no_gap(scene: &Scene, container: &Container) {
+    let lines = container.lines(&[]);
+    assert!(!lines.is_empty());
+    assert_eq!(difference(&lines, &numbered(lines.len())), None, "docker logs");
+    let has_all = || {
+        let there: HashSet<String> = scene.lines(container).into_iter().collect();
+        lines.iter().all(|line| there.contains(line))
+    };
+    eventually("Loki has every line", has_all);
+    println!("{} lines in docker logs, {} in Loki", lines.len(), scene.lines(container).len());
+}
+
+#[test]
+fn no_line_is_missing_when_the_plugin_is_killed() {
+    let engine = Engine::shared();
+    let plugin = engine.install("loki-rs-killed", &[]);
+    let scene = Scene::with("killed", &plugin);
+    let container = writer(&scene, "writer");
+    for _ in 0..3 {
+        plugin.kill();
+        // dockerd looks half a second after a start whether the plugin is there, and gives it up for good if it is not.
+        wait_for_more(&container, 2 * RATE);
+    }
+    assert_eq!(container.inspect("{{.State.Running}}"), "true", "the container went on");
+    container.docker(&["stop"]);
+    expect_no_gap(&scene, &container);
+
+    // The container that logged all the while is known to the last of the plugins as it was to the first.
+    container.docker(&["rm"]);
+    eventually("nothing is left of the stream", || plugin.leftovers().is_empty());
+    plugin.disable();
+}
+
+#[test]
+fn no_line_is_missing_when_the_plugin_is_disabled_by_force() {
+    let engine = Engine::shared();
+    let plugin = engine.install("loki-rs-forced", &[]);
+    let scene = Scene::with("forced", &plugin);
+    let container = writer(&scene, "writer");
+    engine.docker(["plugin", "disable", "--force", &plugin.name]);
+    assert_eq!(plugin.pid(), None);
+    engine.docker(["plugin", "enable", "--timeout", "0", &plugin.name]);
+    wait_for_more(&container, 1);
+    container.docker(&["stop"]);
+    expect_no_gap(&scene, &container);
+}
+
+#[test]
+fn no_line_is_missing_when_dockerd_restarts_below_running_containers() {
+    let engine = Engine::start();
+    engine.configure(&json!({"live-restore": true}));
+    engine.restart();
+    let plugin = engine.install("loki-rs", &[]);
+    let scene = Scene::with("live", &plugin);
+    let container = writer(&scene, "writer");
+    let before = plugin.pid();
+    engine.restart();
+    assert_eq!(plugin.pid(), before, "the plugin went on, too");
+    wait_for_more(&container, 1);
+    container.docker(&["stop"]);
+    expect_no_gap(&scene, &container);
+    eventually("nothing is left of either stream", || plugin.leftovers().is_empty());
+}
+
+#[test]
+fn after_everything_the_plugin_is_not_in_use_and_nothing_is_left_of_streams() {
+    let engine = Engine::shared();
+    let plugin = engine.install("loki-rs-everything", &[]);
+    {
+        let scene = Scene::with("everything", &plugin);
+        let exited = scene.container("exited").run_well(&["lines:10"]);
+        let removed = scene.container("removed").run_well(&["lines:10"]);
+        removed.docker(&["rm"]);
+        let created = scene.container("created").create(&["lines:10"]);
+        let killed = scene.container("killed").start(&["lines:10", "wait"]);
+        let follower = killed.follow(&[]);
+        let abandoned = killed.follow(&[]);
+        assert_eq!((follower.next(), abandoned.next()), ("line 1".into(), "line 1".into()));
+        drop(abandoned);
+        let (_absent, _) = scene.container("absent").argument("--entrypoint=/absent").run(&[]);
+        let (_refused, _) = scene.container("refused").option("max-size", "much").run(&[]);
+        let restarted = scene.container("restarted").start(&["lines:10", "wait"]);
+        restarted.docker(&["restart"]);
+        for container in [&exited, &created, &killed, &restarted] {
+            container.logs(&[]);
+        }
+        killed.docker(&["kill"]);
+        assert_eq!(follower.rest(), numbered(10)[1..]);
+        restarted.docker(&["stop"]);
+        exited.docker(&["start"]);
+        exited.wait();
+    }
+    plugin.disable();
+    // dockerd leaves the FIFO of a container behind whose start was refused, and nobody else knows of it.
+    let left = plugin.leftovers();
+    assert!(
+        left.len() <= 1 && left.iter().all(|path| path.parent().unwrap().ends_with("propagated-mount")),
+        "{left:?}"
+    );
+}
