@@ -5,11 +5,15 @@ SHELL := /bin/bash
 # The name that `make install` gives the plugin: make install PLUGIN_NAME=loki-rs-next
 PLUGIN_NAME ?= loki-rs
 
+# make crash N=500, make fuzz SECONDS=600
+N ?= 50
+SECONDS ?= 60
+
 export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 PLUGIN := $(CARGO_TARGET_DIR)/plugin
 IMAGE := $(CARGO_TARGET_DIR)/chatter.tar
 
-.PHONY: help plugin install uninstall demo test check clean
+.PHONY: help plugin install uninstall demo test crash fuzz check clean
 
 help:
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -30,6 +34,12 @@ test: plugin ## all tests, on a private Docker Engine too
 	tests/chatter/build.sh $(IMAGE)
 	@. plugin/lib.sh && need_engine
 	LOKI_RS_PLUGIN=$(PLUGIN) LOKI_RS_IMAGE=$(IMAGE) cargo test --locked
+
+crash: ## kill the plugin under load N times (50), and judge docker logs and Loki
+	KILLS=$(N) cargo test --locked --test driver restart::kills_under_load -- --nocapture
+
+fuzz: ## fuzz frames, damaged rings and options, SECONDS (60) each
+	fuzz/run.sh $(SECONDS)
 
 check: ## formatting, lints and documentation
 	cargo fmt --check

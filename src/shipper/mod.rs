@@ -206,6 +206,10 @@ impl Shipper {
         let mut reached = false;
         for source in Source::ALL {
             let Some(batch) = self.collector.batch(source) else { continue };
+            if *self.shutdown.borrow() {
+                // What was not sent yet is the next process's; what is on its way has little time to come back.
+                return Round::Again { later: false };
+            }
             let (body, entries) = (batch.body(), batch.entries());
             match self.destination.push(body).await {
                 Ok(()) => {

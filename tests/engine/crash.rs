@@ -94,6 +94,29 @@ fn no_line_is_missing_when_dockerd_restarts_below_running_containers() {
     eventually("nothing is left of either stream", || plugin.leftovers().is_empty());
 }
 
+/// What dockerd itself had read and not passed on dies with it; all else is there, once and in order, and nobody is stuck.
+#[test]
+fn a_dockerd_that_is_killed_leaves_nobody_stuck() {
+    let engine = Engine::start();
+    engine.configure(&json!({"live-restore": true}));
+    engine.restart();
+    let plugin = engine.install("loki-rs", &[]);
+    let scene = Scene::with("killed-dockerd", &plugin);
+    let container = writer(&scene, "writer");
+    engine.kill();
+    wait_for_more(&container, 1);
+    container.docker(&["stop"]);
+    let lines = container.lines(&[]);
+    let numbers: Vec<usize> = lines.iter().map(|line| line.strip_prefix("line ").unwrap().parse().unwrap()).collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "in order, and each once");
+    let has_all = || {
+        let there: HashSet<String> = scene.lines(&container).into_iter().collect();
+        lines.iter().all(|line| there.contains(line))
+    };
+    eventually("Loki has what docker logs has", has_all);
+    eventually("nothing is left of either stream", || plugin.leftovers().is_empty());
+}
+
 #[test]
 fn after_everything_the_plugin_is_not_in_use_and_nothing_is_left_of_streams() {
     let engine = Engine::shared();

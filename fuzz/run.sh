@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Runs each fuzz target for a while; the first finding ends it with an error.
+#
+#   fuzz/run.sh SECONDS
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. plugin/lib.sh
+
+seconds=${1:?usage: fuzz/run.sh SECONDS}
+
+need_rust
+cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+# Without sanitizers, which only a nightly compiler has; the coverage it is guided by is an unstable flag too.
+export RUSTC_BOOTSTRAP=1
+unset CARGO_TARGET_DIR
+for target in frame ring options; do
+    say "fuzzing $target for $seconds s"
+    cargo fuzz run --sanitizer none "$target" -- -max_total_time="$seconds" -rss_limit_mb=2048 -print_final_stats=1
+done
