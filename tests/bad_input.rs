@@ -1,4 +1,5 @@
-//! What nobody should send, and disks that take nothing: a clear error or a counted drop, no panic, and no effect on another container.
+//! What nobody should send, and disks that take nothing: a clear error or a counted drop, no panic, and no effect on
+//! another container.
 //!
 //! Every scene has a second container, and at the end of each it must still be logged. That the plugin did not panic is
 //! looked at whenever one goes down, see [`crate::harness::plugin`].
@@ -161,8 +162,8 @@ fn chunks_that_make_no_sense_lose_no_byte() {
     let container = scene.container("chunks");
     let run = container.start();
     let piece = |line: &str, id: &str, ordinal, last| Entry::new("stdout", now(), line).chunk(id, ordinal, last);
-    // A last chunk without a first, ordinals that go backwards, an id that repeats, a line between chunks of another, a last that
-    // never comes.
+    // A last chunk without a first, ordinals that go backwards, an id that repeats, a line between chunks of another,
+    // a last that never comes.
     for entry in [
         piece("only the last. ", "a", 7, true),
         piece("one ", "b", 2, false),

@@ -42,8 +42,8 @@ fn the_manifest_is_that_of_a_log_driver_that_outlives_its_upgrades() {
     assert_eq!(manifest["interface"]["types"], json!(["docker.logdriver/1.0"]));
     // The host's network, its resolver and its hosts file.
     assert_eq!(manifest["network"]["type"], "host");
-    // Whatever is below is kept when the rest of the plugin is replaced: state, and the FIFOs of running containers. The folder of the socket must
-    // not be: see DEFAULT_STATE_DIR.
+    // Whatever is below is kept when the rest of the plugin is replaced: state, and the FIFOs of running containers.
+    // The folder of the socket must not be: see DEFAULT_STATE_DIR.
     let kept = manifest["propagatedMount"].as_str().unwrap();
     assert_eq!(kept, "/run/docker/logging");
     assert!(settings::DEFAULT_STATE_DIR.starts_with(&format!("{kept}/")));

@@ -1,8 +1,8 @@
-//! Loki is away, refuses, hangs or lies, and nobody notices: no container waits, `docker logs` is current, a stop is answered at once,
-//! memory stays where it was, and when Loki is back every line is there, once.
+//! Loki is away, refuses, hangs or lies, and nobody notices: no container waits, `docker logs` is current, a stop is
+//! answered at once, memory stays where it was, and when Loki is back every line is there, once.
 //!
-//! Each row of the retry table (`src/shipper/verdict.rs`) is played here. That no container waits is shown by what it writes: three
-//! times more than the largest pipe holds goes into the FIFO while Loki takes nothing.
+//! Each row of the retry table (`src/shipper/verdict.rs`) is played here. That no container waits is shown by what it
+//! writes: three times more than the largest pipe holds goes into the FIFO while Loki takes nothing.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use crate::harness::dockerd::{Query, lines};
 use crate::harness::{Scene, assert_eventually, assert_same, numbered};
 use crate::standin::{Failure, Standin, Times};
 
-/// A stop is promised in under a second. A busy machine may take longer; a stop that waits for Loki takes for ever, and one that gives up
-/// reading the pipe takes five.
+/// A stop is promised in under a second. A busy machine may take longer; a stop that waits for Loki takes for ever,
+/// and one that gives up reading the pipe takes five.
 const STOP: Duration = Duration::from_secs(3);
 
 fn status(code: u16, body: &str) -> Failure {

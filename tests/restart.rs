@@ -1,7 +1,8 @@
 //! The plugin or dockerd dies, at any instant, and nothing is lost; whoever comes next goes on where the other stopped.
 //!
-//! The judge is outside: what the containers printed is known to the test, and is held against `docker logs` and Loki afterwards. `docker
-//! logs` owes every byte once. Loki is owed every line at least once after a kill, exactly once after an end in order.
+//! The judge is outside: what the containers printed is known to the test, and is held against `docker logs` and Loki
+//! afterwards. `docker logs` owes every byte once. Loki is owed every line at least once after a kill, exactly once
+//! after an end in order.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -79,7 +80,8 @@ fn print(run: &Run, habit: Habit, done: &AtomicBool, printed: &AtomicUsize) -> [
     all
 }
 
-/// Holds what `docker logs` shows of an output against what was printed, byte for byte. `is_cut`: the beginning may be gone.
+/// Holds what `docker logs` shows of an output against what was printed, byte for byte. `is_cut`: the beginning may
+/// be gone.
 fn judge_docker_logs(shown: &[Entry], source: &str, printed: &[Vec<u8>], is_cut: bool) {
     let of = shown.iter().filter(|entry| entry.source == source);
     let shown: Vec<u8> = of.flat_map(|entry| entry.line.iter().copied()).collect();
@@ -101,8 +103,8 @@ fn judge_docker_logs(shown: &[Entry], source: &str, printed: &[Vec<u8>], is_cut:
     );
 }
 
-/// Holds what Loki has of an output against what was printed: nothing missing, nothing invented, in order when first seen. Gives the number
-/// of lines that came more than once.
+/// Holds what Loki has of an output against what was printed: nothing missing, nothing invented, in order when first
+/// seen. Gives the number of lines that came more than once.
 fn judge_loki(scene: &Scene, name: &str, source: &str, printed: &[Vec<u8>]) -> usize {
     let labels = [("container_name", name), ("source", source)];
     let owed: HashSet<&[u8]> = printed.iter().map(Vec::as_slice).collect();
@@ -398,7 +400,8 @@ fn the_old_pipe_may_end_after_the_new_one_was_opened() {
     let fifo = old.crash();
     new.out("three");
     assert_eventually!(!fifo.exists());
-    // Its stream has ended. The container has not; what it prints then need not be followed by it, but must not be cut short.
+    // Its stream has ended. The container has not; what it prints then need not be followed by it, but must not be
+    // cut short.
     let seen = lines(&follower.collect::<Vec<_>>());
     assert!(["one", "two", "three"].starts_with(&seen.iter().map(String::as_str).collect::<Vec<_>>()), "{seen:?}");
     new.stop();

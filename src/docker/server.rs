@@ -1,4 +1,8 @@
 //! The unix socket that dockerd connects to.
+//!
+//! Served with `hyper` itself: `hyperlocal`'s server answers one connection at a time and closes it after each
+//! answer, and dockerd has several calls under way, some of which last as long as a `docker logs -f`. The tests call
+//! through `hyperlocal`'s client.
 
 use std::convert::Infallible;
 use std::io;
@@ -52,5 +56,47 @@ async fn connection(stream: UnixStream, routes: Routes) {
     if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
         // dockerd connects and hangs up to see whether the plugin is there, and a `docker logs` can be interrupted.
         debug!(%error, "a connection of dockerd ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PluginDefaults;
+    use crate::streams::Registry;
+    use crate::streams::registry::Setup;
+    use http_body_util::{BodyExt, Empty};
+    use hyper::body::Bytes;
+    use hyper::{Method, Request};
+    use hyper_util::client::legacy::Client;
+    use hyper_util::rt::TokioExecutor;
+    use hyperlocal::{UnixConnector, Uri};
+    use tokio::runtime::Handle;
+
+    /// The rest of the tests speak as dockerd does, byte for byte; this one as any HTTP client.
+    #[tokio::test]
+    async fn any_client_that_speaks_http_is_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("made/plugin.sock");
+        let registry = Registry::new(Setup {
+            state_dir: dir.path().join("state"),
+            hostname: "host".into(),
+            defaults: PluginDefaults::default(),
+            intake: Handle::current(),
+        });
+        tokio::spawn(serve(bind(&socket).unwrap(), Routes::new(registry)));
+        let client: Client<UnixConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(UnixConnector);
+        for (method, path, status, answer) in [
+            (Method::POST, "/Plugin.Activate", 200, r#"{"Implements":["LogDriver"]}"#),
+            (Method::POST, "/LogDriver.Capabilities", 200, r#"{"Cap":{"ReadLogs":true},"Err":""}"#),
+            (Method::POST, "/VolumeDriver.Create", 404, "this is a log driver"),
+            (Method::GET, "/Plugin.Activate", 405, "every call of the plugin protocol is a POST"),
+        ] {
+            let request = Request::builder().method(method).uri(Uri::new(&socket, path)).body(Empty::new()).unwrap();
+            let response = client.request(request).await.unwrap();
+            assert_eq!(response.status(), status, "{path}");
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert!(body.starts_with(answer.as_bytes()), "{path}: {body:?}");
+        }
     }
 }

@@ -13,8 +13,8 @@
 //! exit:N       ends with that status
 //! ```
 //!
-//! SIGTERM also ends `lines` early, and nothing else. The program is static and stands alone in its image, and as PID 1 it has to
-//! handle SIGTERM itself: the kernel sends it nothing that it did not ask for.
+//! SIGTERM also ends `lines` early, and nothing else. The program is static and stands alone in its image, and as PID
+//! 1 it has to handle SIGTERM itself: the kernel sends it nothing that it did not ask for.
 
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;

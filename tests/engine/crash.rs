@@ -1,4 +1,5 @@
-//! The plugin or dockerd dies, or is sent away, and no line is missing. Each scene has a plugin to itself, so that it hurts no other.
+//! The plugin or dockerd dies, or is sent away, and no line is missing. Each scene has a plugin to itself, so that it
+//! hurts no other.
 
 use super::stage::{Container, Engine, Scene, difference, eventually, numbered};
 use serde_json::json;
@@ -94,7 +95,8 @@ fn no_line_is_missing_when_dockerd_restarts_below_running_containers() {
     eventually("nothing is left of either stream", || plugin.leftovers().is_empty());
 }
 
-/// What dockerd itself had read and not passed on dies with it; all else is there, once and in order, and nobody is stuck.
+/// What dockerd itself had read and not passed on dies with it; all else is there, once and in order, and nobody is
+/// stuck.
 #[test]
 fn a_dockerd_that_is_killed_leaves_nobody_stuck() {
     let engine = Engine::start();

@@ -55,7 +55,8 @@ fn stop_kill_and_rm_are_as_quick_as_with_json_file() {
 fn lines_of_an_outage_are_readable_at_once_and_arrive_when_it_is_over() {
     let scene = Scene::new("outage");
     scene.loki.go_away();
-    // More than the pipes between a container and the plugin hold: it could not have written them if somebody had waited for Loki.
+    // More than the pipes between a container and the plugin hold: it could not have written them if somebody had
+    // waited for Loki.
     let container = scene.container("long").run_well(&["lines:200000"]);
     let expected = numbered(200_000);
     assert_eq!(difference(&container.lines(&[]), &expected), None, "docker logs");

@@ -1,14 +1,15 @@
-//! Whatever bytes a container writes: `docker logs` shows the same bytes that the same container has under a driver of Docker's own.
+//! Whatever bytes a container writes: `docker logs` shows the same bytes that the same container has under a driver
+//! of Docker's own.
 
 use super::stage::{Logs, Scene, numbered};
 
-/// Docker's drivers to compare with. `json-file` replaces what is no UTF-8, and some of what dockerd has cut in the middle of a character;
-/// `local` keeps bytes as they are.
+/// Docker's drivers to compare with. `json-file` replaces what is no UTF-8, and some of what dockerd has cut in the
+/// middle of a character; `local` keeps bytes as they are.
 const JSON_FILE: &str = "json-file";
 const LOCAL: &str = "local";
 
-/// Runs the same steps under the plugin and under Docker's driver, and compares `docker logs` byte for byte. Then looks whether Loki has
-/// these lines, one for each line of the container.
+/// Runs the same steps under the plugin and under Docker's driver, and compares `docker logs` byte for byte. Then
+/// looks whether Loki has these lines, one for each line of the container.
 #[track_caller]
 fn compare<L: AsRef<[u8]>>(name: &str, driver: &str, steps: &[&str], in_loki: impl IntoIterator<Item = L>) -> Logs {
     let scene = Scene::new(name);
@@ -39,7 +40,8 @@ fn a_line_of_70_000_bytes_is_one_line() {
 
 #[test]
 fn lines_as_long_as_what_dockerd_cuts_at() {
-    // dockerd hands 16,384 bytes on at a time: one less, just that, and the double of it are where an end can be missed.
+    // dockerd hands 16,384 bytes on at a time: one less, just that, and the double of it are where an end can be
+    // missed.
     let lengths = [16_383, 16_384, 16_385, 32_768];
     let steps = lengths.map(|length| format!("long:{length}"));
     compare("cut", JSON_FILE, &steps.each_ref().map(String::as_str), lengths.map(|length| "x".repeat(length)));

@@ -5,13 +5,13 @@
 //!                       └──runs──▶ chatter
 //! ```
 //!
-//! * [`Engine`] is a dockerd by `plugin/engine.sh`, in namespaces of its own. Most scenes share one, see [`Engine::shared`]; it ends with this process, however
-//!   that ends.
+//! * [`Engine`] is a dockerd by `plugin/engine.sh`, in namespaces of its own. Most scenes share one, see
+//!   [`Engine::shared`]; it ends with this process, however that ends.
 //! * [`Plugin`] is one installation. Most scenes share that too; those that hurt it have one under a name of their own.
 //! * [`Scene`] has a Loki and names to itself, so that scenes do not meet. [`Container`] is one container of it.
 //!
-//! Nothing sleeps in the hope that something has happened: everything waits for what it wants to see, for at most [`patience`]. When a
-//! test fails, the end of dockerd's log is printed, in which the plugin's is contained.
+//! Nothing sleeps in the hope that something has happened: everything waits for what it wants to see, for at most
+//! [`patience`]. When a test fails, the end of dockerd's log is printed, in which the plugin's is contained.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -40,7 +40,8 @@ pub const IMAGE_NAME: &str = "chatter";
 /// Lines of each log that are shown when a test fails.
 const SHOWN: usize = 40;
 
-/// How long anything may take that happens in its own time. Long, because nothing that goes well waits for it, and the machine may be busy.
+/// How long anything may take that happens in its own time. Long, because nothing that goes well waits for it, and
+/// the machine may be busy.
 pub fn patience() -> Duration {
     let seconds = std::env::var("TEST_PATIENCE").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(60))
@@ -282,8 +283,8 @@ impl Process {
     }
 }
 
-/// Statics are not dropped. The shared engine would end by itself when this process has, but whoever waits for the tests
-/// shall find nothing of it left.
+/// Statics are not dropped. The shared engine would end by itself when this process has, but whoever waits for the
+/// tests shall find nothing of it left.
 fn at_exit() {
     unsafe extern "C" {
         fn atexit(hook: extern "C" fn()) -> i32;

@@ -1,9 +1,9 @@
 //! How dockerd cuts what a container prints into entries (moby, `daemon/logger/copier.go`).
 //!
-//! A line ends at a newline, which is taken away; `\r` stays. Of a line that is longer than 16 KiB every full 16 KiB are a chunk with
-//! `last` unset, and what is left at the newline, perhaps nothing, is a chunk with `last` set. All chunks of a line have one id, one time,
-//! and ordinals from 1. Without a newline nothing is passed on before 16 KiB are there or the container exits, and what it
-//! leaves behind then is a chunk that no `last` follows.
+//! A line ends at a newline, which is taken away; `\r` stays. Of a line that is longer than 16 KiB every full 16 KiB
+//! are a chunk with `last` unset, and what is left at the newline, perhaps nothing, is a chunk with `last` set. All
+//! chunks of a line have one id, one time, and ordinals from 1. Without a newline nothing is passed on before 16 KiB
+//! are there or the container exits, and what it leaves behind then is a chunk that no `last` follows.
 
 use super::frame::Entry;
 

@@ -69,8 +69,8 @@ impl Entry {
         String::from_utf8_lossy(&self.line).into_owned()
     }
 
-    /// What `docker logs` must give back: dockerd took the newline away, the plugin returns it where a line ended (moby,
-    /// `loggertest.transformToExpected`). dockerd looks at no other field of an answer.
+    /// What `docker logs` must give back: dockerd took the newline away, the plugin returns it where a line ended
+    /// (moby, `loggertest.transformToExpected`). dockerd looks at no other field of an answer.
     pub fn shown(&self) -> Self {
         let mut line = self.line.clone();
         if self.chunk.as_ref().is_none_or(|chunk| chunk.last) {

@@ -9,8 +9,8 @@
 //! * [`dockerd`]: containers that log, are stopped and are read back, in the order and manner of dockerd;
 //! * [`copier`]: how dockerd cuts what a container prints; [`frame`]: how it writes that down; [`http`]: how it calls.
 //!
-//! Nothing here sleeps for a fixed time in the hope that something has happened: everything waits for what it wants to see, for at most
-//! [`patience`].
+//! Nothing here sleeps for a fixed time in the hope that something has happened: everything waits for what it wants
+//! to see, for at most [`patience`].
 
 pub mod copier;
 pub mod dockerd;
@@ -24,8 +24,8 @@ use crate::standin::{Builder, Standin, State};
 use dockerd::{Container, Dockerd};
 use plugin::{Plugin, Start};
 
-/// How long anything may take that happens in its own time. It is long, because nothing that goes well waits for it, and the machine may be
-/// busy; `TEST_PATIENCE` says another number of seconds.
+/// How long anything may take that happens in its own time. It is long, because nothing that goes well waits for it,
+/// and the machine may be busy; `TEST_PATIENCE` says another number of seconds.
 pub fn patience() -> Duration {
     let seconds = std::env::var("TEST_PATIENCE").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(60))
@@ -96,7 +96,8 @@ impl Scene {
         lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
     }
 
-    /// Waits until Loki has as many lines of a container as there are in `expected`, and then holds them against each other.
+    /// Waits until Loki has as many lines of a container as there are in `expected`, and then holds them against each
+    /// other.
     pub fn assert_lines_in_loki<L: AsRef<str>>(&self, name: &str, expected: &[L]) {
         self.wait_for_lines(name, expected.len());
         assert_same(&self.lines_in_loki(name), expected);

@@ -1,7 +1,8 @@
 //! The real binary as a process with a directory of its own.
 //!
-//! It can be killed at any instant, told to end, and started again where it was. What it says is kept; when a test fails it is
-//! printed, and whatever a test is about, a plugin that panicked or wrote a line that dockerd cannot take has failed it.
+//! It can be killed at any instant, told to end, and started again where it was. What it says is kept; when a test
+//! fails it is printed, and whatever a test is about, a plugin that panicked or wrote a line that dockerd cannot take
+//! has failed it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -52,7 +53,8 @@ impl Start {
         self
     }
 
-    /// Keeps the state on a file system that is as small, or as little to be written to, as these options of tmpfs(5) say.
+    /// Keeps the state on a file system that is as small, or as little to be written to, as these options of tmpfs(5)
+    /// say.
     pub fn state_on_tmpfs(mut self, options: &str) -> Self {
         self.tmpfs = Some(options.into());
         self
