@@ -1,8 +1,8 @@
 //! `docker logs` gives what `json-file` would give: newline for newline, tail, since, until, follow, after exit.
 //!
 //! The first half plays dockerd's own tests for whoever can be read (moby, `daemon/logger/loggertest/logreader.go`)
-//! over the socket, under their names. Times are held to the nanosecond here, and nothing passes through dockerd,
-//! which would look at `since` and `until` once more.
+//! over the socket, under their names. Times are held to the nanosecond here, and nothing passes through dockerd, which
+//! would look at `since` and `until` once more.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -15,8 +15,8 @@ use crate::harness::{Scene, assert_eventually, assert_same, numbered};
 const MILLISECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60_000 * MILLISECOND;
 
-/// loggertest's seven messages: lines, a line that is one chunk, a line of two chunks, a long one, and one from
-/// before the others.
+/// loggertest's seven messages: lines, a line that is one chunk, a line of two chunks, a long one, and one from before
+/// the others.
 fn messages() -> Vec<Entry> {
     let ago = |minutes: i64| now() - minutes * MINUTE;
     let long = format!("a really long message {}", "a".repeat(4096));

@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::harness::dockerd::{Query, lines};
-use crate::harness::{Scene, assert_eventually, assert_same, numbered};
+use crate::harness::{Scene, assert_eventually, assert_same, numbered, patience};
 use crate::standin::{Failure, Standin, Times};
 
-/// A stop is promised in under a second. A busy machine may take longer; a stop that waits for Loki takes for ever,
-/// and one that gives up reading the pipe takes five.
+/// A stop is promised in under a second. A busy machine may take longer; a stop that waits for Loki takes for ever, and
+/// one that gives up reading the pipe takes five.
 const STOP: Duration = Duration::from_secs(3);
 
 fn status(code: u16, body: &str) -> Failure {
@@ -28,8 +28,9 @@ fn incompressible(count: usize, length: usize) -> Vec<String> {
 /// The scene that all outages share.
 fn nobody_notices(fail: impl FnOnce(&Standin), heal: impl FnOnce(&Standin)) {
     let scene = Scene::new();
-    let web = scene.container("web");
-    let (run, brief) = (web.start(), scene.container("brief").start());
+    // Long enough that a busy machine answers in time, and no longer than a test may wait for a Loki that does not.
+    let web = scene.container("web").option("loki-timeout", "4s");
+    let (run, brief) = (web.start(), scene.container("brief").option("loki-timeout", "4s").start());
     let mut written = numbered("before", 100, 100);
     run.out_all(&written);
     scene.wait_for_lines("web", written.len());
@@ -125,7 +126,7 @@ fn it_redirects() {
 fn stored_all_the_same(failure: Failure) {
     let scene = Scene::new();
     // Loki knows a repeated line within 256 KiB, which is more than these are.
-    let run = scene.container("web").start();
+    let run = scene.container("web").option("loki-timeout", "2s").start();
     let written = numbered("line", 500, 300);
     let mut at = 0;
     for _ in 0..5 {
@@ -310,17 +311,16 @@ fn loki_is_found_again_within_seconds_whatever_the_longest_backoff() {
 #[test]
 fn memory_does_not_grow_with_an_outage() {
     let scene = Scene::new();
-    let runs: Vec<_> = (0..10).map(|at| scene.container(&format!("c{at}")).start()).collect();
+    let container = |at| scene.container(&format!("c{at}")).option("loki-timeout", "4s");
+    let runs: Vec<_> = (0..10).map(|at| container(at).start()).collect();
     let burst = numbered("line", 1000, 500);
     let write = || runs.iter().for_each(|run| run.out_all(&burst));
-    // Lines are told apart by their times: one that was sent twice, because an answer was late, is still one.
-    let arrived = || {
-        let entries = scene.loki.entries();
-        let names = entries.iter().map(|entry| (&entry.labels["container_name"], entry.timestamp_ns));
-        names.collect::<BTreeSet<_>>().len()
+    let wait_for_all = |count| {
+        let came = scene.loki.wait_for(|state| state.count(&[]) >= count, patience());
+        assert!(came, "Loki has {} of {count}", scene.loki.count(&[]));
     };
     write();
-    assert_eventually!(arrived() == 10_000);
+    wait_for_all(10_000);
     scene.loki.fail(Failure::Hang, Times::UntilHealed);
     let before = scene.plugin.memory();
     let mut most = 0;
@@ -334,7 +334,7 @@ fn memory_does_not_grow_with_an_outage() {
     for run in runs {
         assert!(run.stop() < STOP);
     }
-    assert_eventually!(arrived() == 60_000, "Loki has {} of 60000", arrived());
+    wait_for_all(60_000);
 }
 
 #[test]
@@ -371,11 +371,12 @@ fn one_loki_that_is_away_does_not_hold_up_the_way_to_another() {
     let scene = Scene::new();
     let other = Standin::start();
     scene.loki.fail(Failure::Hang, Times::UntilHealed);
-    let away: Vec<_> = (0..20).map(|at| scene.container(&format!("c{at}")).start()).collect();
+    let container = |at| scene.container(&format!("c{at}")).option("loki-timeout", "2s");
+    let away: Vec<_> = (0..20).map(|at| container(at).start()).collect();
     let there = scene.container("there").option("loki-url", &other.push_url()).start();
     away.iter().for_each(|run| run.out("hello"));
     there.out("hello");
-    assert!(other.wait_for(|state| state.count(&[("container_name", "there")]) == 1, crate::harness::patience()));
+    assert!(other.wait_for(|state| state.count(&[("container_name", "there")]) == 1, patience()));
     scene.loki.heal();
     assert_eventually!(scene.loki.entries().len() == 20);
 }

@@ -299,7 +299,7 @@ fn a_line_that_loki_would_refuse_is_cut_and_marked_and_whole_in_docker_logs() {
     let cut = &lines[1];
     assert!(cut.len() <= LONGEST_LINE && cut.len() > LONGEST_LINE - 4, "{} bytes", cut.len());
     assert!(cut.ends_with(MARKER) && long.starts_with(cut.trim_end_matches(MARKER)));
-    assert_eventually!(scene.plugin.sum_in_log("lines were cut at 256 KiB", "lines") == 1, "it is counted");
+    assert_eventually!(scene.plugin.sum_in_log("lines were cut at 256 KiB", "lines") == 1);
     assert_same(&run.lines(), &[fits.as_str(), &long, "after it"]);
     run.stop();
 }
@@ -472,6 +472,28 @@ fn a_stream_an_hour_behind_costs_no_other_stream_a_line() {
     late.stop();
     good.stop();
     assert_eventually!(scene.plugin.sum_in_log("lines were dropped", "lines") == 20, "the refused lines are counted");
+}
+
+#[test]
+fn of_lines_that_loki_refuses_each_is_counted_and_the_rest_is_kept() {
+    let scene = Scene::new();
+    let run = scene.container("web").start();
+    run.out("first");
+    scene.wait_for_lines("web", 1);
+    // A clock that was three hours ahead and is set right: its lines are too far behind for Loki, which names the first
+    // ten of them and then tells how many there are.
+    for at in 0..25 {
+        run.log(&Entry::new("stdout", now() - 3 * HOUR + at, format!("behind {at}")));
+    }
+    run.out("last");
+    scene.assert_lines_in_loki("web", &["first", "last"]);
+    run.stop();
+    assert_eventually!(
+        scene.plugin.sum_in_log("lines were dropped", "lines") == 25,
+        "{} of 25 refused lines are counted",
+        scene.plugin.sum_in_log("lines were dropped", "lines")
+    );
+    assert!(scene.plugin.log().contains("entry too far behind"), "the reason is told");
 }
 
 #[test]

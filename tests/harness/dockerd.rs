@@ -1,10 +1,10 @@
 //! A fake dockerd: what it makes, calls, writes and reads, in its order and manner (moby,
 //! `daemon/logger/{plugin,adapter}.go`).
 //!
-//! A container that runs is a [`Run`]: its FIFO is open for reading and writing, so that its content outlives a
-//! plugin that dies, and a full pipe makes it wait. [`Run::stop`] calls StopLogging first, closes the FIFO after the
-//! answer and removes it then. `docker logs` on a container that does not run is a start, a read and a stop. No call
-//! ever says that a container was removed.
+//! A container that runs is a [`Run`]: its FIFO is open for reading and writing, so that its content outlives a plugin
+//! that dies, and a full pipe makes it wait. [`Run::stop`] calls StopLogging first, closes the FIFO after the answer
+//! and removes it then. `docker logs` on a container that does not run is a start, a read and a stop. No call ever says
+//! that a container was removed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -1,8 +1,8 @@
 //! dockerd's calls, byte for byte: POST over a unix socket, an empty Host, no content type (moby,
 //! `pkg/plugins/client.go`).
 //!
-//! Connections are kept and used again, as Go's client does. A call whose connection breaks is repeated, and then
-//! **has no body**: the buffer was consumed by the first try.
+//! Connections are kept and used again, as Go's client does. A call whose connection breaks is repeated, and then **has
+//! no body**: the buffer was consumed by the first try.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;

@@ -9,8 +9,8 @@
 //! * [`dockerd`]: containers that log, are stopped and are read back, in the order and manner of dockerd;
 //! * [`copier`]: how dockerd cuts what a container prints; [`frame`]: how it writes that down; [`http`]: how it calls.
 //!
-//! Nothing here sleeps for a fixed time in the hope that something has happened: everything waits for what it wants
-//! to see, for at most [`patience`].
+//! Nothing here sleeps for a fixed time in the hope that something has happened: everything waits for what it wants to
+//! see, for at most [`patience`].
 
 pub mod copier;
 pub mod dockerd;
@@ -74,7 +74,6 @@ impl Scene {
             .option("loki-batch-wait", "20ms")
             .option("loki-min-backoff", "20ms")
             .option("loki-max-backoff", "200ms")
-            .option("loki-timeout", "2s")
     }
 
     /// A container that logs to this Loki and leaves every other option alone.
