@@ -10,6 +10,7 @@
 //! * [`shipping`]: lines arrive in Loki as they should;
 //! * [`outage`]: Loki is away, and nobody notices;
 //! * [`restart`]: the plugin or dockerd dies, and nothing is lost;
+//! * [`many`]: many containers, one after another and at once;
 //! * [`bad_input`]: what nobody should send harms nobody else.
 //!
 //! And the plugin as users have it:
@@ -25,6 +26,7 @@ mod contract;
 mod docker_logs;
 mod engine;
 mod lifecycle;
+mod many;
 mod outage;
 mod restart;
 mod shipping;
