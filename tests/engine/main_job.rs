@@ -73,6 +73,15 @@ fn labels_come_from_compose_from_the_container_and_from_its_options() {
 }
 
 #[test]
+fn names_resolve_inside_the_plugin() {
+    // From the host's /etc/hosts, which dockerd puts into a rootfs that has nothing else.
+    let scene = Scene::new("named");
+    let url = format!("http://localhost:{}", scene.loki.port());
+    let container = scene.bare_container("host", &scene.plugin.name).option("loki-url", &url).run_well(&["lines:2"]);
+    scene.expect_lines(&container, numbered(2));
+}
+
+#[test]
 fn stderr_is_a_stream_beside_stdout() {
     let scene = Scene::new("streams");
     let container = scene.container("both").run_well(&["to:both", "lines:6"]);

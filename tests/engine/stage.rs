@@ -26,6 +26,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+pub use crate::harness::patience;
 use crate::standin::Standin;
 
 /// The folder that `make plugin` lays out: config.json and rootfs.
@@ -39,13 +40,6 @@ pub const IMAGE_NAME: &str = "chatter";
 
 /// Lines of each log that are shown when a test fails.
 const SHOWN: usize = 40;
-
-/// How long anything may take that happens in its own time. Long, because nothing that goes well waits for it, and
-/// the machine may be busy.
-pub fn patience() -> Duration {
-    let seconds = std::env::var("TEST_PATIENCE").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(60))
-}
 
 /// Waits until a condition holds; `what` says in words what was waited for.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
