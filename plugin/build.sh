@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the plugin and lays it out as `docker plugin create` wants it: config.json, and rootfs/ with the binary and nothing else.
+# Builds the plugin and lays it out as `docker plugin create` wants it: config.json, and rootfs/ with the binary and
+# nothing else.
 #
 #   plugin/build.sh [DIR]      DIR: plugin/ in cargo's target folder, unless given
 set -euo pipefail

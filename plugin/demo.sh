@@ -4,8 +4,8 @@
 #   plugin/demo.sh
 #   LOKI_URL=http://… plugin/demo.sh      with a Loki of yours instead of the stand-in of the tests
 #
-# It uses the Docker Engine that runs here, under names of its own, or a private one if none does. What it made is gone afterwards,
-# also when it fails. The last line has the three numbers; the exit status is not 0 unless they are equal.
+# It uses the Docker Engine that runs here, under names of its own, or a private one if none does. What it made is gone
+# afterwards, also when it fails. The last line has the three numbers; the exit status is not 0 unless they are equal.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . plugin/lib.sh
@@ -76,7 +76,8 @@ choose_loki() {
         setpriv --pdeathsig KILL -- "$target_dir/$(static_target)/release/examples/loki-standin" --listen 127.0.0.1:0 \
             >"$work/standin.log" 2>&1 &
         standin=$!
-        wait_until 10 grep -q '^listening on ' "$work/standin.log" || die "the stand-in for Loki does not start: $(<"$work/standin.log")"
+        wait_until 10 grep -q '^listening on ' "$work/standin.log" ||
+            die "the stand-in for Loki does not start: $(<"$work/standin.log")"
         loki=$(sed -n 's/^listening on //p' "$work/standin.log")
         say "using a stand-in for Loki at $loki"
     fi
@@ -115,7 +116,8 @@ look_into_loki() {
     sed -n '1,2p; $p' "$work/in_loki" | sed 's/^/      /'
 }
 
-# Asks Loki for the container's lines; their times and texts go to in_loki. Quoted text in JSON has no bare quotation mark.
+# Asks Loki for the container's lines; their times and texts go to in_loki. Quoted text in JSON has no bare quotation
+# mark.
 query() {
     ask /loki/api/v1/query_range --get --data-urlencode "query={container_name=\"$container\"}" \
         --data "limit=5000" --data "direction=forward" --data "start=${started}000000000" >"$work/answer" || return
@@ -139,7 +141,8 @@ verdict() {
 ask() {
     local path=$1
     shift
-    curl --silent --show-error --fail --max-time 20 ${LOKI_TENANT_ID:+--header "X-Scope-OrgID: $LOKI_TENANT_ID"} "$loki$path" "$@"
+    curl --silent --show-error --fail --max-time 20 \
+        ${LOKI_TENANT_ID:+--header "X-Scope-OrgID: $LOKI_TENANT_ID"} "$loki$path" "$@"
 }
 
 # wait_until SECONDS COMMAND...: until it succeeds, in silence.

@@ -3,14 +3,15 @@
 #
 #   plugin/engine.sh DIR      DIR: to be made, and short, because unix sockets are in it
 #
-# Everything is below DIR: docker.sock, daemon.json, dockerd.log, data. The engine says "ready" on stdout and then obeys its stdin, a
-# word a line, each answered by "ready" again:
+# Everything is below DIR: docker.sock, daemon.json, dockerd.log, data. The engine says "ready" on stdout and then obeys
+# its stdin, a word a line, each answered by "ready" again:
 #
 #   restart    stop dockerd as an init system does, and start it again with what daemon.json says now
 #   kill       the same with SIGKILL
 #
 # At the end of stdin it stops and removes DIR. That end comes when whoever started it dies, however that happens, so an
-# engine never stays behind. Start it in a process group of its own: what is sent to yours, Ctrl-C for one, must not reach it.
+# engine never stays behind. Start it in a process group of its own: what is sent to yours, Ctrl-C for one, must not
+# reach it.
 #
 # It has a PID and a mount namespace to itself: the kernel ends every shim and container with it, and a
 # dockerd or containerd of the machine is neither seen nor touched. The network is the machine's, and unused: containers
@@ -49,7 +50,8 @@ inside() {
     end
 }
 
-# Places that no option of dockerd moves: the sockets of plugins, and the machine's containerd, which dockerd uses if it sees it.
+# Places that no option of dockerd moves: the sockets of plugins, and the machine's containerd, which dockerd uses if it
+# sees it.
 mount_own() {
     mkdir -p /run/docker /run/containerd
     mount -t tmpfs tmpfs /run/docker
@@ -59,7 +61,8 @@ mount_own() {
     fi
 }
 
-# For a machine whose init system does not: what Debian's cgroupfs-mount does, and the second version where the first is not to be had.
+# For a machine whose init system does not: what Debian's cgroupfs-mount does, and the second version where the first is
+# not to be had.
 mount_cgroups() {
     mount -t tmpfs tmpfs /sys/fs/cgroup
     local controller
@@ -76,7 +79,8 @@ mount_cgroups() {
 
 start() {
     [[ -e $dir/daemon.json ]] || echo '{}' >"$dir/daemon.json"
-    # vfs works on every file system. Without systemd's help for cgroups, because it does not know the process ids of this namespace.
+    # vfs works on every file system. Without systemd's help for cgroups, because it does not know the process ids of
+    # this namespace.
     dockerd --config-file "$dir/daemon.json" --host "unix://$dir/docker.sock" \
         --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/docker.pid" \
         --storage-driver vfs --exec-opt native.cgroupdriver=cgroupfs \

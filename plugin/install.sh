@@ -4,8 +4,8 @@
 #   plugin/install.sh NAME DIR
 #   plugin/install.sh --remove NAME
 #
-# An older one hands over what was set for it with `docker plugin set`, and its state: the logs of containers that have stopped, and lines
-# that Loki does not have yet. `docker plugin upgrade` would do that too, but only with a registry.
+# An older one hands over what was set for it with `docker plugin set`, and its state: the logs of containers that have
+# stopped, and lines that Loki does not have yet. `docker plugin upgrade` would do that too, but only with a registry.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . plugin/lib.sh
@@ -61,7 +61,8 @@ id_of() {
 
 disable() {
     [[ $(docker plugin inspect --format '{{.Enabled}}' "$1") == true ]] || return 0
-    docker plugin disable "$1" >/dev/null || die "$1 stays as it is: stop the containers that log through it first:" $(users_of "$1")
+    docker plugin disable "$1" >/dev/null ||
+        die "$1 stays as it is: stop the containers that log through it first:" $(users_of "$1")
 }
 
 # Names of running containers that log through a plugin.
@@ -75,9 +76,11 @@ users_of() {
 
 # NAME=value of what differs from the defaults that the plugin brought.
 changed_settings() {
+    local set='{{range .Settings.Env}}{{println .}}{{end}}'
+    local brought='{{range .Config.Env}}{{.Name}}={{with .Value}}{{.}}{{end}}{{println}}{{end}}'
     comm -23 \
-        <(docker plugin inspect --format '{{range .Settings.Env}}{{println .}}{{end}}' "$1" | sort) \
-        <(docker plugin inspect --format '{{range .Config.Env}}{{.Name}}={{with .Value}}{{.}}{{end}}{{println}}{{end}}' "$1" | sort)
+        <(docker plugin inspect --format "$set" "$1" | sort) \
+        <(docker plugin inspect --format "$brought" "$1" | sort)
 }
 
 # Where a plugin's propagatedMount is on the host.

@@ -1,4 +1,5 @@
-# What the scripts of this folder share. Sourced, with `set -euo pipefail`, by scripts that start in the project's folder.
+# What the scripts of this folder share. Sourced, with `set -euo pipefail`, by scripts that start in the project's
+# folder.
 
 # dockerd is not on everybody's path.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -22,7 +23,7 @@ need() {
 
 install_package() {
     [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null ||
-        die "this needs the Debian package $1 or what is like it on this system, and only root with apt-get can install it here"
+        die "this needs the Debian package $1, or its like on this system, and only root with apt-get installs it here"
     say "installing $1, which is missing"
     export DEBIAN_FRONTEND=noninteractive
     if [[ -z ${package_lists_are_new:-} ]]; then
@@ -37,7 +38,7 @@ install_package() {
 # What it takes to build a static program.
 need_rust() {
     command -v cargo >/dev/null || PATH=$PATH:$HOME/.cargo/bin
-    command -v cargo >/dev/null || die "this needs Rust: see https://rustup.rs, or the package cargo if it is new enough"
+    command -v cargo >/dev/null || die "this needs Rust, in the version that Cargo.toml says: see https://rustup.rs"
     need cc gcc
     [[ $(cc -print-file-name=libc.a) == /* ]] || install_package libc6-dev
 }
@@ -48,7 +49,8 @@ need_engine() {
     need docker docker-cli
 }
 
-# The target that is built for, given by name so that flags for a static program do not reach build scripts and macros, which cannot be static.
+# The target that is built for, given by name so that flags for a static program do not reach build scripts and macros,
+# which cannot be static.
 static_target() {
     local host
     host=$(rustc -vV | sed -n 's/^host: //p')
@@ -56,7 +58,8 @@ static_target() {
     echo "$host"
 }
 
-# cargo build, for programs that need nothing at run time: no libc, no loader. glibc resolves names without them from 2.34 on.
+# cargo build, for programs that need nothing at run time: no libc, no loader. glibc resolves names without them from
+# 2.34 on.
 build_static() {
     RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target "$(static_target)" "$@"
 }
