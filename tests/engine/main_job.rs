@@ -31,16 +31,6 @@ fn what_a_container_prints_is_in_loki_and_in_docker_logs() {
     assert_eq!(metadata, map(&[("container_id", &container.inspect("{{.Id}}")), ("image_name", "chatter")]));
 }
 
-/// The plugin is a static program in an empty rootfs: what resolves names is inside it, and what it asks is the host's.
-#[test]
-fn a_name_in_the_url_is_resolved_as_on_the_host() {
-    let scene = Scene::new("named");
-    let url = scene.loki.push_url().replace("127.0.0.1", "localhost");
-    let draft = scene.bare_container("web", &scene.plugin.name).option("loki-url", &url);
-    let container = draft.run_well(&["lines:3"]);
-    scene.expect_lines(&container, numbered(3));
-}
-
 #[test]
 fn labels_come_from_compose_from_the_container_and_from_its_options() {
     let scene = Scene::new("labelled");
