@@ -4,12 +4,14 @@
 //! StopLogging: until then the pipe is empty at times and never ended. It is opened here for reading alone; a writing
 //! end of our own would hide that dockerd has gone.
 
+use std::hint::black_box;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use tokio::net::unix::pipe;
@@ -17,6 +19,9 @@ use tokio::net::unix::pipe;
 /// What a pipe is enlarged to once it carries much: at 1 MiB one read brings a thousand lines, and it is the most a
 /// process without `CAP_SYS_RESOURCE` may ask for (`/proc/sys/fs/pipe-max-size`).
 const LARGE: i32 = 1024 * 1024;
+
+/// The smallest page there is.
+const PAGE: usize = 4096;
 
 /// A read of this many bytes is much for a pipe of 64 KiB.
 const BUSY: usize = 16 * 1024;
@@ -96,11 +101,15 @@ impl Fifo {
         })
     }
 
-    /// Reads without waiting; 0 is the end.
+    /// Reads without waiting; 0 is the end. `buffer` may be a mapping of a file: a process that is killed leaves each
+    /// byte either there or in the pipe.
     ///
     /// # Errors
     /// `WouldBlock` when there is nothing now, and whatever else read(2) says.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(self.waiting().max(PAGE));
+        let buffer = &mut buffer[..most];
+        touch(buffer);
         let n = match self.pipe.try_read(buffer) {
             Ok(n) => n,
             // The runtime may not have heard of the latest bytes; StopLogging is answered only when the pipe is empty
@@ -110,6 +119,14 @@ impl Fifo {
         };
         self.enlarge_if_busy(n);
         Ok(n)
+    }
+
+    /// Bytes in the pipe; 0 when the kernel does not tell.
+    fn waiting(&self) -> usize {
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: the descriptor is open as long as `self`, and FIONREAD writes one int, to a place that lives on.
+        let answer = unsafe { libc::ioctl(self.pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+        if answer == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
     }
 
     fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -130,6 +147,22 @@ impl Fifo {
             let _ = fcntl(&self.pipe, FcntlArg::F_SETPIPE_SZ(LARGE));
             self.enlarged = true;
         }
+    }
+}
+
+/// Makes sure that all pages of a buffer are there and may be written to.
+///
+/// The kernel copies from a pipe page by page, and takes a page out of the pipe when all of it was copied. If the copy
+/// meets a page of the buffer that is not there, and the process is being killed, it ends in the middle: the bytes
+/// copied so far are in the buffer, which may be a file's, and in the pipe as well. The next process would find lines
+/// twice, and the last of them torn. Here a missing page is only a page fault like any other.
+fn touch(buffer: &mut [u8]) {
+    for page in buffer.chunks_mut(PAGE) {
+        page[0] = black_box(page[0]);
+    }
+    // The buffer need not begin where a page does.
+    if let Some(last) = buffer.last_mut() {
+        *last = black_box(*last);
     }
 }
 

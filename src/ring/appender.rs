@@ -57,7 +57,8 @@ impl Writer {
     /// Lets `read` put bytes behind the last ones, and takes the records they complete into the ring.
     ///
     /// `read` is called once, with at least one byte of room, and says how many it wrote; when it fails or gives 0,
-    /// nothing has changed.
+    /// nothing has changed. The room is a mapping of the segment: pages of it that the kernel is to write to must have
+    /// been touched before, or a kill in the middle of a page fault leaves bytes in the room that are still in the pipe.
     ///
     /// # Errors
     /// What `read` returned. Before it is called: [`is_protected`](super::is_protected) when room could only be made of
