@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::harness::dockerd::{Query, Run, lines, now};
 use crate::harness::frame::Entry;
 use crate::harness::plugin::Start;
-use crate::harness::{Scene, assert_eventually, assert_same, numbered};
+use crate::harness::{Scene, assert_eventually, assert_same, numbered, patience};
 use crate::standin::{Failure, Limits, Standin, Times};
 
 const SOURCES: [&str; 2] = ["stdout", "stderr"];
@@ -107,18 +107,15 @@ fn judge_docker_logs(shown: &[Entry], source: &str, printed: &[Vec<u8>], is_cut:
 /// seen. Gives the number of lines that came more than once.
 fn judge_loki(scene: &Scene, name: &str, source: &str, printed: &[Vec<u8>]) -> usize {
     let labels = [("container_name", name), ("source", source)];
-    let owed: HashSet<&[u8]> = printed.iter().map(Vec::as_slice).collect();
-    assert_eventually!(
-        {
-            let stored = scene.loki.lines(&labels);
-            let stored: HashSet<&[u8]> = stored.iter().map(Vec::as_slice).collect();
-            stored.len() >= owed.len()
-        },
-        "Loki has all of {name}'s {source}: {} of {}",
-        scene.loki.count(&labels),
-        owed.len()
-    );
-    let stored = scene.loki.lines(&labels);
+    let distinct = |stored: &[Vec<u8>]| stored.iter().collect::<HashSet<_>>().len();
+    let mut stored = Vec::new();
+    while distinct(&stored) < printed.len() {
+        // Those that came twice do not count.
+        let enough = printed.len().max(stored.len() + 1);
+        let came = scene.loki.wait_for(|state| state.count(&labels) >= enough, patience());
+        stored = scene.loki.lines(&labels);
+        assert!(came, "Loki has {} of the {} lines of {name}'s {source}", distinct(&stored), printed.len());
+    }
     let mut seen = HashSet::new();
     let first: Vec<_> =
         stored.iter().filter(|line| seen.insert(line.as_slice())).map(|line| String::from_utf8_lossy(line)).collect();
@@ -486,4 +483,29 @@ fn a_plugin_that_is_enabled_with_other_defaults_goes_on_with_them() {
     scene.assert_lines_in_loki("new", &["two"]);
     assert_eq!(scene.lines_in_loki("old"), ["one"]);
     run.stop();
+}
+
+#[test]
+fn a_plugin_that_is_enabled_with_settings_of_no_use_holds_nobody_up() {
+    let loki = Standin::start();
+    let start = Start::default().set("LOKI_URL", &loki.push_url());
+    let mut scene = Scene::with(start, Standin::builder());
+    let web = scene.dockerd.container("web");
+    let run = web.start();
+    run.out("one");
+    assert_eventually!(loki.count(&[]) == 1);
+    scene.plugin.terminate();
+    // The container relies on a URL that is not there any more.
+    scene.plugin.set("LOKI_URL", "");
+    scene.plugin.restart();
+    assert_eventually!(scene.plugin.log().contains("a container is not logged any more"));
+    run.out_all(numbered("lost", 4000, 1000));
+    assert_eventually!(!run.has_unread());
+    scene.plugin.terminate();
+    scene.plugin.set("LOKI_URL", &loki.push_url());
+    scene.plugin.restart();
+    run.out("two");
+    assert_eventually!(loki.lines(&[]) == [b"one", b"two"]);
+    run.stop();
+    assert_eq!(web.lines(), ["one", "two"]);
 }
