@@ -9,7 +9,9 @@
 //! * [`docker_logs`]: `docker logs` gives what `json-file` would give;
 //! * [`shipping`]: lines arrive in Loki as they should;
 //! * [`outage`]: Loki is away, and nobody notices;
+//! * [`full_ring`]: it is away for longer than the ring lasts;
 //! * [`restart`]: the plugin or dockerd dies, and nothing is lost;
+//! * [`retention`]: logs of containers that are gone are kept for a while, and within a budget;
 //! * [`many`]: many containers, one after another and at once;
 //! * [`bad_input`]: what nobody should send harms nobody else.
 //!
@@ -25,8 +27,10 @@ mod bad_input;
 mod contract;
 mod docker_logs;
 mod engine;
+mod full_ring;
 mod lifecycle;
 mod many;
 mod outage;
 mod restart;
+mod retention;
 mod shipping;

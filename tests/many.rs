@@ -1,9 +1,11 @@
 //! Many containers, one after another and at once: what they take is given back.
 
-use crate::harness::{Scene, assert_eventually};
-use crate::standin::{Limits, Standin};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::harness::plugin::Start;
+use crate::harness::{Scene, assert_eventually, patience};
+use crate::standin::{Limits, Standin};
 
 /// A stand-in that has room for the streams of so many containers.
 fn roomy() -> Scene {
@@ -21,7 +23,7 @@ fn two_thousand_containers_one_after_another_leave_no_memory_and_no_descriptors(
             run.stop();
         }
         let count = 3 * to;
-        let came = scene.loki.wait_for(|state| state.count(&[]) >= count, crate::harness::patience());
+        let came = scene.loki.wait_for(|state| state.count(&[]) >= count, patience());
         assert!(came, "Loki has {} of {count}", scene.loki.count(&[]));
         assert_eventually!(scene.plugin.files_of_containers() == 0, "all descriptors are given back");
         assert_eventually!(scene.plugin.names_in("streams").is_empty(), "no record is left");
@@ -35,20 +37,38 @@ fn two_thousand_containers_one_after_another_leave_no_memory_and_no_descriptors(
 }
 
 #[test]
-fn three_hundred_containers_at_once_are_all_served() {
+fn five_hundred_containers_at_a_line_a_second_each_are_all_served() {
+    const CONTAINERS: usize = 500;
+    const SECONDS: usize = 10;
     let scene = roomy();
-    let runs: Vec<_> = (0..300).map(|at| scene.container(&format!("c{at}")).start()).collect();
-    for second in 0..5 {
-        for run in &runs {
+    let runs: Vec<_> = (0..CONTAINERS).map(|at| scene.patient_container(&format!("c{at}")).start()).collect();
+    let (start, used) = (Instant::now(), scene.plugin.processor_time());
+    let mut memory = Vec::new();
+    for second in 0..SECONDS {
+        for (at, run) in runs.iter().enumerate() {
+            let due = Duration::from_secs(second as u64) + Duration::from_secs(1) * at as u32 / CONTAINERS as u32;
+            thread::sleep(due.saturating_sub(start.elapsed()));
             run.out(format!("line {second}"));
         }
+        memory.push(scene.plugin.memory());
     }
-    let came = scene.loki.wait_for(|state| state.count(&[]) >= 1500, crate::harness::patience());
-    assert!(came, "Loki has {} of 1500", scene.loki.count(&[]));
-    let memory = scene.plugin.memory();
-    assert!(memory < 100 * 1024, "three hundred containers take {memory} KiB");
+    let (taken, used) = (start.elapsed(), scene.plugin.processor_time() - used);
+    let came = scene.loki.wait_for(|state| state.count(&[]) >= CONTAINERS * SECONDS, patience());
+    assert!(came, "Loki has {} of {}", scene.loki.count(&[]), CONTAINERS * SECONDS);
+    println!(
+        "{CONTAINERS} containers, a line a second each, {SECONDS} s: {} KiB resident of its own, {:.1} % of a core, \
+         {} open files, {} pushes",
+        memory.last().expect("a second has passed"),
+        100.0 * used.as_secs_f64() / taken.as_secs_f64(),
+        scene.plugin.files().len(),
+        scene.loki.pushes().len(),
+    );
+    let (early, late) = (memory[SECONDS / 2], memory[SECONDS - 1]);
+    assert!(late < early + 8 * 1024, "memory grows: {memory:?} KiB");
+    assert!(late < 64 * 1024, "five hundred containers take {late} KiB");
     for run in runs {
-        assert_eq!(run.lines().len(), 5);
+        assert_eq!(run.lines().len(), SECONDS);
         run.stop();
     }
+    assert_eventually!(scene.plugin.files_of_containers() == 0, "all descriptors are given back");
 }

@@ -338,35 +338,6 @@ fn memory_does_not_grow_with_an_outage() {
 }
 
 #[test]
-fn when_the_ring_is_full_the_oldest_lines_go_and_each_is_counted() {
-    let scene = Scene::new();
-    scene.loki.go_away();
-    let web = scene.container("web").option("max-size", "1m").option("max-file", "1");
-    let run = web.start();
-    let written = numbered("line", 6000, 1000);
-    // The shipper tries and fails all the while.
-    for part in written.chunks(1000) {
-        run.out_all(part);
-        let tries = scene.plugin.log().len();
-        assert_eventually!(!run.has_unread() && scene.plugin.log().len() >= tries);
-    }
-    assert_eventually!(scene.plugin.log().contains("the ring was full"), "a loss is said while it happens");
-    scene.loki.come_back();
-    assert_eventually!(scene.lines_in_loki("web").last() == written.last());
-    run.stop();
-    assert_eventually!(scene.plugin.files_of_containers() == 0, "all is sent");
-    let (arrived, kept) = (scene.lines_in_loki("web"), web.lines());
-    assert!(kept.len() > 500, "a ring of a megabyte holds more than {} lines of a thousand bytes", kept.len());
-    assert_same(&kept, &written[written.len() - kept.len()..]);
-    // A few more may have arrived: those that were on their way when they were overwritten.
-    assert_same(&arrived[arrived.len() - kept.len()..], &kept);
-    assert!(arrived.is_sorted_by(|a, b| a < b), "out of order, or twice");
-    assert!(arrived.iter().all(|line| written.binary_search(line).is_ok()), "a line that nobody wrote");
-    let (lost, counted) = (written.len() - arrived.len(), scene.plugin.sum_in_log("the ring was full", "lines"));
-    assert_eq!(counted, lost as u64, "what is said to be lost is what is missing");
-}
-
-#[test]
 fn one_loki_that_is_away_does_not_hold_up_the_way_to_another() {
     let scene = Scene::new();
     let other = Standin::start();

@@ -15,21 +15,9 @@ use crate::harness::dockerd::{Query, Run, lines, now};
 use crate::harness::frame::Entry;
 use crate::harness::plugin::Start;
 use crate::harness::{Scene, assert_eventually, assert_same, numbered, patience};
-use crate::standin::{Failure, Limits, Standin, Times};
+use crate::standin::{Failure, Standin, Times};
 
 const SOURCES: [&str; 2] = ["stdout", "stderr"];
-
-/// A Loki that has no opinion on how much may come at once.
-fn generous() -> Scene {
-    let limits = Limits {
-        ingestion_rate: 1e12,
-        ingestion_burst_size: 1 << 40,
-        per_stream_rate_limit: 1 << 40,
-        per_stream_rate_limit_burst: 1 << 40,
-        ..Limits::default()
-    };
-    Scene::with(Start::default(), Standin::builder().limits(limits))
-}
 
 /// What a container prints in a crash test: the line numbered `at`, and whether it goes to stderr.
 type Habit = fn(usize) -> (Vec<u8>, bool);
@@ -183,7 +171,7 @@ fn survive(mut scene: Scene, end: impl Fn(&mut Scene)) -> usize {
 
 #[test]
 fn kills_under_load_lose_nothing_and_invent_nothing() {
-    let doubled = survive(generous(), |scene| scene.plugin.kill());
+    let doubled = survive(Scene::generous(), |scene| scene.plugin.kill());
     // A batch that was on its way is sent again. Loki knows most of its lines again.
     eprintln!("{doubled} lines are in Loki more than once");
 }
@@ -191,7 +179,7 @@ fn kills_under_load_lose_nothing_and_invent_nothing() {
 #[test]
 fn ends_in_order_lose_nothing_and_double_nothing() {
     let unanswered = Cell::new(0);
-    let doubled = survive(generous(), |scene| {
+    let doubled = survive(Scene::generous(), |scene| {
         let (taken, status) = scene.plugin.terminate();
         assert!(status.success(), "{status}");
         // Under two seconds are promised, and this machine has more to do than any should. dockerd kills after ten.

@@ -109,6 +109,11 @@ impl Collector {
         self.reader.position().seq < published.next_seq
     }
 
+    /// Whether the ring no longer has entries that are not acknowledged.
+    pub fn is_overtaken(&self) -> bool {
+        self.restart.seq < self.ring.oldest().seq
+    }
+
     /// Whether lines are held that wait for their last chunk.
     pub fn holds_lines(&self) -> bool {
         self.joiner.held_since().is_some()
@@ -224,8 +229,8 @@ impl Collector {
     /// Goes back to what is acknowledged, and holds no memory until the next [`Collector::collect`].
     pub fn rewind(&mut self) {
         self.gap = Lost::default();
-        let oldest = self.ring.oldest();
-        if self.restart.seq < oldest.seq {
+        if self.is_overtaken() {
+            let oldest = self.ring.oldest();
             // What the batches held of it was the last there was.
             self.toll.lost.overwritten += oldest.seq - self.restart.seq;
             self.restart = oldest;

@@ -24,6 +24,7 @@ pub mod progress;
 pub mod verdict;
 
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,9 +36,12 @@ use crate::loki::PushError;
 use crate::ring::{Cursor, Ring};
 use backoff::Backoff;
 use collect::Collector;
-use destination::Destination;
+use destination::{Destination, Permit};
 use events::Events;
 use verdict::{Verdict, verdict};
+
+/// How often a shipper that may not send looks whether the ring has overwritten what it has still to send.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How a container's lines are to be sent.
 #[derive(Clone, Debug)]
@@ -137,10 +141,7 @@ impl Shipper {
             if !ended && failures == 0 && !self.collector.has_more() {
                 self.gather().await;
             }
-            let permit = tokio::select! {
-                permit = self.destination.admit(self.plan.attempts.is_none()) => permit,
-                _ = self.shutdown.changed() => continue,
-            };
+            let Some(permit) = self.permit().await else { continue };
             let ended = *self.live.borrow() == 0;
             let published = *self.follow.borrow();
             self.collector.collect(&published, ended, self.destination.takes_metadata());
@@ -170,6 +171,25 @@ impl Shipper {
                         self.wait(self.backoff().delay(failures)).await;
                     }
                 }
+            }
+        }
+    }
+
+    /// Waits for the right to send; `None` when the plugin goes down. In a long outage that takes hours, and what the
+    /// ring loses meanwhile is said when it happens and not when it is over.
+    async fn permit(&mut self) -> Option<Permit> {
+        let destination = self.destination.clone();
+        let mut admitted = pin!(destination.admit(self.plan.attempts.is_none()));
+        loop {
+            tokio::select! {
+                permit = &mut admitted => return Some(permit),
+                _ = self.shutdown.changed() => return None,
+                () = sleep(LOOK) => {}
+            }
+            if self.collector.is_overtaken() {
+                self.collector.rewind();
+                self.events.lost(&self.collector.take_toll());
+                self.save();
             }
         }
     }

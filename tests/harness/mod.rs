@@ -20,7 +20,7 @@ pub mod plugin;
 
 use std::time::Duration;
 
-use crate::standin::{Builder, Standin, State};
+use crate::standin::{Builder, Limits, Standin, State};
 use dockerd::{Container, Dockerd};
 use plugin::{Plugin, Start};
 
@@ -66,6 +66,18 @@ impl Scene {
         let loki = loki.start();
         let plugin = plugin.start();
         Self { dockerd: Dockerd::new(&plugin), plugin, loki }
+    }
+
+    /// A Loki that has no opinion on how much may come at once.
+    pub fn generous() -> Self {
+        let limits = Limits {
+            ingestion_rate: 1e12,
+            ingestion_burst_size: 1 << 40,
+            per_stream_rate_limit: 1 << 40,
+            per_stream_rate_limit_burst: 1 << 40,
+            ..Limits::default()
+        };
+        Self::with(Start::default(), Standin::builder().limits(limits))
     }
 
     /// A container that logs to this Loki, with waits so short that a test does not notice them.

@@ -212,6 +212,16 @@ impl Plugin {
         line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
     }
 
+    /// Processor time that it has used, in user and kernel mode together.
+    pub fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");
+        // proc_pid_stat(5): utime and stime are the 14th and 15th field; the second, a name, may have spaces in it.
+        let (_, fields) = stat.rsplit_once(") ").expect("the kernel says so");
+        let ticks: u64 = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+        // Linux counts them in hundredths of a second, whatever its own clock does.
+        Duration::from_millis(10 * ticks)
+    }
+
     /// What its open files are.
     pub fn files(&self) -> Vec<PathBuf> {
         let open = fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs");

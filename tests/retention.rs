@@ -1,0 +1,134 @@
+//! dockerd never says that a container was removed. Rings of containers that have stopped are kept for a while, and go
+//! when they are old, or when all rings together take too much; what was not sent goes last, and what is written to
+//! never.
+//!
+//! The plugin looks at its rings when it starts, and every minute.
+
+use crate::harness::dockerd::Container;
+use crate::harness::plugin::Start;
+use crate::harness::{Scene, assert_eventually, numbered};
+use crate::standin::{Failure, Standin, Times};
+
+/// A megabyte of log that Loki has, of a container that has stopped.
+fn sent(scene: &Scene, name: &str) -> Container {
+    let container = scene.container(name);
+    let run = container.start();
+    let written = numbered(name, 1000, 1000);
+    run.out_all(&written);
+    scene.wait_for_lines(name, written.len());
+    run.stop();
+    assert_eventually!(scene.plugin.files_of_containers() == 0, "nobody holds on to the ring of {name}");
+    container
+}
+
+/// The names of those whose rings are there.
+fn kept<'a>(scene: &Scene, all: &[&'a Container]) -> Vec<&'a str> {
+    all.iter()
+        .filter(|container| scene.plugin.ring(container.id()).exists())
+        .map(|container| container.name())
+        .collect()
+}
+
+/// Starts the plugin again with a setting.
+fn restart_with(scene: &mut Scene, name: &str, value: &str) {
+    scene.plugin.terminate();
+    scene.plugin.set(name, value);
+    scene.plugin.restart();
+}
+
+/// Whether the plugin has said, in one line, these words about a container.
+fn has_said(scene: &Scene, words: &str, container: &Container) -> bool {
+    let name = format!("container=\"{}\"", container.name());
+    scene.plugin.log().lines().any(|line| line.contains(words) && line.contains(&name))
+}
+
+#[test]
+fn a_log_is_kept_for_a_week_after_its_container_has_stopped_and_for_as_long_as_the_operator_says() {
+    let mut scene = Scene::new();
+    let web = sent(&scene, "web");
+    scene.plugin.terminate();
+    scene.plugin.restart();
+    // A start of it looks at all rings, and this container comes after that.
+    let other = sent(&scene, "other");
+    assert_eq!(kept(&scene, &[&web, &other]), ["web", "other"]);
+    assert_eq!(web.lines().len(), 1000);
+    let running = scene.container("running");
+    let run = running.start();
+    run.out("hello");
+    scene.wait_for_lines("running", 1);
+
+    restart_with(&mut scene, "RING_RETENTION", "1ns");
+    assert_eventually!(kept(&scene, &[&web, &other, &running]) == ["running"], "what is older than the retention goes");
+    assert!(has_said(&scene, "removed the log of a container that stopped long ago", &web), "{}", scene.plugin.log());
+    assert!(web.lines().is_empty(), "docker logs of it shows nothing, and is no error");
+    assert_eq!(run.lines(), ["hello"], "what is written to is kept");
+    run.out("again");
+    scene.assert_lines_in_loki("running", &["hello", "again"]);
+    run.stop();
+}
+
+#[test]
+fn lines_that_were_not_sent_outlive_the_retention() {
+    let mut scene = Scene::new();
+    let web = scene.container("web");
+    let written = numbered("line", 100, 100);
+    scene.loki.go_away();
+    let run = web.start();
+    run.out_all(&written);
+    run.stop();
+    restart_with(&mut scene, "RING_RETENTION", "1ns");
+    assert_eventually!(scene.plugin.log().matches("Loki takes no lines").count() == 2, "it tries to send them");
+    assert_eq!(web.lines().len(), written.len());
+    scene.loki.come_back();
+    scene.assert_lines_in_loki("web", &written);
+    assert_eventually!(scene.plugin.files_of_containers() == 0);
+    scene.plugin.terminate();
+    scene.plugin.restart();
+    assert_eventually!(kept(&scene, &[&web]).is_empty(), "sent, it goes");
+}
+
+#[test]
+fn above_the_budget_the_oldest_go_first_and_those_with_unsent_lines_last() {
+    let mut scene = Scene::with(Start::default(), Standin::builder());
+    let unsent = scene.container("unsent");
+    scene.loki.fail(Failure::Status { code: 503, body: "later".into() }, Times::UntilHealed);
+    let run = unsent.start();
+    let written = numbered("unsent", 1000, 1000);
+    run.out_all(&written);
+    run.stop();
+    // Another Loki, so that the others get rid of their lines.
+    let there = Standin::start();
+    let to_another = |name: &str| scene.container(name).option("loki-url", &there.push_url());
+    let mut stopped = Vec::new();
+    for name in ["old", "middle", "new"] {
+        let container = to_another(name);
+        let run = container.start();
+        run.out_all(numbered(name, 1000, 1000));
+        run.stop();
+        assert_eventually!(there.count(&[("container_name", name)]) == 1000);
+        stopped.push(container);
+    }
+    let running = to_another("running");
+    let run = running.start();
+    run.out_all(numbered("running", 1000, 1000));
+    assert_eventually!(there.count(&[("container_name", "running")]) == 1000);
+
+    let [old, middle, new] = &stopped[..] else { unreachable!("three were started") };
+    let all = [&unsent, old, middle, new, &running];
+    // Five times a megabyte and something are there.
+    restart_with(&mut scene, "RING_BUDGET", "4m");
+    assert_eventually!(kept(&scene, &all) == ["unsent", "new", "running"], "{:?}", kept(&scene, &all));
+    assert!(has_said(&scene, "removed the log of a stopped container: all logs together were above RING_BUDGET", old));
+    assert!(!scene.plugin.log().contains("lines were lost"), "nothing is lost yet");
+
+    restart_with(&mut scene, "RING_BUDGET", "2m");
+    assert_eventually!(kept(&scene, &all) == ["running"], "{:?}", kept(&scene, &all));
+    assert!(has_said(&scene, "lines were lost: all logs together were above RING_BUDGET", &unsent));
+    assert_eq!(scene.plugin.sum_in_log("lines were lost: all logs together", "lines"), written.len() as u64);
+
+    restart_with(&mut scene, "RING_BUDGET", "1");
+    run.out("still logged");
+    assert_eventually!(there.count(&[("container_name", "running")]) == 1001);
+    assert_eq!(run.lines().len(), 1001, "what is written to is never removed");
+    run.stop();
+}
