@@ -20,8 +20,8 @@ mod asked;
 mod limited;
 mod lost;
 mod refused;
-mod special;
-mod target;
+pub mod special;
+pub mod target;
 
 use crate::standin::{Builder, Standin};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -8,6 +8,7 @@
 //! * [`lifecycle`]: streams start and stop, and leave nothing behind;
 //! * [`docker_logs`]: `docker logs` gives what `json-file` would give;
 //! * [`shipping`]: lines arrive in Loki as they should;
+//! * [`hidden_loss`]: nor is anything lost that Loki does not speak of;
 //! * [`outage`]: Loki is away, and nobody notices;
 //! * [`full_ring`]: it is away for longer than the ring lasts;
 //! * [`restart`]: the plugin or dockerd dies, and nothing is lost;
@@ -28,6 +29,7 @@ mod contract;
 mod docker_logs;
 mod engine;
 mod full_ring;
+mod hidden_loss;
 mod lifecycle;
 mod many;
 mod outage;

@@ -171,6 +171,26 @@ fn it_is_slow_and_answers_late() {
     scene.assert_lines_in_loki("web", &written);
 }
 
+#[test]
+fn it_reads_slowly() {
+    let scene = Scene::new();
+    let written = incompressible(600, 1000);
+    scene.loki.fail(Failure::SlowRead { bytes_per_second: 300_000 }, Times::UntilHealed);
+    let run = scene.container("web").start();
+    run.out_all(&written);
+    assert_eventually!(run.lines() == written, "docker logs is current");
+    assert!(run.stop() < STOP);
+    scene.assert_lines_in_loki("web", &written);
+    // Slower than any push may take, until it recovers.
+    scene.loki.fail(Failure::SlowRead { bytes_per_second: 1000 }, Times::UntilHealed);
+    let stuck = scene.container("stuck").option("loki-timeout", "1s").start();
+    stuck.out_all(&written);
+    assert_eventually!(scene.plugin.log().contains("Loki takes no lines"));
+    assert!(stuck.stop() < STOP);
+    scene.loki.heal();
+    scene.assert_lines_in_loki("stuck", &written);
+}
+
 // === Requests that can never pass as they are ===
 
 #[test]

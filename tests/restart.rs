@@ -474,26 +474,37 @@ fn a_plugin_that_is_enabled_with_other_defaults_goes_on_with_them() {
 }
 
 #[test]
-fn a_plugin_that_is_enabled_with_settings_of_no_use_holds_nobody_up() {
+fn a_plugin_that_is_enabled_with_settings_of_no_use_keeps_the_lines_until_they_are_mended() {
     let loki = Standin::start();
     let start = Start::default().set("LOKI_URL", &loki.push_url());
     let mut scene = Scene::with(start, Standin::builder());
-    let web = scene.dockerd.container("web");
-    let run = web.start();
+    let (web, gone) = (scene.dockerd.container("web"), scene.dockerd.container("gone"));
+    let (run, leaving) = (web.start(), gone.start());
     run.out("one");
     assert_eventually!(loki.count(&[]) == 1);
     scene.plugin.terminate();
-    // The container relies on a URL that is not there any more.
+    // The containers rely on a URL that is not there any more.
     scene.plugin.set("LOKI_URL", "");
     scene.plugin.restart();
-    assert_eventually!(scene.plugin.log().contains("a container is not logged any more"));
-    run.out_all(numbered("lost", 4000, 1000));
-    assert_eventually!(!run.has_unread());
+    assert_eventually!(scene.plugin.log().matches("a container's lines are kept and not sent").count() == 2);
+    let kept = numbered("kept", 4000, 1000);
+    run.out_all(&kept);
+    leaving.out("last words");
+    leaving.stop();
+    assert_eventually!(!run.has_unread(), "nobody is held up");
+    assert_eq!(run.lines().len(), 4001);
     scene.plugin.terminate();
     scene.plugin.set("LOKI_URL", &loki.push_url());
     scene.plugin.restart();
     run.out("two");
-    assert_eventually!(loki.lines(&[]) == [b"one", b"two"]);
+    let all = [vec!["one".to_owned()], kept, vec!["two".to_owned()]].concat();
+    let of = |name: &str| {
+        let lines = loki.lines(&[("container_name", name)]);
+        lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect::<Vec<_>>()
+    };
+    assert_eventually!(of("web").len() == all.len() && of("gone").len() == 1);
+    assert_same(&of("web"), &all);
+    assert_eq!(gone.lines(), ["last words"]);
     run.stop();
-    assert_eq!(web.lines(), ["one", "two"]);
+    assert_same(&web.lines(), &all);
 }

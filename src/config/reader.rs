@@ -166,7 +166,7 @@ impl<'a> Reader<'a> {
         names
     }
 
-    fn ring(&mut self) -> Option<RingOptions> {
+    pub fn ring(&mut self) -> Option<RingOptions> {
         let max_size = self.required(keys::MAX_SIZE, parse::size);
         let max_file = self.required(keys::MAX_FILE, |text| {
             let files = parse::integer(text, "whole number", 1, "5")?;

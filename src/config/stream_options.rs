@@ -96,6 +96,13 @@ impl StreamOptions {
 // === impl RingOptions ===
 
 impl RingOptions {
+    /// What of a container's options is about its ring, whatever is wrong with the others; the built-in values where
+    /// these are wrong, too.
+    pub fn salvage(container: &BTreeMap<String, String>, defaults: &PluginDefaults) -> Option<RingOptions> {
+        let built_in = || Reader::new(&RawOptions::default(), &PluginDefaults::default()).ring();
+        Reader::new(&RawOptions(container.clone()), defaults).ring().or_else(built_in)
+    }
+
     /// The most bytes a container may take on disk.
     pub fn budget(&self) -> u64 {
         self.max_size.saturating_mul(u64::from(self.max_file))

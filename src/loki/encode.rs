@@ -92,18 +92,28 @@ impl Metadata {
     /// Encodes the pairs. Empty names or values are left out: Loki answers an empty name with a 500 that never ends.
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut metadata = Self::default();
-        for (name, value) in pairs {
-            if name.is_empty() || value.is_empty() {
-                continue;
-            }
-            metadata.counted += name.len() + value.len();
-            let len = 1 + varint_len(name.len()) + name.len() + 1 + varint_len(value.len()) + value.len();
-            metadata.encoded.push(0x1a);
-            put_varint(len as u64, &mut metadata.encoded);
-            put_bytes(0x0a, name.as_bytes(), &mut metadata.encoded);
-            put_bytes(0x12, value.as_bytes(), &mut metadata.encoded);
-        }
+        pairs.into_iter().for_each(|(name, value)| metadata.add(name, value));
         metadata
+    }
+
+    /// The same pairs and one more.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut metadata = self.clone();
+        metadata.add(name, value);
+        metadata
+    }
+
+    fn add(&mut self, name: &str, value: &str) {
+        if name.is_empty() || value.is_empty() {
+            return;
+        }
+        self.counted += name.len() + value.len();
+        let len = 1 + varint_len(name.len()) + name.len() + 1 + varint_len(value.len()) + value.len();
+        self.encoded.push(0x1a);
+        put_varint(len as u64, &mut self.encoded);
+        put_bytes(0x0a, name.as_bytes(), &mut self.encoded);
+        put_bytes(0x12, value.as_bytes(), &mut self.encoded);
     }
 
     /// Bytes of names and values, as Loki counts them against its limits.

@@ -21,6 +21,12 @@ use crate::ring::{Lost, Position, Published, Reader, Ring};
 /// gained by coming near.
 const LARGEST_REQUEST: usize = 3 * 1024 * 1024;
 
+/// Lines that are lifted go so far above the oldest time that Loki takes: that rises while they are on their way.
+const LIFT: i64 = 60 * 1_000_000_000;
+
+/// The structured metadata of a lifted line: the time that it had.
+const LIFTED_FROM: &str = "original_time";
+
 /// Reads a ring and fills batches.
 #[derive(Debug)]
 pub struct Collector {
@@ -34,6 +40,8 @@ pub struct Collector {
     acknowledged: Progress,
     /// The times of what was read into batches.
     times: Progress,
+    /// The earliest time that lines of a source are sent with, see [`Collector::lift`].
+    floors: [i64; 2],
     /// Where reading must begin again to see all that is not acknowledged.
     restart: Position,
     /// Where the entries begin that the joiner holds, by source.
@@ -59,6 +67,8 @@ pub struct Batch {
     limit: usize,
     /// Lines in it that were longer than Loki takes.
     cut_lines: u64,
+    /// Lines in it with a later time than their own, because Loki takes none so old.
+    lifted: u64,
 }
 
 /// What did not get to Loki, each line once, however often it was tried to send what is around it.
@@ -68,6 +78,8 @@ pub struct Toll {
     pub lost: Lost,
     /// Lines that were longer than Loki takes.
     pub cut_lines: u64,
+    /// Lines that were older than Loki takes.
+    pub lifted: u64,
 }
 
 // === impl Collector ===
@@ -85,6 +97,7 @@ impl Collector {
             last_time: 0,
             limit: usize::MAX,
             cut_lines: 0,
+            lifted: 0,
         };
         Self {
             ring: ring.clone(),
@@ -95,6 +108,7 @@ impl Collector {
             batches: Source::ALL.map(batch),
             acknowledged,
             times: acknowledged,
+            floors: [i64::MIN; 2],
             restart,
             held: [None, None],
             seen: 0,
@@ -136,8 +150,16 @@ impl Collector {
         let metadata = if with_metadata { &self.metadata } else { &none };
         let (joiner, batches, times) = (&mut self.joiner, &mut self.batches, &mut self.times);
         let mut take = |line: Line<'_>| {
-            let batch = &mut batches[line.source.index()];
-            batch.take(&line, times.time_of(line.source, line.time), metadata);
+            let (batch, floor) = (&mut batches[line.source.index()], self.floors[line.source.index()]);
+            let time = times.time_of(line.source, line.time.max(floor));
+            if line.time < floor {
+                batch.lifted += 1;
+                let own = jiff::Timestamp::from_nanosecond(line.time.into()).unwrap_or_default().to_string();
+                let metadata = if with_metadata { &metadata.with(LIFTED_FROM, &own) } else { metadata };
+                batch.take(&line, time, metadata);
+            } else {
+                batch.take(&line, time, metadata);
+            }
             batch.is_full(self.batch_size)
         };
         self.more = false;
@@ -200,6 +222,7 @@ impl Collector {
         self.acknowledged.last_time[source.index()] = batch.last_time;
         batch.limit = batch.limit.saturating_mul(2);
         self.toll.cut_lines += std::mem::take(&mut batch.cut_lines);
+        self.toll.lifted += std::mem::take(&mut batch.lifted);
         batch.encoder.clear();
         self.settle();
     }
@@ -226,6 +249,21 @@ impl Collector {
         batch.limit = (batch.entries() / 2).max(1);
     }
 
+    /// Lines of `source` that are older than what Loki takes get a time that it takes, from the next collect on; false
+    /// when they have it already.
+    ///
+    /// Loki takes no line that is more than an hour older than the newest of its stream, nor one that is older than a
+    /// week (`reject_old_samples_max_age`). Both come about in a long outage: a container is made anew meanwhile, under
+    /// its old name and labels, and what its successor writes gets to Loki first.
+    pub fn lift(&mut self, source: Source, oldest: i64) -> bool {
+        let floor = &mut self.floors[source.index()];
+        let is_higher = *floor < oldest;
+        if is_higher {
+            *floor = oldest.saturating_add(LIFT);
+        }
+        is_higher
+    }
+
     /// Goes back to what is acknowledged, and holds no memory until the next [`Collector::collect`].
     pub fn rewind(&mut self) {
         self.gap = Lost::default();
@@ -247,7 +285,7 @@ impl Collector {
         self.reader.shrink();
         for batch in &mut self.batches {
             batch.encoder.shrink();
-            batch.cut_lines = 0;
+            (batch.cut_lines, batch.lifted) = (0, 0);
         }
     }
 

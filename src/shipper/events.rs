@@ -34,6 +34,7 @@ pub struct Events {
     overwritten: Throttle,
     damaged: Throttle,
     cut: Throttle,
+    lifted: Throttle,
     limited: Throttle,
     cursor: Throttle,
 }
@@ -57,6 +58,9 @@ impl Events {
             cut: Throttle::new(container, |container, lines, _| {
                 warn!(%container, lines, "lines were cut at 256 KiB, the most that Loki takes; docker logs has them whole");
             }),
+            lifted: Throttle::new(container, |container, lines, _| {
+                warn!(%container, lines, "lines were older than Loki takes; they went with the oldest time that it takes, and theirs as original_time");
+            }),
             limited: Throttle::new(container, |container, pushes, reason| {
                 warn!(%container, pushes, %reason, "Loki limits the rate; lines are kept and sent more slowly");
             }),
@@ -79,6 +83,7 @@ impl Events {
             (&self.overwritten, toll.lost.overwritten),
             (&self.damaged, toll.lost.damaged),
             (&self.cut, toll.cut_lines),
+            (&self.lifted, toll.lifted),
         ] {
             if count > 0 {
                 throttle.add(count, String::new);

@@ -260,7 +260,10 @@ impl Shipper {
                             self.destination.refuse_metadata();
                             return Round::Again { later: false };
                         }
-                        Verdict::Settled { dropped } | Verdict::GiveUp { dropped } => {
+                        Verdict::Late { oldest, .. } if self.collector.lift(source, oldest) => {
+                            return Round::Again { later: false };
+                        }
+                        Verdict::Late { dropped, .. } | Verdict::Settled { dropped } | Verdict::GiveUp { dropped } => {
                             self.events.sent(entries - dropped as usize);
                             self.events.dropped(dropped, &error);
                         }

@@ -9,7 +9,8 @@
 //! | 260 and other 2xx, 3xx | nothing | retry: ingestion is blocked, or something in front answers |
 //! | 401, 403, 404, 405, 407 | nothing | retry: credentials and routes get mended |
 //! | 400 that says structured metadata is disallowed | nothing | again without it, from then on |
-//! | 400 about single entries (too old, too new, too long, too far behind) | the rest | settled; what was refused is counted |
+//! | 400 that says which is the oldest time it takes (too old, too far behind) | the rest | again, with no time before that |
+//! | 400 about single entries (too new, too long) | the rest | settled; what was refused is counted |
 //! | other 400 and 4xx | nothing | halve until the one that is refused is alone, give that up |
 //!
 //! One request carries one stream, so each answer is about that stream. Source: Loki's `pkg/distributor/http.go`,
@@ -29,6 +30,13 @@ pub enum Verdict {
     Split,
     /// The same entries without structured metadata.
     WithoutMetadata,
+    /// The same entries, with later times where theirs are before what Loki takes. If that does not help, settled.
+    Late {
+        /// The oldest time that Loki takes, in nanoseconds since 1970.
+        oldest: i64,
+        /// Entries that Loki refused.
+        dropped: u64,
+    },
     /// Loki took what it takes; so many entries it did not.
     Settled {
         /// Entries that Loki refused.
@@ -55,7 +63,10 @@ pub fn verdict(error: &PushError, entries: usize, tries: u32, attempts: Option<N
         500 if body.contains("larger than max") => halve,
         429 if tries > PATIENCE && entries > 1 && retry == Verdict::Retry => Verdict::Split,
         400 if is_about_metadata(body) => Verdict::WithoutMetadata,
-        400 => refused(body).map_or(halve, |dropped| Verdict::Settled { dropped: dropped.min(entries as u64) }),
+        400 => {
+            let Some(dropped) = refused(body).map(|dropped| dropped.min(entries as u64)) else { return halve };
+            oldest_taken(body).map_or(Verdict::Settled { dropped }, |oldest| Verdict::Late { oldest, dropped })
+        }
         401 | 403 | 404 | 405 | 407 | 408 | 429 | 200..400 | 500.. => retry,
         _ => halve,
     }
@@ -64,6 +75,14 @@ pub fn verdict(error: &PushError, entries: usize, tries: u32, attempts: Option<N
 /// `allow_structured_metadata: false`, or a schema older than v13.
 fn is_about_metadata(body: &str) -> bool {
     body.contains("structured metadata") && (body.contains("disallowed") || body.contains("schema"))
+}
+
+/// The oldest time that Loki takes, where it refused an entry that is older.
+fn oldest_taken(body: &str) -> Option<i64> {
+    let (_, rest) = body.split_once("oldest acceptable timestamp is: ")?;
+    let end = rest.find('Z')? + 1;
+    let time: jiff::Timestamp = rest[..end].parse().ok()?;
+    i64::try_from(time.as_nanosecond()).ok()
 }
 
 /// How many entries a 400 refused while the others were stored; `None` when it is about something else.
@@ -101,9 +120,13 @@ mod tests {
 
     #[test]
     fn each_row_of_the_table() {
-        let too_old = "entry for stream '{a=\"b\"}' has timestamp too old: 2020-01-01T00:00:00Z, oldest acceptable timestamp is: …";
-        let behind = "entry with timestamp 2026 ignored, reason: 'entry too far behind, entry timestamp is: …', \
-                      user 'fake', total ignored: 3 out of 5 for stream: {a=\"b\"}";
+        let too_old = "entry for stream '{a=\"b\"}' has timestamp too old: 2020-01-01T00:00:00Z, oldest acceptable \
+                       timestamp is: 2026-01-01T00:00:00Z";
+        let behind = "entry with timestamp 2026 ignored, reason: 'entry too far behind, entry timestamp is: \
+                      2025-12-31T20:00:00Z, oldest acceptable timestamp is: 2026-01-01T00:00:00.000000001Z', user \
+                      'fake', total ignored: 3 out of 5 for stream: {a=\"b\"}";
+        let too_new = "entry for stream '{a=\"b\"}' has timestamp too new: 2030-01-01T00:00:00Z";
+        let late = |more: i64, dropped| Verdict::Late { oldest: 1_767_225_600_000_000_000 + more, dropped };
         let meta = "stream '{a=\"b\"}' includes structured metadata, but this feature is disallowed. Please see …";
         for (error, entries, tries, expected) in [
             (PushError::Transport("refused".into()), 5, 1, Retry),
@@ -122,10 +145,11 @@ mod tests {
             (status(403, ""), 5, 1, Retry),
             (status(404, ""), 5, 1, Retry),
             (status(400, meta), 5, 1, WithoutMetadata),
-            (status(400, too_old), 5, 1, Settled { dropped: 1 }),
-            (status(400, &format!("2 errors like: {too_old}; 1 errors like: {too_old}")), 5, 1, Settled { dropped: 3 }),
-            (status(400, behind), 5, 1, Settled { dropped: 3 }),
-            (status(400, behind), 2, 1, Settled { dropped: 2 }),
+            (status(400, too_new), 5, 1, Settled { dropped: 1 }),
+            (status(400, &format!("2 errors like: {too_new}; 1 errors like: {too_new}")), 5, 1, Settled { dropped: 3 }),
+            (status(400, &format!("2 errors like: {too_old}; 1 errors like: {too_new}")), 5, 1, late(0, 3)),
+            (status(400, behind), 5, 1, late(1, 3)),
+            (status(400, behind), 2, 1, late(1, 2)),
             (status(400, "error parsing labels"), 5, 1, Split),
             (status(400, "error parsing labels"), 1, 1, GiveUp { dropped: 1 }),
             (status(422, ""), 1, 1, GiveUp { dropped: 1 }),

@@ -24,7 +24,7 @@ use super::intake::{Command, Intake};
 use super::labels::{self, ContainerLabels};
 use super::record::{Record, Records, stream_id};
 use crate::codec::Source;
-use crate::config::{Destination as Target, OptionErrors, PluginDefaults, StreamOptions};
+use crate::config::{Destination as Target, OptionErrors, PluginDefaults, RingOptions, StreamOptions};
 use crate::fifo::{Fifo, OpenError};
 use crate::loki;
 use crate::ring::{self, BootId, Reader, RingError};
@@ -224,10 +224,7 @@ impl Registry {
         if self.table().streams.contains_key(file) {
             return Ok(());
         }
-        let fifo = {
-            let _on_intake = self.inner.setup.intake.enter();
-            Fifo::open(file).map_err(|source| StartError::Fifo { path: file.clone(), source })?
-        };
+        let fifo = self.open_fifo(file)?;
         let destination = self.destination(&options.destination)?;
         for note in options.notes.iter().chain(&labels.notes) {
             info!(container = info.name(), "{note}");
@@ -253,20 +250,85 @@ impl Registry {
         if let Some(shipper) = shipper {
             self.launch(shipper, &container, control);
         }
+        self.attach(table, fifo, file, attachment, options.ring.block);
+        Ok(())
+    }
+
+    /// Lets a stream be read and not sent: of a container whose options cannot be used with the settings that the
+    /// plugin has now, but could with those of the process before. What it prints is there when they are mended.
+    pub(super) fn keep(&self, record: &Record, control: &Handle) -> Result<(), StartError> {
+        let Record { file, info } = record;
+        check_id(&info.container_id)?;
+        let fifo = self.open_fifo(file)?;
+        let mut table = self.table();
+        let container = match table.containers.get(&info.container_id) {
+            Some(container) => container.clone(),
+            None => {
+                let ring = RingOptions::salvage(&info.config, &self.inner.setup.defaults);
+                let container = self.open_ring(info, ring.map_or(0, |ring| ring.budget()))?;
+                table.containers.insert(info.container_id.clone(), container.clone());
+                container
+            }
+        };
+        let attachment = container.attach();
+        lock(&self.inner.shippers).spawn_on(self.clone().wait_for_end(container), control);
+        self.attach(table, fifo, file, attachment, None);
+        Ok(())
+    }
+
+    /// Lets a container that is not shipped leave the table when its last stream has ended.
+    async fn wait_for_end(self, container: Arc<Container>) {
+        let (mut attached, mut shutdown) = (container.attached(), self.inner.shutdown.subscribe());
+        tokio::select! {
+            _ = attached.wait_for(|attached| *attached == 0) => {}
+            _ = shutdown.wait_for(|down| *down) => {}
+        }
+        if !container.is_attached() {
+            self.table().containers.remove(&container.id);
+        }
+        let _ = tokio::task::spawn_blocking(move || container.sync()).await;
+    }
+
+    /// Lets a stream be read into its container's ring.
+    fn attach(
+        &self,
+        mut table: MutexGuard<'_, Table>,
+        fifo: Fifo,
+        file: &Path,
+        attachment: Attachment,
+        block: Option<Duration>,
+    ) {
+        let container = attachment.container().clone();
         let (commands, receiver) = mpsc::channel(4);
-        let stream = Stream { container: info.container_id.clone(), commands, stopped: attachment.watch() };
-        table.streams.insert(file.clone(), stream);
+        let stream = Stream { container: container.id.clone(), commands, stopped: attachment.watch() };
+        table.streams.insert(file.to_path_buf(), stream);
         drop(table);
 
         let writer = container.ring.writer(&stream_id(file));
-        let intake = Intake::new(fifo, writer, container.events.clone(), options.ring.block);
-        let (registry, file) = (self.clone(), file.clone());
+        let intake = Intake::new(fifo, writer, container.events.clone(), block);
+        let (registry, file) = (self.clone(), file.to_path_buf());
         self.inner.setup.intake.spawn(async move {
             if intake.run(receiver, || attachment.stopped()).await {
                 registry.ended(&file, attachment);
             }
         });
-        Ok(())
+    }
+
+    fn open_fifo(&self, file: &Path) -> Result<Fifo, StartError> {
+        let _on_intake = self.inner.setup.intake.enter();
+        Fifo::open(file).map_err(|source| StartError::Fifo { path: file.to_path_buf(), source })
+    }
+
+    fn open_ring(&self, info: &Info, budget: u64) -> Result<Arc<Container>, RingError> {
+        let options = ring::Options { budget, boot: self.inner.boot };
+        let dir = self.ring_dir(&info.container_id);
+        let container = Container::open(&info.container_id, info.name(), &dir, options)?;
+        if let Ok(description) = serde_json::to_vec(info)
+            && let Err(error) = container.ring.describe(&description)
+        {
+            warn!(container = info.name(), %error, "the container's description cannot be written beside its lines");
+        }
+        Ok(container)
     }
 
     /// Opens a container's ring, and makes its shipper.
@@ -278,14 +340,7 @@ impl Registry {
         labels: &ContainerLabels,
         destination: Arc<Destination>,
     ) -> Result<(Arc<Container>, Shipper), StartError> {
-        let ring_options = ring::Options { budget: options.ring.budget(), boot: self.inner.boot };
-        let dir = self.ring_dir(&info.container_id);
-        let container = Container::open(&info.container_id, info.name(), &dir, ring_options)?;
-        if let Ok(description) = serde_json::to_vec(info)
-            && let Err(error) = container.ring.describe(&description)
-        {
-            warn!(container = info.name(), %error, "the container's description cannot be written beside its lines");
-        }
+        let container = self.open_ring(info, options.ring.budget())?;
         let shipper = Shipper::new(
             &container.ring,
             container.cursor.clone(),

@@ -51,6 +51,11 @@ impl Target {
         format!("{{run=\"{}\"}}", self.run)
     }
 
+    /// Where a driver pushes to.
+    pub fn push_url(&self) -> String {
+        format!("{}/loki/api/v1/push", self.base)
+    }
+
     pub fn run(&self) -> &str {
         &self.run
     }
@@ -125,6 +130,13 @@ impl Target {
             .collect();
         let path = format!("/loki/api/v1/{path}?{}", encoded.join("&"));
         self.send("GET", &path, headers, b"")
+    }
+
+    /// The lines of a stream of this scene, oldest first, of so many nanoseconds.
+    pub fn lines_since(&self, name: &str, age: i64) -> Vec<String> {
+        let start = (self.now - age).to_string();
+        let streams = self.streams(&self.labels(name), &[("start", &start)]);
+        streams.into_iter().flat_map(|(_, lines)| lines).map(|shown| shown.line).collect()
     }
 
     /// The streams a selector finds in the last two hours and the next one, with metadata apart.
