@@ -4,13 +4,13 @@
 //! StopLogging: until then the pipe is empty at times and never ended. It is opened here for reading alone; a writing
 //! end of our own would hide that dockerd has gone.
 
-use std::hint::black_box;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
@@ -19,9 +19,6 @@ use tokio::net::unix::pipe;
 /// What a pipe is enlarged to once it carries much: at 1 MiB one read brings a thousand lines, and it is the most a
 /// process without `CAP_SYS_RESOURCE` may ask for (`/proc/sys/fs/pipe-max-size`).
 const LARGE: i32 = 1024 * 1024;
-
-/// The smallest page there is.
-const PAGE: usize = 4096;
 
 /// A read of this many bytes is much for a pipe of 64 KiB.
 const BUSY: usize = 16 * 1024;
@@ -101,41 +98,55 @@ impl Fifo {
         })
     }
 
-    /// Reads without waiting; 0 is the end. `buffer` may be a mapping of a file: a process that is killed leaves each
-    /// byte either there or in the pipe.
+    /// Moves at most `most` bytes to `offset` of a file, without waiting; 0 is the end. A process that is killed
+    /// meanwhile leaves each byte either in the file or in the pipe: the kernel takes out of the pipe what the file
+    /// has taken, and nothing comes between the two.
     ///
     /// # Errors
-    /// `WouldBlock` when there is nothing now, and whatever else read(2) says.
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = buffer.len().min(self.waiting().max(PAGE));
-        let buffer = &mut buffer[..most];
-        touch(buffer);
-        let n = match self.pipe.try_read(buffer) {
-            Ok(n) => n,
-            // The runtime may not have heard of the latest bytes; StopLogging is answered only when the pipe is empty
-            // indeed.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.read_now(buffer)?,
-            Err(error) => return Err(error),
-        };
+    /// `WouldBlock` when there is nothing now, and whatever else splice(2) says, also of the file.
+    pub fn move_to(&mut self, file: &File, offset: u64, most: usize) -> io::Result<usize> {
+        let mut offset = i64::try_from(offset).map_err(io::Error::other)?;
+        let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
+        let n = self.now(|pipe| splice(pipe, None, file, Some(&mut offset), most, flags))?;
         self.enlarge_if_busy(n);
         Ok(n)
     }
 
-    /// Bytes in the pipe; 0 when the kernel does not tell.
-    fn waiting(&self) -> usize {
+    /// Reads without waiting; 0 is the end.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing now, and whatever else read(2) says.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.now(|pipe| nix::unistd::read(pipe, buffer))
+    }
+
+    /// Bytes in the pipe.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn waiting(&self) -> io::Result<usize> {
         let mut bytes: libc::c_int = 0;
         // SAFETY: the descriptor is open as long as `self`, and FIONREAD writes one int, to a place that lives on.
         let answer = unsafe { libc::ioctl(self.pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
-        if answer == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+        Errno::result(answer)?;
+        usize::try_from(bytes).map_err(io::Error::other)
     }
 
-    fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match nix::unistd::read(&self.pipe, buffer) {
+    /// Asks the kernel, and tells the runtime when there is nothing. The runtime may not have heard of the latest
+    /// bytes; StopLogging is answered only when the pipe is empty indeed.
+    fn now(&self, mut ask: impl FnMut(&pipe::Receiver) -> nix::Result<usize>) -> io::Result<usize> {
+        let mut ask = || loop {
+            match ask(&self.pipe) {
                 Err(Errno::EINTR) => {}
                 other => return Ok(other?),
             }
-        }
+        };
+        let mut asked = false;
+        let answer = self.pipe.try_io(|| {
+            asked = true;
+            ask()
+        });
+        if asked { answer } else { ask() }
     }
 
     /// Only pipes that carry much are enlarged: the kernel counts the pages of all pipes of a user
@@ -150,28 +161,13 @@ impl Fifo {
     }
 }
 
-/// Makes sure that all pages of a buffer are there and may be written to.
-///
-/// The kernel copies from a pipe page by page, and takes a page out of the pipe when all of it was copied. If the copy
-/// meets a page of the buffer that is not there, and the process is being killed, it ends in the middle: the bytes
-/// copied so far are in the buffer, which may be a file's, and in the pipe as well. The next process would find lines
-/// twice, and the last of them torn. Here a missing page is only a page fault like any other.
-fn touch(buffer: &mut [u8]) {
-    for page in buffer.chunks_mut(PAGE) {
-        page[0] = black_box(page[0]);
-    }
-    // The buffer need not begin where a page does.
-    if let Some(last) = buffer.last_mut() {
-        *last = black_box(*last);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use nix::unistd::mkfifo;
     use std::fs::OpenOptions;
     use std::io::Write;
+    use std::os::unix::fs::FileExt;
 
     fn fifo() -> (tempfile::TempDir, std::path::PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -188,12 +184,30 @@ mod tests {
         assert_eq!(fifo.holds().unwrap(), Holds::Nothing);
         assert_eq!(fifo.read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         dockerd.write_all(b"bytes").unwrap();
-        assert_eq!(fifo.holds().unwrap(), Holds::Data);
+        assert_eq!((fifo.holds().unwrap(), fifo.waiting().unwrap()), (Holds::Data, 5));
         drop(dockerd);
         assert_eq!(fifo.holds().unwrap(), Holds::Data, "what was written outlives the writer");
         fifo.readable().await.unwrap();
         assert_eq!(fifo.read(&mut [0; 8]).unwrap(), 5);
         assert_eq!((fifo.holds().unwrap(), fifo.read(&mut [0; 8]).unwrap()), (Holds::End, 0));
+    }
+
+    #[tokio::test]
+    async fn bytes_go_where_they_are_wanted_in_a_file_and_are_not_in_the_pipe_any_more() {
+        let (_dir, path) = fifo();
+        let mut dockerd = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let mut fifo = Fifo::open(&path).unwrap();
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(fifo.move_to(&file, 0, 8).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        dockerd.write_all(b"one two").unwrap();
+        assert_eq!((fifo.move_to(&file, 5, 4).unwrap(), fifo.waiting().unwrap()), (4, 3));
+        dockerd.write_all(b" three").unwrap();
+        assert_eq!(fifo.move_to(&file, 9, 100).unwrap(), 9);
+        drop(dockerd);
+        assert_eq!(fifo.move_to(&file, 18, 100).unwrap(), 0, "the end");
+        let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(bytes, b"\0\0\0\0\0one two three");
     }
 
     #[tokio::test]

@@ -18,10 +18,7 @@ fuzz_target!(|input: (Vec<u8>, Vec<u8>, bool)| {
         // A sound ring to begin with, so that the damage is not always to the magic number.
         let ring = Ring::open(path, Options { budget: LEAST_BUDGET, boot: BootId([1; 16]) }, &DockerFrames).expect("empty");
         let mut writer = ring.writer("w");
-        let landed = writer.land(&DockerFrames, |room| {
-            room[..FRAME.len()].copy_from_slice(FRAME);
-            Ok(FRAME.len())
-        });
+        let landed = writer.land(&DockerFrames, |to| to.put(FRAME));
         assert_eq!(landed.expect("room").records, 1);
         ring.sync().expect("a disk");
     }
@@ -52,11 +49,6 @@ fuzz_target!(|input: (Vec<u8>, Vec<u8>, bool)| {
     };
     count(&mut reader);
     let mut writer = ring.writer("new");
-    writer
-        .land(&DockerFrames, |room| {
-            room[..FRAME.len()].copy_from_slice(FRAME);
-            Ok(FRAME.len())
-        })
-        .expect("room");
+    writer.land(&DockerFrames, |to| to.put(FRAME)).expect("room");
     assert_eq!(count(&mut reader), 1, "what was just written is read");
 });

@@ -17,9 +17,6 @@ pub const HEADER: usize = 4;
 /// Marks bytes that are no frame, one by one. No frame begins with it: a first length byte of 255 means 4 GiB.
 pub const FILLER: u8 = 0xff;
 
-/// `PIPE_BUF`, see pipe(7).
-const ATOMIC: usize = 4096;
-
 /// What stands at the beginning of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scan {
@@ -54,63 +51,6 @@ pub fn entries(bytes: &[u8]) -> Entries<'_> {
 pub struct Entries<'a> {
     bytes: &'a [u8],
     at: usize,
-}
-
-/// How many zero bytes a dead process had read at the end of `tail` without a trace.
-///
-/// A ring segment begins as zeros, so after a `kill -9` the end of what was read is the last byte that is not zero:
-/// bytes that were zero themselves are missing from `tail`. `next` is what the pipe gave afterwards. The right number
-/// is the one that makes the torn frame whole and lets the next frame begin where it ends.
-///
-/// With nothing behind it the torn frame is taken for whole only if it is short: the kernel writes up to `PIPE_BUF`
-/// bytes to a pipe as one, so all of it has come.
-pub fn zeros_between(tail: &[u8], next: &[u8]) -> usize {
-    // A header of a frame above 255 bytes is read as two zeros and two bytes that are not, or fewer.
-    let most = match tail {
-        [a, b, c, d, ..] => {
-            let whole = HEADER + u32::from_be_bytes([*a, *b, *c, *d]) as usize;
-            if whole > HEADER + MAX_PAYLOAD {
-                return 0;
-            }
-            whole.saturating_sub(tail.len())
-        }
-        _ => HEADER - 1,
-    };
-    let mut joined = Vec::with_capacity(tail.len() + most + next.len().min(HEADER + MAX_PAYLOAD));
-    let fits = |joined: &mut Vec<u8>, zeros: usize| {
-        joined.clear();
-        joined.extend_from_slice(tail);
-        joined.resize(tail.len() + zeros, 0);
-        joined.extend_from_slice(&next[..next.len().min(2 * (HEADER + MAX_PAYLOAD))]);
-        match at_start(joined) {
-            Scan::Frame { len, .. } => {
-                let rest = &joined[len..];
-                rest.is_empty() || !matches!(at_start(rest), Scan::Garbage(_))
-            }
-            _ => false,
-        }
-    };
-    // Where the next frame begins says how many bytes the torn one still got; that leaves few candidates.
-    if tail.len() >= HEADER {
-        let mut from = 0;
-        while let Some(at) = find_signature(&next[from..]) {
-            let at = from + at;
-            if at > most {
-                break;
-            }
-            if fits(&mut joined, most - at) {
-                return most - at;
-            }
-            from = at + 1;
-        }
-        // Nothing follows yet: all that came belongs to the torn frame.
-        let whole_for_sure = tail.len() + most <= ATOMIC;
-        if next.len() <= most && whole_for_sure && fits(&mut joined, most - next.len()) {
-            return most - next.len();
-        }
-        return 0;
-    }
-    (0..=most).find(|&zeros| fits(&mut joined, zeros)).unwrap_or(0)
 }
 
 /// What follows the header in each of dockerd's frames, up to the last letters of the source.
@@ -291,29 +231,6 @@ mod tests {
         let mut stream = b"garbage".to_vec();
         stream.extend(&good[..6]);
         assert_eq!(scan(&stream), Scan::Garbage(7));
-    }
-
-    #[test]
-    fn zeros_that_were_read_before_the_kill_are_counted_again() {
-        let torn = frame("stdout", NOW, b"zeros inside \0\0\0\0 and at the end \0\0\0\0\0");
-        let next = frame("stdout", NOW, b"next");
-        for cut in 0..=torn.len() {
-            // What the file shows is what was read, less the zeros at its end.
-            let read = &torn[..cut];
-            let seen = read.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
-            for following in [[&torn[cut..], &next].concat(), torn[cut..].to_vec()] {
-                if cut == torn.len() && following.is_empty() {
-                    continue;
-                }
-                let zeros = zeros_between(&read[..seen], &following);
-                let whole = [&read[..seen], &vec![0; zeros][..], &following].concat();
-                assert_eq!(
-                    walk(&[&whole]).0.first(),
-                    Some(&b"zeros inside \0\0\0\0 and at the end \0\0\0\0\0".to_vec()),
-                    "cut at {cut}"
-                );
-            }
-        }
     }
 
     #[test]

@@ -7,6 +7,9 @@
 //! Written by hand and not by `prost`, because a line is bytes (Loki stores what it is sent, UTF-8 or not) and
 //! `prost` would want a `String`, and because the length of a message can then be filled in last.
 
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
 use bytes::Bytes;
 
 /// Room before the labels for the tag and length of the one stream.
@@ -19,6 +22,21 @@ pub struct StreamEncoder {
     labels_len: usize,
     entries: usize,
     counted: usize,
+    /// Memory for the next body.
+    spare: Arc<Mutex<Vec<u8>>>,
+}
+
+/// A body in memory that the encoder gets back when nobody needs the body any more: fresh memory for each would cost
+/// a page fault every 4 KiB.
+struct Body {
+    memory: Vec<u8>,
+    len: usize,
+    home: Weak<Mutex<Vec<u8>>>,
+}
+
+thread_local! {
+    /// Has tables that are worth keeping, and nothing in them that outlives a call.
+    static SNAPPY: RefCell<snap::raw::Encoder> = RefCell::new(snap::raw::Encoder::new());
 }
 
 /// Name and value pairs of an entry, encoded once for all entries of a container.
@@ -127,7 +145,7 @@ impl Metadata {
 impl StreamEncoder {
     /// Begins a stream with its label string.
     pub fn new(labels: &str) -> Self {
-        let mut encoder = Self { buffer: vec![0; HEAD], labels_len: 0, entries: 0, counted: 0 };
+        let mut encoder = Self { buffer: vec![0; HEAD], labels_len: 0, entries: 0, counted: 0, spare: Arc::default() };
         put_bytes(0x0a, labels.as_bytes(), &mut encoder.buffer);
         encoder.labels_len = encoder.buffer.len();
         encoder
@@ -188,6 +206,7 @@ impl StreamEncoder {
     pub fn shrink(&mut self) {
         self.clear();
         self.buffer.shrink_to(self.labels_len);
+        self.spare = Arc::default();
     }
 
     /// The body: the whole request as a raw snappy block.
@@ -199,11 +218,30 @@ impl StreamEncoder {
         let used = 1 + varint_into(len, &mut head[1..]);
         self.buffer[HEAD - used..HEAD].copy_from_slice(&head[..used]);
         let message = &self.buffer[HEAD - used..];
-        let mut body = vec![0; snap::raw::max_compress_len(message.len())];
+        let mut memory = std::mem::take(&mut *self.spare.lock().unwrap_or_else(PoisonError::into_inner));
+        let most = snap::raw::max_compress_len(message.len());
+        if memory.len() < most {
+            memory.resize(most, 0);
+        }
         // Refused only above 4 GiB, which no batch comes near.
-        let written = snap::raw::Encoder::new().compress(message, &mut body).unwrap_or(0);
-        body.truncate(written);
-        Bytes::from(body)
+        let len = SNAPPY.with_borrow_mut(|snappy| snappy.compress(message, &mut memory)).unwrap_or(0);
+        Bytes::from_owner(Body { memory, len, home: Arc::downgrade(&self.spare) })
+    }
+}
+
+// === impl Body ===
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        &self.memory[..self.len]
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.upgrade() {
+            *home.lock().unwrap_or_else(PoisonError::into_inner) = std::mem::take(&mut self.memory);
+        }
     }
 }
 

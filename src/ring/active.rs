@@ -1,4 +1,4 @@
-//! The segment being written to: its file, its window, and the block being filled.
+//! The segment being written to: its file, the torn record at its end, and the block being filled.
 
 use std::fs::File;
 use std::io;
@@ -6,14 +6,13 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::format::{BLOCK, Block, ENTRY, FILLER, Header, INDEX};
+use super::format::{BLOCK, Block, ENTRY, FILLER, Header, INDEX, MARK};
 use super::place::{self, Place};
-use super::window::Window;
 use super::{Framing, INFO, Ring, RingError, Scan, State, lock};
 use crate::disk;
 
-/// The most one `read(2)` brings, and about what a busy ring keeps mapped.
-pub(super) const WINDOW: u64 = if cfg!(test) { 8192 } else { 256 * 1024 };
+/// The most that lands at once: a busy stream's bytes are looked at while they are in the processor's cache.
+pub(super) const MOST: u64 = if cfg!(test) { 8192 } else { 256 * 1024 };
 
 /// A file grows by at least and at most this much.
 pub(super) const STEP: (u64, u64) = if cfg!(test) { (4096, 4096) } else { (64 * 1024, 1024 * 1024) };
@@ -29,15 +28,16 @@ pub(super) struct Active {
     pub memory: bool,
     /// When the disk is worth another try; only in memory.
     pub retry_disk: Instant,
-    window: Option<Window>,
+    /// Its file took no write: the next bytes go to another segment.
+    pub spent: bool,
     /// Bytes of data that have room in the file.
     pub allocated: u64,
     /// End of the last whole record.
     pub committed: u64,
-    /// End of the last byte that was read.
+    /// End of the last byte that landed, and of the file.
     pub landed: u64,
-    /// Set after a crash: zeros may have been read behind `landed`.
-    pub unsure: bool,
+    /// The bytes from `committed` to `landed`, which are no whole record.
+    pub torn: Vec<u8>,
     pub open: Open,
     /// Index entries written.
     pub sealed: u64,
@@ -56,13 +56,15 @@ pub(super) struct Open {
     pub count: u64,
     pub first_time: i64,
     pub last_time: i64,
-    /// Over the bytes from `offset` to `hashed`.
+    /// Over its bytes, of which there are so many.
     hasher: crc32fast::Hasher,
-    hashed: u64,
+    len: u64,
 }
 
 /// What one walk over new bytes found.
 pub(super) struct Walked {
+    /// From the first one to the end of the last record, or of what was none.
+    pub bytes: usize,
     pub records: u64,
     pub garbage: u64,
     pub block_is_full: bool,
@@ -77,11 +79,11 @@ impl Active {
             file: Arc::new(file),
             memory,
             retry_disk: Instant::now() + RETRY_DISK,
-            window: None,
+            spent: false,
             allocated: 0,
             committed: 0,
             landed: 0,
-            unsure: false,
+            torn: Vec::new(),
             open: Open::at(0, header.first_seq),
             sealed: 0,
             owner: [0; 64],
@@ -112,12 +114,11 @@ impl Active {
         ring.retire_for(header.data_start() + first, false);
         let file = place::create(&path)?;
         let mut active = Self::new(header, file, false);
-        if let Err(source) = place::allocate(&active.file, 0, header.data_start() + first) {
+        if let Err(source) = active.make_room(first) {
             // Nothing is in it, and its room is needed.
             let _ = std::fs::remove_file(&path);
             return Err(RingError { doing: "find room for the segment", path, source });
         }
-        active.allocated = first;
         let place = Place::Open(active.file.clone());
         Ok((active, place))
     }
@@ -126,70 +127,59 @@ impl Active {
     pub(super) fn in_memory(ring: &Ring, header: Header, first: u64) -> io::Result<(Self, Place)> {
         ring.retire_for(header.data_start() + first, true);
         let mut active = Self::new(header, place::create_in_memory()?, true);
-        place::allocate(&active.file, 0, header.data_start() + first)?;
-        active.allocated = first;
+        active.make_room(first)?;
         let place = Place::Open(active.file.clone());
         Ok((active, place))
     }
 
-    /// The bytes from `from` to `to`; the window moves there if it is elsewhere.
-    pub(super) fn map(&mut self, from: u64, to: u64) -> io::Result<&mut [u8]> {
-        if from == to {
-            return Ok(&mut []);
-        }
+    /// Room for the structures before the data, and for `first` bytes of it.
+    fn make_room(&mut self, first: u64) -> io::Result<()> {
         let start = self.header.data_start();
-        if !self.window.as_ref().is_some_and(|window| window.covers(start + from, start + to)) {
-            // Torn bytes before `from` are looked at again when more has come.
-            let begin = (start + from.min(self.committed)) & !4095;
-            let end = (start + self.allocated).min(begin + WINDOW + (to - from)).max(start + to);
-            self.window = None;
-            self.window = Some(Window::map(&self.file, begin, end - begin)?);
-        }
-        let window = self.window.as_mut().ok_or_else(|| io::Error::other("the window is gone"))?;
-        Ok(window.bytes_mut(start + from, start + to))
-    }
-
-    /// What the next segment must have room for at once: the torn record, and what is read behind it.
-    pub(super) fn first_allocation<F: Framing>(&self, next: &Header) -> u64 {
-        let torn = self.landed - self.committed;
-        (torn + self.need::<F>(STEP.0)).next_multiple_of(4096).min(next.capacity)
-    }
-
-    /// Room that `more` bytes need. After a kill a whole record must come with one read, and zeros may go before it.
-    pub(super) fn need<F: Framing>(&self, more: u64) -> u64 {
-        more + if self.unsure { 2 * F::LONGEST as u64 } else { 0 }
-    }
-
-    /// Puts the zeros back that a dead process had read between the torn bytes and the `new` ones behind them.
-    pub(super) fn settle_zeros<F: Framing>(&mut self, framing: &F, new: u64) -> io::Result<()> {
-        if !std::mem::take(&mut self.unsure) {
-            return Ok(());
-        }
-        let (committed, landed) = (self.committed, self.landed);
-        let torn = (landed - committed) as usize;
-        // The zeros are in the file already where nothing was read behind them.
-        let room = self.allocated.min(landed + new + F::LONGEST as u64);
-        let bytes = self.map(committed, room)?;
-        let zeros = framing.zeros_between(&bytes[..torn], &bytes[torn..torn + new as usize]);
-        if zeros > 0 && torn + zeros + new as usize <= bytes.len() {
-            bytes.copy_within(torn..torn + new as usize, torn + zeros);
-            bytes[torn..torn + zeros].fill(0);
-            self.landed += zeros as u64;
-        }
+        place::allocate(&self.file, 0, start + first)?;
+        self.file.set_len(start)?;
+        self.allocated = first;
         Ok(())
     }
 
-    /// Takes whole records into the open block until the bytes or the block end.
-    pub(super) fn walk<F: Framing>(&mut self, framing: &F) -> io::Result<Walked> {
-        let mut found = Walked { records: 0, garbage: 0, block_is_full: false };
-        let (committed, landed) = (self.committed, self.landed);
-        let mut open = self.open.clone();
-        let bytes = self.map(committed, landed)?;
+    /// Whether `more` bytes are to go to this segment.
+    pub(super) fn takes(&self, more: u64) -> bool {
+        !self.spent && self.landed + more <= self.header.capacity
+    }
+
+    /// What a segment must have room for at once: so many torn bytes of the one before, and what lands behind them.
+    pub(super) fn first_allocation(torn: u64, header: &Header) -> u64 {
+        (torn + STEP.0).next_multiple_of(4096).min(header.capacity)
+    }
+
+    /// Puts bytes behind the last ones, as those of a record that is not whole.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.header.data_start() + self.landed)?;
+        self.landed += bytes.len() as u64;
+        self.torn.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Reads the last `new` bytes, which have landed in the file, behind the torn ones into `bytes`.
+    pub(super) fn read_back(&mut self, new: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let torn = self.torn.len();
+        bytes.clear();
+        bytes.append(&mut self.torn);
+        bytes.resize(torn + new, 0);
+        let from = self.header.data_start() + self.landed;
+        self.landed += new as u64;
+        self.file.read_exact_at(&mut bytes[torn..], from)
+    }
+
+    /// Takes whole records from the beginning of `bytes`, which stand behind what is committed, into the open block,
+    /// until the bytes or the block end.
+    pub(super) fn walk<F: Framing>(&mut self, framing: &F, bytes: &mut [u8]) -> Walked {
+        let mut found = Walked { bytes: 0, records: 0, garbage: 0, block_is_full: false };
+        let open = &mut self.open;
+        let most = usize::try_from(BLOCK.saturating_sub(open.len)).unwrap_or(usize::MAX);
         let mut at = 0;
         while at < bytes.len() && !found.block_is_full {
             match framing.scan(&bytes[at..]) {
                 Scan::Record { len, time } => {
-                    open.count += 1;
                     open.first_time = open.first_time.min(time);
                     open.last_time = open.last_time.max(time);
                     at += len;
@@ -197,48 +187,62 @@ impl Active {
                 }
                 Scan::Garbage(len) => {
                     bytes[at..at + len].fill(FILLER);
+                    let written = self
+                        .file
+                        .write_all_at(&bytes[at..at + len], self.header.data_start() + self.committed + at as u64);
+                    self.spent |= written.is_err();
                     at += len;
                     found.garbage += len as u64;
                 }
                 Scan::Incomplete => break,
             }
-            found.block_is_full = committed + at as u64 - open.offset >= BLOCK;
+            found.block_is_full = at >= most;
         }
-        self.committed += at as u64;
-        self.open = open;
-        self.hash()?;
-        Ok(found)
+        open.count += found.records;
+        found.bytes = at;
+        self.take(&bytes[..at]);
+        found
     }
 
-    /// Takes what was committed into the checksum of the open block.
-    pub(super) fn hash(&mut self) -> io::Result<()> {
-        let (from, to) = (self.open.hashed, self.committed);
-        let mut hasher = self.open.hasher.clone();
-        hasher.update(self.map(from, to)?);
-        (self.open.hasher, self.open.hashed) = (hasher, to);
-        Ok(())
+    /// Takes bytes that stand behind what is committed into the open block.
+    pub(super) fn take(&mut self, bytes: &[u8]) {
+        self.open.hasher.update(bytes);
+        self.open.len += bytes.len() as u64;
+        self.committed += bytes.len() as u64;
     }
 
-    /// Walks bytes that a dead process had read; they are whole records up to where the torn one begins.
+    /// Writes down how far the open block goes. A file that does not take it is written to no more: its bytes are in
+    /// the page cache, and readers know of them.
+    pub(super) fn mark(&mut self) {
+        self.spent |= self.file.write_all_at(&self.open.as_block().encode(), MARK).is_err();
+    }
+
+    /// Walks bytes that landed before a process died; they are whole records up to where the torn one begins.
     pub(super) fn walk_again<F: Framing>(&mut self, framing: &F, state: &mut State) -> io::Result<()> {
+        let (new, mut bytes, mut at) = (self.landed - self.committed, Vec::new(), 0);
+        self.landed = self.committed;
+        self.read_back(new as usize, &mut bytes)?;
         loop {
-            let found = self.walk(framing)?;
+            let found = self.walk(framing, &mut bytes[at..]);
+            at += found.bytes;
             if !found.block_is_full {
                 break;
             }
-            self.seal(state)?;
+            self.seal(state);
         }
+        self.torn.extend_from_slice(&bytes[at..]);
         self.publish(state);
         Ok(())
     }
 
     /// Writes the index entry of the open block and begins the next one.
-    pub(super) fn seal(&mut self, state: &mut State) -> io::Result<()> {
-        if self.committed == self.open.offset {
-            return Ok(());
+    pub(super) fn seal(&mut self, state: &mut State) {
+        if self.open.len == 0 {
+            return;
         }
-        let block = self.open.as_block(self.committed);
-        self.file.write_all_at(&block.encode(), INDEX + self.sealed * ENTRY as u64)?;
+        let block = self.open.as_block();
+        let written = self.file.write_all_at(&block.encode(), INDEX + self.sealed * ENTRY as u64);
+        self.spent |= written.is_err();
         self.sealed += 1;
         self.open = Open::at(block.end(), block.next_seq());
         self.dirty = true;
@@ -248,7 +252,6 @@ impl Active {
             segment.first_time = segment.first_time.min(block.first_time);
             segment.last_time = segment.last_time.max(block.last_time);
         }
-        Ok(())
     }
 
     /// Shows readers how far the segment goes.
@@ -275,13 +278,13 @@ impl Open {
             first_time: i64::MAX,
             last_time: i64::MIN,
             hasher: crc32fast::Hasher::new(),
-            hashed: offset,
+            len: 0,
         }
     }
 
-    /// How far the checksum goes, which is how far the block goes between commits.
-    pub(super) fn hashed(&self) -> u64 {
-        self.hashed
+    /// Where it ends.
+    pub(super) fn end(&self) -> u64 {
+        self.offset + self.len
     }
 
     /// The block that a mark describes.
@@ -293,15 +296,15 @@ impl Open {
             first_time: mark.first_time,
             last_time: mark.last_time,
             hasher: crc32fast::Hasher::new_with_initial_len(mark.crc, mark.len),
-            hashed: mark.end(),
+            len: mark.len,
         }
     }
 
-    /// The block as it is when it ends at `end`, up to where it was hashed.
-    pub(super) fn as_block(&self, end: u64) -> Block {
+    /// The block as it is now.
+    pub(super) fn as_block(&self) -> Block {
         Block {
             offset: self.offset,
-            len: end - self.offset,
+            len: self.len,
             first_seq: self.first_seq,
             count: self.count,
             first_time: self.first_time,

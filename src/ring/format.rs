@@ -24,7 +24,7 @@ pub(super) const ENTRY: usize = 64;
 /// files.
 const LARGEST_SEGMENT: u64 = 4 * 1024 * 1024;
 const MAGIC: &[u8; 8] = b"lokiring";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Tells one boot of a machine from another: `/proc/sys/kernel/random/boot_id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +82,7 @@ impl BootId {
 impl Header {
     /// The shape of a new segment in a ring of `budget` bytes.
     pub fn new<F: Framing>(number: u64, first_seq: u64, budget: u64, boot: BootId) -> Self {
-        // Three of the longest records and some: the torn one that is carried over, and what must fit behind it after
-        // a kill.
+        // Three of the longest records and some, so that what is carried over from the segment before is a small part.
         let smallest = (7 * F::LONGEST as u64 / 2).next_multiple_of(4096);
         let capacity = (budget / 16).clamp(smallest, LARGEST_SEGMENT) & !4095;
         // Blocks are sealed at or above BLOCK; one more is the last of the segment, one is to spare.

@@ -4,9 +4,9 @@
 //!
 //! * **Bounded.** Never more than [`Options::budget`] bytes on disk. When it is full the oldest segment goes, and
 //!   whoever had not read it yet is told how many records that were.
-//! * **Nothing between pipe and file.** The writer's `read(2)` lands straight in a shared mapping of the newest
-//!   segment ([`Writer::land`]). There is no instant at which a byte is neither in the pipe nor in the page cache, so
-//!   a `kill -9` at any instruction loses nothing.
+//! * **Nothing between pipe and file.** Bytes are moved by `splice(2)`, straight from the pipe to the end of the newest
+//!   segment ([`Writer::land`]). There is no instant at which a byte is neither in the pipe nor in the page cache, and
+//!   none at which it is in both, so a `kill -9` at any instruction loses nothing and doubles nothing.
 //! * **Nothing in the writer's way.** No sync, no rename, no compression, no reader. A reader takes a lock only to
 //!   learn how far the ring goes.
 //! * **Nothing invented.** After a power loss only what a checksum proves is read. What [`Ring::sync`] had covered is
@@ -36,7 +36,7 @@
 //!   1536  owner    which writer the bytes behind the last whole record belong to
 //!   2048  mark     the open block as of the last commit; it counts while the machine stays up
 //!   4096  index    one 64-byte entry a sealed block: offset, length, first record, count, times, CRC-32 of the data, CRC-32
-//!   n*4K  data     records, one behind the other, and zeros to the end
+//!   n*4K  data     records, one behind the other, to the end of the file
 //! ```
 //!
 //! A *block* is a run of whole records, at least 64 KiB unless it is the last of its segment. Sealing one writes its
@@ -45,10 +45,10 @@
 //!
 //! # Writing
 //!
-//! 1. Make room: grow the file by `fallocate` in steps (64 KiB up to 1 MiB) so that neither a store nor a read can
-//!    meet a full disk, and retire the oldest segments while the budget would be passed.
-//! 2. `read(2)` behind the last byte, into the mapping.
-//! 3. Walk the new bytes, record by record: number them, extend the open block, seal it at 64 KiB.
+//! 1. Make room: set it aside by `fallocate` in steps (64 KiB up to 1 MiB) beyond the end of the file, and retire the
+//!    oldest segments while the budget would be passed.
+//! 2. `splice(2)` behind the last byte. The file is as long as what has landed in it.
+//! 3. Read the new bytes back and walk them, record by record: number them, extend the open block, seal it at 64 KiB.
 //! 4. Write the mark, publish how far the ring goes now, then wake the readers.
 //!
 //! When a segment is full, the bytes of a torn record at its end are copied to the beginning of the next one, whose
@@ -57,14 +57,14 @@
 //! the one record that a kill can cost: dockerd does not write to two pipes of a container at once.
 //!
 //! When the disk gives no room, new segments are made in memory, at most [`MEMORY_BUDGET`] bytes of them, and the
-//! disk is tried again with each.
+//! disk is tried again with each. A segment whose file takes no write (a full disk, one that is read-only by now) is
+//! left for a new one; what is in it stays readable.
 //!
 //! # Opening again
 //!
 //! The boot id in the header decides. **Same boot**: the page cache survived, every byte that was read is there;
-//! bytes behind the mark are walked again, and writing goes on where it stopped. Bytes read but not walked end at the
-//! last one that is not zero; how many zeros were read behind it is found when the pipe goes on
-//! ([`Framing::zeros_between`]). **Another boot**: nothing is believed that a checksum does not prove: sealed blocks,
+//! bytes behind the mark, up to the end of the file, are walked again, and writing goes on where it stopped.
+//! **Another boot**: nothing is believed that a checksum does not prove: sealed blocks,
 //! then the better of the two slots. Blocks of earlier boots are checked when they are read. The next record gets a
 //! number above any that a cursor has seen, and a new segment is begun.
 
@@ -76,7 +76,6 @@ mod place;
 mod reader;
 mod recovery;
 mod room;
-mod window;
 
 #[cfg(test)]
 mod tests;
@@ -91,7 +90,7 @@ use tokio::sync::watch;
 
 use crate::disk;
 
-pub use appender::{Landed, Writer};
+pub use appender::{Landed, Landing, Writer};
 pub use cursor::Cursor;
 use format::Block;
 pub use format::BootId;
@@ -125,9 +124,6 @@ pub trait Framing {
 
     /// What stands at the beginning of `bytes`.
     fn scan(&self, bytes: &[u8]) -> Scan;
-
-    /// How many zeros a dead process had read between `tail` and `next`, see the module's *Opening again*.
-    fn zeros_between(&self, tail: &[u8], next: &[u8]) -> usize;
 }
 
 /// What [`Framing::scan`] found.

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -60,27 +60,17 @@ pub(super) fn create_in_memory() -> io::Result<File> {
     Ok(memfd_create(c"loki-rs ring", MFdFlags::MFD_CLOEXEC)?.into())
 }
 
-/// Grows a file from `from` to `to` bytes of zeros that are sure to have room.
+/// Sets room for the bytes from `from` to `to` of a file aside, without making it longer: a file is as long as what
+/// landed in it.
 pub(super) fn allocate(file: &File, from: u64, to: u64) -> io::Result<()> {
     let (offset, len) = (from as i64, (to - from) as i64);
     loop {
-        match fallocate(file, FallocateFlags::empty(), offset, len) {
+        match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, len) {
             Ok(()) => return Ok(()),
             Err(Errno::EINTR) => {}
-            // Some file systems cannot promise room; zeros that were written are as good.
-            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => return write_zeros(file, from, to),
+            // Some file systems cannot promise room. There a full disk shows when bytes are to land.
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => return Ok(()),
             Err(errno) => return Err(errno.into()),
         }
     }
-}
-
-fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
-    let zeros = [0; 64 * 1024];
-    let mut at = from;
-    while at < to {
-        let len = (to - at).min(zeros.len() as u64) as usize;
-        file.write_all_at(&zeros[..len], at)?;
-        at += len as u64;
-    }
-    Ok(())
 }

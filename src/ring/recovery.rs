@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::active::{Active, Open};
@@ -120,11 +120,16 @@ fn describe(file: &File, path: &Path, header: &Header, blocks: &[Block], options
         last_time: blocks.iter().map(|block| block.last_time).max().unwrap_or(i64::MIN),
         data_start: header.data_start(),
         data_len: blocks.last().map_or(0, Block::end),
-        allocated: file.metadata()?.len(),
+        allocated: allocated(&file.metadata()?),
         trusted: header.boot.survived_until(options.boot),
         memory: false,
         place: Place::Disk(path.into()),
     })
+}
+
+/// What a file takes on disk: room can be set aside behind its end.
+fn allocated(metadata: &fs::Metadata) -> u64 {
+    metadata.len().max(512 * metadata.blocks())
 }
 
 /// Goes on in a segment whose process died while the machine went on.
@@ -132,13 +137,13 @@ fn resume<F: Framing>(file: File, header: Header, framing: &F, state: &mut State
     let (end, next_seq) = end_of(&state.sealed, &header);
     let open = read_mark(&file, &header, &state.sealed)?;
     let open = open.map_or_else(|| Open::at(end, next_seq), |mark| Open::marked(&mark));
-    let allocated = file.metadata()?.len().saturating_sub(header.data_start()).min(header.capacity);
+    let landed = file.metadata()?.len().saturating_sub(header.data_start()).min(header.capacity);
     let mut active = Active::recovered(header, file);
-    active.allocated = allocated;
-    active.committed = open.hashed();
+    active.committed = open.end();
     active.open = open;
-    active.landed = last_byte(&active.file, header.data_start(), active.committed, allocated)?;
-    active.unsure = true;
+    active.landed = landed;
+    // What was set aside behind it is asked for again.
+    active.allocated = landed.next_multiple_of(4096);
     active.sealed = state.sealed.len() as u64;
     active.file.read_exact_at(&mut active.owner, OWNER)?;
     active.dirty = true;
@@ -166,22 +171,6 @@ fn read_mark(file: &File, header: &Header, sealed: &[Block]) -> io::Result<Optio
 fn is_whole(file: &File, header: &Header, sealed: &[Block]) -> io::Result<bool> {
     let end = read_mark(file, header, sealed)?.map_or(end_of(sealed, header).0, |mark| mark.end());
     Ok(file.metadata()?.len() >= header.data_start() + end)
-}
-
-/// After the last byte that is not zero between `from` and `to`.
-fn last_byte(file: &File, data_start: u64, from: u64, to: u64) -> io::Result<u64> {
-    let mut buffer = vec![0; 64 * 1024];
-    let mut end = to;
-    while end > from {
-        let begin = from.max(end.saturating_sub(buffer.len() as u64));
-        let bytes = &mut buffer[..(end - begin) as usize];
-        file.read_exact_at(bytes, data_start + begin)?;
-        if let Some(at) = bytes.iter().rposition(|&byte| byte != 0) {
-            return Ok(begin + at as u64 + 1);
-        }
-        end = begin;
-    }
-    Ok(from)
 }
 
 /// After another boot: the better of the two slots says how much of the open block a sync had covered. It becomes a

@@ -31,9 +31,9 @@ const HOMELESS: Duration = Duration::from_millis(100);
 /// What dockerd's calls ask of a stream.
 #[derive(Debug)]
 pub enum Command {
-    /// StopLogging: read all there is, then answer, then go on to the end.
+    /// StopLogging: read what there is, then answer, then go on to the end.
     Stop(oneshot::Sender<()>),
-    /// Read all there is, then answer.
+    /// Read what there is, then answer.
     Drain(oneshot::Sender<()>),
 }
 
@@ -105,10 +105,7 @@ impl Intake {
                 break;
             }
         }
-        let landed = self.writer.finish(&DockerFrames, true);
-        if let Ok(landed) = landed {
-            self.events.landed(&landed);
-        }
+        self.events.landed(&self.writer.finish(&DockerFrames));
         true
     }
 
@@ -138,12 +135,14 @@ impl Intake {
         }
     }
 
-    /// Reads without pauses until there is nothing; true at the end. dockerd holds the container's lock meanwhile, so
-    /// a full ring is no reason to wait.
+    /// Reads without pauses what is in the pipe now; true at the end. dockerd holds the container's lock meanwhile, so
+    /// a full ring is no reason to wait. What a container prints while it is read is nothing that a stop waits for.
     async fn drain(&mut self) -> bool {
+        let mut owed = self.fifo.waiting().unwrap_or(usize::MAX);
         loop {
             match self.step().await {
-                Step::Bytes(_) => {}
+                Step::Bytes(n) if n >= owed => return false,
+                Step::Bytes(n) => owed -= n,
                 Step::Full => self.writer.ring().protect_from(u64::MAX),
                 Step::Empty => return false,
                 Step::End => return true,
@@ -161,7 +160,7 @@ impl Intake {
             }
         }
         let fifo = &mut self.fifo;
-        match self.writer.land(&DockerFrames, |room| fifo.read(room)) {
+        match self.writer.land(&DockerFrames, |to| fifo.move_to(to.file(), to.offset(), to.room())) {
             Ok(landed) if landed.bytes == 0 => Step::End,
             Ok(landed) => {
                 self.events.landed(&landed);

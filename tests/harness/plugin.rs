@@ -275,7 +275,8 @@ impl Plugin {
         self
     }
 
-    fn pid(&self) -> u32 {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
         self.process.as_ref().expect("it runs").child.id()
     }
 

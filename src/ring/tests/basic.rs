@@ -10,7 +10,7 @@ fn a_ring_that_was_never_written_leaves_nothing_behind() {
     assert!(ring.reader().fill().is_none());
     ring.describe(b"{}").unwrap();
     ring.sync().unwrap();
-    let _ = ring.writer("a").finish(&Toy, true).unwrap();
+    ring.writer("a").finish(&Toy);
     assert!(!path.exists());
     assert_eq!(
         ring.writer("a").land(&Toy, |_| Err(io::ErrorKind::WouldBlock.into())).unwrap_err().kind(),
@@ -107,7 +107,7 @@ fn a_stream_that_ends_torn_leaves_filler_and_what_is_whole_inside_it() {
     let inside = record(3, b"inside");
     land(&mut writer, &[&[120, b'R'][..], &inside].concat());
     assert!(ring.reader().fill().is_none());
-    let landed = writer.finish(&Toy, true).unwrap();
+    let landed = writer.finish(&Toy);
     assert_eq!((landed.records, landed.garbage), (1, 2));
     assert_eq!(payloads(&mut ring.reader()), [b"inside"]);
 }
@@ -205,13 +205,11 @@ fn protected_records_are_not_retired_and_the_writer_is_told_before_it_reads() {
         if rest.is_empty() {
             rest = record(written, &[b'x'; 90]);
         }
-        match writer.land(&Toy, |room| {
-            let n = rest.len().min(room.len());
-            room[..n].copy_from_slice(&rest[..n]);
-            rest.drain(..n);
-            Ok(n)
-        }) {
-            Ok(landed) => written += landed.records as i64,
+        match writer.land(&Toy, |to| to.put(&rest)) {
+            Ok(landed) => {
+                rest.drain(..landed.bytes);
+                written += landed.records as i64;
+            }
             Err(error) => break error,
         }
     };
@@ -225,4 +223,29 @@ fn protected_records_are_not_retired_and_the_writer_is_told_before_it_reads() {
     for _ in 0..1000 {
         land(&mut writer, &record(written, &[b'x'; 90]));
     }
+}
+
+#[test]
+fn a_file_that_takes_no_more_is_left_for_another_and_at_last_for_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    let mut writer = ring.writer("a");
+    let torn = record(2, b"torn across segments");
+    land(&mut writer, &[record(1, b"before"), torn[..9].to_vec()].concat());
+    for (refusals, in_memory) in [(1, false), (2, true)] {
+        let mut asked = 0;
+        let landed = writer.land(&Toy, |to| {
+            asked += 1;
+            if asked <= refusals {
+                return Err(io::Error::from_raw_os_error(28));
+            }
+            to.put(&[&torn[9..], &torn[..9]].concat())
+        });
+        let landed = landed.unwrap();
+        assert_eq!((landed.records, landed.in_memory.is_some()), (1, in_memory), "refused {refusals} times");
+    }
+    let expected: [&[u8]; 3] = [b"before", b"torn across segments", b"torn across segments"];
+    assert_eq!(payloads(&mut ring.reader()), expected);
+    let error = writer.land(&Toy, |_| Err(io::ErrorKind::WouldBlock.into())).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "what is said of the pipe is passed on");
 }

@@ -4,6 +4,7 @@ mod basic;
 mod damage;
 mod model;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,24 +27,6 @@ impl Framing for Toy {
             _ => Scan::Garbage(1),
         }
     }
-
-    fn zeros_between(&self, tail: &[u8], next: &[u8]) -> usize {
-        let Some(&len) = tail.first() else { return 0 };
-        let most = (10 + len as usize).saturating_sub(tail.len());
-        // A record that follows is better proof than nothing that follows.
-        for nothing_follows in [false, true] {
-            for zeros in 0..=most {
-                let joined = [tail, &vec![0; zeros], next].concat();
-                if let Scan::Record { len, .. } = self.scan(&joined)
-                    && (len == joined.len()) == nothing_follows
-                    && (nothing_follows || matches!(joined[len..], [1..=200, b'R', ..]))
-                {
-                    return zeros;
-                }
-            }
-        }
-        0
-    }
 }
 
 fn record(time: i64, payload: &[u8]) -> Vec<u8> {
@@ -60,14 +43,8 @@ fn open(dir: &Path, boot: BootId) -> Arc<Ring> {
 fn land(writer: &mut Writer, mut bytes: &[u8]) -> Landed {
     let mut sum = Landed::default();
     while !bytes.is_empty() {
-        let landed = writer
-            .land(&Toy, |room| {
-                let n = room.len().min(bytes.len());
-                room[..n].copy_from_slice(&bytes[..n]);
-                bytes = &bytes[n..];
-                Ok(n)
-            })
-            .unwrap();
+        let landed = writer.land(&Toy, |to| to.put(bytes)).unwrap();
+        bytes = &bytes[landed.bytes..];
         sum.records += landed.records;
         sum.garbage += landed.garbage;
         sum.bytes += landed.bytes;
@@ -106,12 +83,12 @@ fn payloads(reader: &mut Reader) -> Vec<Vec<u8>> {
     read_all(reader).into_iter().map(|(_, _, payload)| payload).collect()
 }
 
-/// Bytes of all files of the ring.
+/// Bytes that all files of the ring take, with what is set aside for them.
 fn on_disk(dir: &Path) -> u64 {
     std::fs::read_dir(dir).map_or(0, |dir| {
         dir.map(|entry| entry.unwrap())
             .filter(|e| e.path().extension().is_some_and(|e| e == "seg"))
-            .map(|entry| entry.metadata().unwrap().len())
+            .map(|entry| 512 * entry.metadata().unwrap().blocks())
             .sum()
     })
 }

@@ -55,8 +55,6 @@ struct Model {
     records: Vec<Option<Vec<u8>>>,
     /// Bytes each stream has in its pipe, the rest of a record of which the ring has the beginning.
     pending: [Vec<u8>; 2],
-    /// Since a kill: a pipe keeps the rest of a short record together, so the next read brings all of it.
-    killed: [bool; 2],
     /// Who wrote last. The torn bytes of the other stream are in memory alone, and a kill takes them.
     last: usize,
     payload: u64,
@@ -72,19 +70,7 @@ impl Model {
         let ring = open(dir.path(), BootId([1; 16]));
         let reader = ring.reader();
         let (records, pending, synced) = (Vec::new(), Default::default(), BTreeMap::new());
-        Self {
-            dir,
-            ring,
-            boot: 1,
-            records,
-            pending,
-            killed: [false; 2],
-            last: 0,
-            payload: 0,
-            reader,
-            synced,
-            promised: 0,
-        }
+        Self { dir, ring, boot: 1, records, pending, last: 0, payload: 0, reader, synced, promised: 0 }
     }
 
     fn step(&mut self, action: &Action) {
@@ -92,8 +78,7 @@ impl Model {
             Action::Write { stream, lens, cut } => self.write(*stream, lens, *cut as usize),
             Action::Finish { stream } => {
                 let before = self.ring.published().next_seq;
-                let drained = self.pending[*stream].is_empty();
-                self.ring.writer(NAMES[*stream]).finish(&Toy, drained).unwrap();
+                self.ring.writer(NAMES[*stream]).finish(&Toy);
                 self.pending[*stream].clear();
                 self.absorb(before);
             }
@@ -135,7 +120,6 @@ impl Model {
 
     fn write(&mut self, stream: usize, lens: &[u8], cut: usize) {
         let mut bytes = std::mem::take(&mut self.pending[stream]);
-        let rest = if std::mem::take(&mut self.killed[stream]) { bytes.len() } else { 0 };
         for &len in lens {
             self.payload += 1;
             // Zeros at the end are what makes a kill hard; the number in front makes records distinct.
@@ -144,7 +128,7 @@ impl Model {
             // No byte of a record looks like the beginning of another: dockerd's signature is longer than the toy's.
             bytes.extend(record((self.payload as i64) << 8, &payload));
         }
-        let keep = bytes.len().saturating_sub(cut).max(rest);
+        let keep = bytes.len().saturating_sub(cut);
         self.pending[stream] = bytes.split_off(keep);
         if !bytes.is_empty() {
             self.last = stream;
@@ -190,7 +174,6 @@ impl Model {
         let read = read_all(&mut all);
         self.check(&read);
         self.reader = self.ring.reader_at(position);
-        self.killed = [true; 2];
         self.pending[1 - self.last].clear();
     }
 
@@ -237,7 +220,7 @@ impl Model {
         // Whoever wrote is a new process with new pipes.
         self.pending = Default::default();
         for name in NAMES {
-            self.ring.writer(name).finish(&Toy, false).unwrap();
+            self.ring.writer(name).finish(&Toy);
         }
         self.promised = self.promised.min(self.ring.published().next_seq);
         self.synced = files(self.dir.path());
