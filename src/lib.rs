@@ -21,10 +21,12 @@
 //! the one place that knows everybody, and [`cli`] is above it.
 //!
 //! Downward only: `cli → app → docker → streams → shipper → loki`. The leaves `ring`, `codec`, `fifo`, `loki` and
-//! `config::parse` import nothing of ours, except that `ring` uses `disk`. `ring` knows no log line and `codec` no
+//! `config::parse` import nothing of ours, except that `ring` uses `disk`, and `ring` and `loki` take their memory from
+//! `buffers`. `ring` knows no log line and `codec` no
 //! file: they meet in `streams`, `shipper` and `docker/read_logs`.
 
 pub mod app;
+pub mod buffers;
 pub mod cli;
 pub mod codec;
 pub mod config;

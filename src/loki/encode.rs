@@ -8,30 +8,29 @@
 //! `prost` would want a `String`, and because the length of a message can then be filled in last.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
+
+use crate::buffers;
 
 /// Room before the labels for the tag and length of the one stream.
 const HEAD: usize = 6;
 
-/// Encodes one stream, entry by entry.
+/// Encodes one stream, entry by entry. It has memory only while there are entries in it.
 #[derive(Debug)]
 pub struct StreamEncoder {
+    /// Room for the head, and the encoded labels.
+    beginning: Vec<u8>,
+    /// That, and the entries.
     buffer: Vec<u8>,
-    labels_len: usize,
     entries: usize,
     counted: usize,
-    /// Memory for the next body.
-    spare: Arc<Mutex<Vec<u8>>>,
 }
 
-/// A body in memory that the encoder gets back when nobody needs the body any more: fresh memory for each would cost
-/// a page fault every 4 KiB.
+/// A body in memory that is used again when nobody needs the body any more.
 struct Body {
     memory: Vec<u8>,
     len: usize,
-    home: Weak<Mutex<Vec<u8>>>,
 }
 
 thread_local! {
@@ -145,10 +144,9 @@ impl Metadata {
 impl StreamEncoder {
     /// Begins a stream with its label string.
     pub fn new(labels: &str) -> Self {
-        let mut encoder = Self { buffer: vec![0; HEAD], labels_len: 0, entries: 0, counted: 0, spare: Arc::default() };
-        put_bytes(0x0a, labels.as_bytes(), &mut encoder.buffer);
-        encoder.labels_len = encoder.buffer.len();
-        encoder
+        let mut beginning = vec![0; HEAD];
+        put_bytes(0x0a, labels.as_bytes(), &mut beginning);
+        Self { beginning, buffer: Vec::new(), entries: 0, counted: 0 }
     }
 
     /// Adds a line at `time`, in nanoseconds since 1970.
@@ -169,6 +167,7 @@ impl StreamEncoder {
         if !line.is_empty() {
             len += 1 + varint_len(line.len()) + line.len();
         }
+        self.begin();
         self.buffer.push(0x12);
         put_varint(len as u64, &mut self.buffer);
         put_bytes(0x0a, timestamp, &mut self.buffer);
@@ -197,20 +196,22 @@ impl StreamEncoder {
 
     /// Drops the entries and keeps the labels.
     pub fn clear(&mut self) {
-        self.buffer.truncate(self.labels_len);
+        buffers::give(&mut self.buffer);
         self.entries = 0;
         self.counted = 0;
     }
 
-    /// Gives back memory that an unusually large batch took.
-    pub fn shrink(&mut self) {
-        self.clear();
-        self.buffer.shrink_to(self.labels_len);
-        self.spare = Arc::default();
+    fn begin(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = buffers::take(0);
+            self.buffer.clear();
+            self.buffer.extend_from_slice(&self.beginning);
+        }
     }
 
     /// The body: the whole request as a raw snappy block.
     pub fn body(&mut self) -> Bytes {
+        self.begin();
         // The length of the stream stands right before it, in as few bytes as it takes.
         let len = (self.buffer.len() - HEAD) as u64;
         let mut head = [0; HEAD];
@@ -218,14 +219,14 @@ impl StreamEncoder {
         let used = 1 + varint_into(len, &mut head[1..]);
         self.buffer[HEAD - used..HEAD].copy_from_slice(&head[..used]);
         let message = &self.buffer[HEAD - used..];
-        let mut memory = std::mem::take(&mut *self.spare.lock().unwrap_or_else(PoisonError::into_inner));
         let most = snap::raw::max_compress_len(message.len());
+        let mut memory = buffers::take(most);
         if memory.len() < most {
             memory.resize(most, 0);
         }
         // Refused only above 4 GiB, which no batch comes near.
         let len = SNAPPY.with_borrow_mut(|snappy| snappy.compress(message, &mut memory)).unwrap_or(0);
-        Bytes::from_owner(Body { memory, len, home: Arc::downgrade(&self.spare) })
+        Bytes::from_owner(Body { memory, len })
     }
 }
 
@@ -239,9 +240,7 @@ impl AsRef<[u8]> for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        if let Some(home) = self.home.upgrade() {
-            *home.lock().unwrap_or_else(PoisonError::into_inner) = std::mem::take(&mut self.memory);
-        }
+        buffers::give(&mut self.memory);
     }
 }
 

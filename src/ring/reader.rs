@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::format::{Block, FILLER};
 use super::place::Place;
 use super::{Framing, Position, Ring, Scan, Segment, recovery};
+use crate::buffers;
 
 /// The most bytes a read of an open-ended chunk brings.
 const CHUNK: u64 = 256 * 1024;
@@ -77,9 +78,9 @@ impl Reader {
         self.chunk = (0, 0);
     }
 
-    /// Drops the buffer's memory, for a reader that is going to wait.
+    /// Gives the buffer's memory back, for a reader that is going to wait.
     pub fn shrink(&mut self) {
-        self.buffer = Vec::new();
+        buffers::give(&mut self.buffer);
         self.chunk = (0, 0);
         self.index = None;
     }
@@ -306,12 +307,23 @@ impl Reader {
         }
     }
 
+    /// Room for `len` bytes in the buffer.
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        if self.buffer.is_empty() {
+            self.buffer = buffers::take(CHUNK as usize);
+        }
+        if self.buffer.len() < len {
+            self.buffer.resize(len, 0);
+        }
+        &mut self.buffer[..len]
+    }
+
     /// Of a segment of this boot: as much as fits.
     fn read_open(&mut self, segment: &Segment) -> io::Result<()> {
         let len = (segment.data_len - self.position.offset).min(CHUNK) as usize;
-        self.buffer.resize(len, 0);
         let file = segment.place.file()?;
-        file.read_exact_at(&mut self.buffer, segment.data_start + self.position.offset)?;
+        let from = segment.data_start + self.position.offset;
+        file.read_exact_at(self.room(len), from)?;
         self.chunk = (0, len);
         Ok(())
     }
@@ -324,15 +336,15 @@ impl Reader {
             .iter()
             .find(|block| offset < block.end())
             .ok_or_else(|| io::Error::other("the index of the segment ends before its data"))?;
-        self.buffer.resize(block.len as usize, 0);
         let proven = segment.place.file().and_then(|file| {
-            file.read_exact_at(&mut self.buffer, segment.data_start + block.offset)?;
-            if crc32fast::hash(&self.buffer) == block.crc {
+            let bytes = self.room(block.len as usize);
+            file.read_exact_at(bytes, segment.data_start + block.offset)?;
+            if crc32fast::hash(bytes) == block.crc {
                 return Ok(block.len);
             }
             // The entry may have survived a power loss that the end of the block did not; what a sync covered did.
             let prefix = recovery::read_slots(&file)?.into_iter().find(|slot| {
-                let covered = self.buffer.get(..slot.len as usize);
+                let covered = bytes.get(..slot.len as usize);
                 slot.offset == block.offset && covered.is_some_and(|bytes| crc32fast::hash(bytes) == slot.crc)
             });
             Ok(prefix.map_or(0, |slot| slot.len))

@@ -54,7 +54,6 @@ pub struct Collector {
     /// it.
     gap: Lost,
     toll: Toll,
-    resting: bool,
 }
 
 /// The lines of one source that go into one request.
@@ -116,13 +115,7 @@ impl Collector {
             more: false,
             gap: Lost::default(),
             toll: Toll::default(),
-            resting: true,
         }
-    }
-
-    /// Whether the memory of batches was given back since the last [`Collector::collect`].
-    pub fn is_resting(&self) -> bool {
-        self.resting
     }
 
     /// Whether the ring has entries that were not read.
@@ -153,7 +146,6 @@ impl Collector {
     /// Reads until a batch is full or the ring ends. With `ended`, lines that will never be whole are taken as they
     /// are.
     pub fn collect(&mut self, published: &Published, ended: bool, with_metadata: bool) {
-        self.resting = false;
         let none = Metadata::default();
         let metadata = if with_metadata { &self.metadata } else { &none };
         let (joiner, batches, times) = (&mut self.joiner, &mut self.batches, &mut self.times);
@@ -290,10 +282,9 @@ impl Collector {
 
     /// Gives back the memory of batches that were sent.
     pub fn rest(&mut self) {
-        self.resting = true;
         self.reader.shrink();
         for batch in &mut self.batches {
-            batch.encoder.shrink();
+            batch.encoder.clear();
             (batch.cut_lines, batch.lifted) = (0, 0);
         }
     }

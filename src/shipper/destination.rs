@@ -71,15 +71,6 @@ impl Destination {
         })
     }
 
-    /// The right to send, if nobody waits for it and nothing speaks against it.
-    pub fn try_admit(self: &Arc<Self>) -> Option<Permit> {
-        if self.is_down() {
-            return None;
-        }
-        let in_flight = self.in_flight.clone().try_acquire_owned().ok()?;
-        Some(Permit { destination: self.clone(), _in_flight: Some(in_flight), probe: None })
-    }
-
     /// Waits for the right to send. A shipper that is `patient` waits out an outage with the others; one that counts
     /// its tries does not.
     pub async fn admit(self: &Arc<Self>, patient: bool) -> Permit {

@@ -1,6 +1,6 @@
 //! From the ring to Loki: read, join, batch, push, move the cursor.
 //!
-//! One [`Shipper`] a container. It holds no lines and hardly any memory while it waits: what is to be sent is in the ring, and is read when
+//! One [`Shipper`] a container. It holds no lines while it waits: what is to be sent is in the ring, and is read when
 //! there is both something to send and a [`destination::Permit`] to send it. An outage therefore costs no memory,
 //! whatever the number of containers.
 //!
@@ -39,10 +39,6 @@ use collect::Collector;
 use destination::{Destination, Permit};
 use events::Events;
 use verdict::{Verdict, verdict};
-
-/// How long the memory of a batch is kept for the next one. A busy container needs it again at once; fresh memory costs
-/// more than the lines that go into it.
-const KEEP: Duration = Duration::from_millis(50);
 
 /// How often a shipper that may not send looks whether the ring has overwritten what it has still to send.
 const LOOK: Duration = Duration::from_secs(5);
@@ -138,7 +134,6 @@ impl Shipper {
                     _ = self.follow.changed() => {}
                     _ = self.live.changed() => {}
                     _ = self.shutdown.changed() => {}
-                    () = sleep(KEEP), if !self.collector.is_resting() => self.collector.rest(),
                 }
                 continue;
             }
@@ -146,15 +141,7 @@ impl Shipper {
             if !ended && failures == 0 && !self.collector.has_more() {
                 self.gather().await;
             }
-            let permit = match self.destination.try_admit() {
-                Some(permit) => permit,
-                None => {
-                    // A thousand containers may be waiting.
-                    self.collector.rest();
-                    let Some(permit) = self.permit().await else { continue };
-                    permit
-                }
-            };
+            let Some(permit) = self.permit().await else { continue };
             let ended = *self.live.borrow() == 0;
             let published = *self.follow.borrow();
             self.collector.collect(&published, ended, self.destination.takes_metadata());
@@ -166,6 +153,8 @@ impl Shipper {
                     }
                     self.save();
                     self.events.lost(&self.collector.take_toll());
+                    // The next batch may have to wait for a permit, and so may those of a thousand containers.
+                    self.collector.rest();
                 }
                 Round::Again { later } => {
                     self.collector.rewind();
@@ -207,12 +196,10 @@ impl Shipper {
 
     /// Lets a batch grow for as long as a line may wait.
     async fn gather(&mut self) {
-        let start = Instant::now();
-        let deadline = start + self.plan.batch_wait;
+        let deadline = Instant::now() + self.plan.batch_wait;
         while self.collector.pending(&self.follow.borrow()) < self.plan.batch_size as u64 {
             tokio::select! {
                 () = sleep_until(deadline) => return,
-                () = sleep_until(start + KEEP), if !self.collector.is_resting() => self.collector.rest(),
                 _ = self.follow.changed() => {}
                 _ = self.live.changed() => if *self.live.borrow() == 0 { return },
                 _ = self.shutdown.changed() => return,

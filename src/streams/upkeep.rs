@@ -1,4 +1,5 @@
-//! What goes on beside logging: rings are synced, and those of containers that are gone are let go.
+//! What goes on beside logging: rings are synced, memory that nobody needs is given back, and rings of containers that
+//! are gone are let go.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,18 +7,20 @@ use tokio::time::timeout;
 
 use super::registry::Registry;
 use super::retention::{self, Policy};
+use crate::buffers;
 
 /// How much of what was written a power loss may cost.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
 
 impl Registry {
-    /// Syncs rings and cursors, one after the other, until the plugin goes down.
+    /// Syncs rings and cursors, one after the other, and gives memory back, until the plugin goes down.
     pub async fn keep_synced(&self) {
         let mut shutdown = self.inner.shutdown.subscribe();
         while timeout(SYNC_EVERY, shutdown.wait_for(|down| *down)).await.is_err() {
             let containers: Vec<_> = self.table().containers.values().cloned().collect();
             let sync = tokio::task::spawn_blocking(move || containers.iter().for_each(|container| container.sync()));
             let _ = sync.await;
+            buffers::trim();
         }
     }
 
