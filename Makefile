@@ -13,7 +13,7 @@ export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 PLUGIN := $(CARGO_TARGET_DIR)/plugin
 IMAGE := $(CARGO_TARGET_DIR)/chatter.tar
 
-.PHONY: help plugin install uninstall demo test crash fuzz check clean
+.PHONY: help plugin install uninstall demo test crash fuzz bench bench-docker instructions check clean
 
 help:
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -40,6 +40,18 @@ crash: ## kill the plugin under load N times (50), and judge docker logs and Lok
 
 fuzz: ## fuzz frames, damaged rings and options, SECONDS (60) each
 	fuzz/run.sh $(SECONDS)
+
+bench: ## what the driver costs, against the least there is to do; SCENES="cost wait" for a part
+	@. plugin/lib.sh && need_rust && need perf linux-perf
+	cargo bench --locked --bench driver -- $(SCENES)
+
+bench-docker: plugin ## a container and docker logs, beside Docker's own log drivers
+	tests/chatter/build.sh $(IMAGE)
+	@. plugin/lib.sh && need_engine
+	LOKI_RS_PLUGIN=$(PLUGIN) LOKI_RS_IMAGE=$(IMAGE) cargo bench --locked --bench engine
+
+instructions: ## count those of the hot parts, and fail when one has grown by more than 5 %
+	benches/instructions.sh
 
 check: ## formatting, lints and documentation
 	cargo fmt --check

@@ -92,6 +92,42 @@ const FIXED32: u64 = 5;
 impl<'a> Entry<'a> {
     /// Reads the payload of one frame.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
+        // Almost every entry, at an eighth of the price.
+        if let Some(entry) = Self::decode_whole_line(payload) { Ok(entry) } else { Self::decode_any(payload) }
+    }
+
+    /// The entry of a whole line as dockerd writes it: source, time, line, in this order and nothing else. `None` for
+    /// all others, sound or not.
+    #[inline]
+    fn decode_whole_line(payload: &'a [u8]) -> Option<Self> {
+        const TIME: u8 = 2 << 3 | VARINT as u8;
+        const LINE: u8 = 3 << 3 | BYTES as u8;
+        let (source, rest) = payload.split_first_chunk::<8>()?;
+        let source = match source {
+            b"\x0a\x06stdout" => Source::Stdout,
+            b"\x0a\x06stderr" => Source::Stderr,
+            _ => return None,
+        };
+        // Times between 1972 and 2262 take nine bytes.
+        let ([TIME, time @ ..], rest) = rest.split_first_chunk::<10>()? else { return None };
+        let (low, high) = time.split_first_chunk::<8>()?;
+        let (low, high) = (u64::from_le_bytes(*low), u64::from(high[0]));
+        let is_nine_bytes = low & CONTINUED == CONTINUED && high < 0x80;
+        let (&LINE, rest) = rest.split_first()? else { return None };
+        let (len, line) = match *rest {
+            [a @ ..0x80, ref line @ ..] => (usize::from(a), line),
+            [a, b @ ..0x80, ref line @ ..] => (usize::from(a & 0x7f) | usize::from(b) << 7, line),
+            _ => return None,
+        };
+        if !is_nine_bytes || len != line.len() {
+            return None;
+        }
+        // Below 2^63, and above 0 unless the varint was padded with zeros.
+        let time = (sevens(low) | high << 56) as i64;
+        (time > 0).then_some(Self { source, time, line, chunk: None })
+    }
+
+    fn decode_any(payload: &'a [u8]) -> Result<Self, Malformed> {
         let mut source: &[u8] = &[];
         let mut time = 0i64;
         let mut line: &[u8] = &[];
@@ -146,6 +182,17 @@ impl<'a> Chunk<'a> {
         }
         Ok(chunk)
     }
+}
+
+/// The bits of eight bytes of a varint that say that more follow.
+const CONTINUED: u64 = 0x8080_8080_8080_8080;
+
+/// The lower seven bits of eight bytes, put together.
+#[inline]
+fn sevens(bytes: u64) -> u64 {
+    let pairs = bytes & 0x007f_007f_007f_007f | (bytes & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fours = pairs & 0x0000_3fff_0000_3fff | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+    fours & 0x0fff_ffff | (fours & 0x0fff_ffff_0000_0000) >> 4
 }
 
 #[inline]

@@ -27,6 +27,13 @@ pub struct StreamEncoder {
     counted: usize,
 }
 
+/// A few bytes: two tags with a varint each at most.
+#[derive(Default)]
+struct Short {
+    array: [u8; 24],
+    len: usize,
+}
+
 /// A body in memory that is used again when nobody needs the body any more.
 struct Body {
     memory: Vec<u8>,
@@ -152,29 +159,26 @@ impl StreamEncoder {
     /// Adds a line at `time`, in nanoseconds since 1970.
     pub fn push(&mut self, time: i64, line: &[u8], metadata: &Metadata) {
         let (seconds, nanos) = (time.div_euclid(1_000_000_000) as u64, time.rem_euclid(1_000_000_000) as u64);
-        let mut timestamp = [0; 24];
-        let timestamp = {
-            let mut at = 0;
-            for (tag, value) in [(0x08, seconds), (0x10, nanos)] {
-                if value != 0 {
-                    timestamp[at] = tag;
-                    at += 1 + varint_into(value, &mut timestamp[at + 1..]);
-                }
+        // Tags, lengths and the timestamp: what comes before the line, and is put together before it is copied.
+        let mut timestamp = Short::default();
+        for (tag, value) in [(0x08, seconds), (0x10, nanos)] {
+            if value != 0 {
+                timestamp.put(tag).put_varint(value);
             }
-            &timestamp[..at]
-        };
-        let mut len = 2 + timestamp.len() + metadata.encoded.len();
-        if !line.is_empty() {
-            len += 1 + varint_len(line.len()) + line.len();
         }
+        let mut before_line = Short::default();
+        if !line.is_empty() {
+            before_line.put(0x12).put_varint(line.len() as u64);
+        }
+        let len = 2 + timestamp.len + before_line.len + line.len() + metadata.encoded.len();
+        let mut head = Short::default();
+        head.put(0x12).put_varint(len as u64).put(0x0a).put(timestamp.len as u8);
+
         self.begin();
-        self.buffer.push(0x12);
-        put_varint(len as u64, &mut self.buffer);
-        put_bytes(0x0a, timestamp, &mut self.buffer);
-        if !line.is_empty() {
-            put_bytes(0x12, line, &mut self.buffer);
+        self.buffer.reserve(head.len + len);
+        for part in [head.bytes(), timestamp.bytes(), before_line.bytes(), line, &metadata.encoded] {
+            self.buffer.extend_from_slice(part);
         }
-        self.buffer.extend_from_slice(&metadata.encoded);
         self.entries += 1;
         self.counted += line.len() + metadata.counted;
     }
@@ -230,6 +234,28 @@ impl StreamEncoder {
     }
 }
 
+// === impl Short ===
+
+impl Short {
+    #[inline]
+    fn put(&mut self, byte: u8) -> &mut Self {
+        self.array[self.len] = byte;
+        self.len += 1;
+        self
+    }
+
+    #[inline]
+    fn put_varint(&mut self, value: u64) -> &mut Self {
+        self.len += varint_into(value, &mut self.array[self.len..]);
+        self
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        &self.array[..self.len]
+    }
+}
+
 // === impl Body ===
 
 impl AsRef<[u8]> for Body {
@@ -256,6 +282,7 @@ fn put_varint(value: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&bytes[..len]);
 }
 
+#[inline]
 fn varint_into(mut value: u64, out: &mut [u8]) -> usize {
     let mut at = 0;
     while value >= 0x80 {

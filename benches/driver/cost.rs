@@ -1,0 +1,88 @@
+//! Processor time a line, in the same run as the floor; and how many lines a second are taken.
+
+use std::time::{Duration, Instant};
+
+use loki_rs::loki::encode::Metadata;
+
+use crate::process::{self, Syscalls};
+use crate::stage::{Stage, median, write_all};
+use crate::{floor, load};
+
+/// Turns, of which the median counts.
+const TURNS: usize = 5;
+
+/// What one turn gave, a line.
+pub struct Cost {
+    pub cpu_us: f64,
+    pub floor_us: f64,
+    /// Lines a second that left the FIFOs.
+    pub taken: f64,
+    /// Lines a second that came to the sink.
+    pub sent: f64,
+    /// System calls for a thousand lines, where the kernel tells.
+    pub syscalls: Option<f64>,
+    pub wire_bytes: f64,
+    pub memory_kib: u64,
+}
+
+pub fn play() {
+    println!(
+        "| lines | containers | taken a second | sent a second | µs a line | floor | ratio | calls for 1,000 | bytes sent a line | resident |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    for (containers, lines, length) in [(1, 3_000_000, 100), (1, 400_000, 1000), (4, 750_000, 100)] {
+        let frames = load::frames(lines, length);
+        let turns: Vec<Cost> = (0..TURNS).map(|_| measure(&frames, lines, containers)).collect();
+        let of = |value: fn(&Cost) -> f64| median(turns.iter().map(value).collect());
+        let syscalls = turns.iter().map(|turn| turn.syscalls).collect::<Option<Vec<_>>>().map(median);
+        println!(
+            "| {length} bytes | {containers} | {:.2} M | {:.2} M | {:.3} | {:.3} | {:.2} | {} | {:.0} | {:.1} MB |",
+            of(|turn| turn.taken) / 1e6,
+            of(|turn| turn.sent) / 1e6,
+            of(|turn| turn.cpu_us),
+            of(|turn| turn.floor_us),
+            of(|turn| turn.cpu_us / turn.floor_us),
+            syscalls.map_or("not counted".into(), |calls| format!("{calls:.1}")),
+            of(|turn| turn.wire_bytes),
+            of(|turn| turn.memory_kib as f64) / 1024.0,
+        );
+    }
+}
+
+/// Containers write `lines` lines each, which are in `frames`.
+pub fn measure(frames: &[u8], lines: usize, containers: usize) -> Cost {
+    let floor = floor_of(frames);
+    let stage = Stage::new();
+    let runs = stage.start(containers);
+    let pid = stage.plugin.pid();
+    let syscalls = Syscalls::count(pid);
+    let (used, start) = (process::processor_time(pid), Instant::now());
+    write_all(&runs, frames);
+    let taken = start.elapsed();
+    let all = (lines * containers) as f64;
+    stage.sink.wait_for((lines * containers) as u64);
+    let sent = start.elapsed();
+    let used = process::processor_time(pid) - used;
+    let syscalls = syscalls.and_then(Syscalls::stop).map(|calls| calls as f64 * 1000.0 / all);
+    let memory_kib = process::kib(pid, "VmHWM");
+    for run in runs {
+        run.stop();
+    }
+    let us = |time: Duration, lines: f64| time.as_secs_f64() * 1e6 / lines;
+    Cost {
+        cpu_us: us(used, all),
+        floor_us: us(floor, lines as f64),
+        taken: all / taken.as_secs_f64(),
+        sent: all / sent.as_secs_f64(),
+        syscalls,
+        wire_bytes: stage.sink.bytes() as f64 / all,
+        memory_kib,
+    }
+}
+
+/// The floor for the stream that the plugin makes of these frames.
+fn floor_of(frames: &[u8]) -> Duration {
+    let labels = "{container_name=\"bench-0\",host=\"localhost\",source=\"stdout\"}";
+    let metadata = Metadata::new([("container_id", &*"0123456789abcdef".repeat(4)), ("image_name", "busybox:1")]);
+    floor::run(frames, labels, &metadata)
+}

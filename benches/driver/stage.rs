@@ -1,0 +1,51 @@
+//! A plugin with containers that log to a sink.
+
+use std::thread;
+
+use crate::harness::assert_eventually;
+use crate::harness::dockerd::{Container, Dockerd, Run};
+use crate::harness::plugin::{Plugin, Start};
+use crate::sink::Sink;
+
+/// Declared in the order in which they go down.
+pub struct Stage {
+    pub dockerd: Dockerd,
+    pub plugin: Plugin,
+    pub sink: Sink,
+}
+
+// === impl Stage ===
+
+impl Stage {
+    pub fn new() -> Self {
+        let (sink, plugin) = (Sink::start(), Start::default().start());
+        Self { dockerd: Dockerd::new(&plugin), plugin, sink }
+    }
+
+    /// A container that logs to the sink, with defaults.
+    pub fn container(&self, name: &str) -> Container {
+        self.dockerd.container(name).option("loki-url", &self.sink.url())
+    }
+
+    /// Containers whose rings lose nothing however far the sink is behind.
+    pub fn start(&self, count: usize) -> Vec<Run> {
+        let container = |at| self.container(&format!("bench-{at}")).option("max-size", "1g");
+        (0..count).map(|at| container(at).start()).collect()
+    }
+}
+
+/// Each container writes the same frames, as fast as it may, until the plugin has taken them all.
+pub fn write_all(runs: &[Run], frames: &[u8]) {
+    thread::scope(|threads| {
+        for run in runs {
+            threads.spawn(|| run.write(frames));
+        }
+    });
+    assert_eventually!(runs.iter().all(|run| !run.has_unread()), "all is taken");
+}
+
+/// The middle of some values.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
