@@ -16,7 +16,7 @@ IMAGE := $(CARGO_TARGET_DIR)/chatter.tar
 .PHONY: help plugin install uninstall demo test crash fuzz bench bench-docker instructions check clean
 
 help:
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
 
 plugin: ## build the plugin into target/plugin, and print its size
 	plugin/build.sh $(PLUGIN)
