@@ -6,6 +6,9 @@
 #[path = "../../tests/harness/mod.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
 mod harness;
+#[path = "../driver/sink.rs"]
+#[allow(dead_code, reason = "the other bench uses more of it")]
+mod sink;
 #[path = "../../tests/engine/stage.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
 mod stage;
@@ -23,11 +26,15 @@ const TURNS: usize = 7;
 fn main() {
     let plugin: &'static Plugin<'static> = Plugin::shared();
     let scene = Scene::with("bench", plugin);
+    let sink = sink::Sink::start();
     let (mut writing, mut reading) = ([const { Vec::new() }; 3], [const { Vec::new() }; 3]);
     for turn in 0..TURNS {
         for (at, driver) in DRIVERS.iter().enumerate() {
             let name = format!("{driver}-{turn}");
-            let draft = if *driver == "loki-rs" { scene.container(&name) } else { scene.bare_container(&name, driver) };
+            let mut draft = scene.bare_container(&name, driver);
+            if *driver == "loki-rs" {
+                draft = draft.option("loki-url", &sink.url());
+            }
             // The others keep 100 MB, too.
             let draft = draft.option("max-size", "20m").option("max-file", "5");
             let container = draft.run_well(&[&format!("lines:{LINES}")]);

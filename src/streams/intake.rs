@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::events::Events;
@@ -119,18 +120,13 @@ impl Intake {
                 Step::Empty => return false,
                 Step::End => return true,
             };
-            match timeout(pause, commands.recv()).await {
-                Ok(Some(command)) => {
-                    let end = self.drain().await;
-                    if end || matches!(command, Command::Stop(_)) {
-                        stopped();
-                    }
-                    answer(command);
-                    return end;
+            if let Some(command) = next(commands, pause).await {
+                let end = self.drain().await;
+                if end || matches!(command, Command::Stop(_)) {
+                    stopped();
                 }
-                // The registry has gone; there will be no commands.
-                Ok(None) => sleep(pause).await,
-                Err(_) => {}
+                answer(command);
+                return end;
             }
         }
     }
@@ -205,6 +201,23 @@ impl Intake {
                 Step::Empty
             }
         }
+    }
+}
+
+/// A command that comes within `pause`. Without a pause others have their turn: timers are no finer than a millisecond,
+/// in which a fast container fills its pipe.
+async fn next(commands: &mut mpsc::Receiver<Command>, pause: Duration) -> Option<Command> {
+    if pause.is_zero() {
+        yield_now().await;
+        return commands.try_recv().ok();
+    }
+    match timeout(pause, commands.recv()).await {
+        Ok(None) => {
+            // The registry has gone; there will be no commands.
+            sleep(pause).await;
+            None
+        }
+        command => command.ok().flatten(),
     }
 }
 
