@@ -12,7 +12,9 @@
 //!      {"kind": "store_then_reset"}
 //!      {"kind": "store_then_hang"}
 //!      {"kind": "refuse", "ms": 5000}      nobody listens on the port for that time
-//!      any of them but the last with "times": N (without it: until healed)
+//!      {"kind": "deaf", "ms": 5000}        connections are accepted, and nothing of them is read
+//!      {"kind": "vanish", "ms": 5000}      packets vanish: nobody can connect, or is refused
+//!      any of them but the last three with "times": N (without it: until healed)
 //!      and with "only": {"container_name": "web"} (only requests with such a stream)
 //! POST /standin/heal      take all orders back
 //! GET  /standin/requests  the requests so far; ?last=N for the last N
@@ -21,7 +23,7 @@
 use super::answer::Answer;
 use super::faults::Rule;
 use super::form;
-use super::server::Door;
+use super::server::{Door, Manner};
 use super::state::{Request, Shared};
 use http_body_util::{BodyExt, Limited};
 use hyper::Method;
@@ -54,10 +56,16 @@ pub async fn serve(request: hyper::Request<Incoming>, shared: &Shared, door: &Do
 
 fn fail(body: &[u8], shared: &Shared, door: &Door) -> Result<(), String> {
     let order: Value = serde_json::from_slice(body).map_err(|error| format!("the order is not JSON: {error}"))?;
-    if order.get("kind").and_then(Value::as_str) == Some("refuse") {
+    let manner = match order.get("kind").and_then(Value::as_str) {
+        Some("refuse") => Some(Manner::Away),
+        Some("deaf") => Some(Manner::Deaf),
+        Some("vanish") => Some(Manner::Vanished),
+        _ => None,
+    };
+    if let Some(manner) = manner {
         let time = order.get("ms").and_then(Value::as_u64);
-        let time = time.ok_or("\"ms\" must say for how many milliseconds to refuse")?;
-        door.close_for(Duration::from_millis(time));
+        let time = time.ok_or("\"ms\" must say for how many milliseconds")?;
+        door.turn_for(manner, Duration::from_millis(time));
         return Ok(());
     }
     let rule = Rule::from_json(&order)?;

@@ -140,7 +140,7 @@ fn tidy(entry: &Entry, labels: &[Pair], limits: &Limits) -> Result<Line, String>
             None => level = Some(found),
         }
     }
-    Ok(Line { timestamp: clock::clamp(entry.timestamp), text: entry.line.clone(), metadata, level })
+    Ok(Line { timestamp: clock::clamp(entry.timestamp), text: entry.line.clone(), metadata: metadata.into(), level })
 }
 
 fn block(limits: &Limits, tenant: &str, now: i128) -> Option<String> {

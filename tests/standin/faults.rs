@@ -135,8 +135,8 @@ impl Rule {
             "store_then_hang" => Failure::StoreThenHang,
             other => {
                 return Err(format!(
-                    "\"kind\" must be status, redirect, hang, delay, slow_read, reset, \
-                     store_then_status, store_then_reset or store_then_hang, and {other:?} is none"
+                    "\"kind\" must be status, redirect, hang, delay, slow_read, reset, store_then_status, \
+                     store_then_reset, store_then_hang, refuse, deaf or vanish, and {other:?} is none"
                 ));
             }
         };

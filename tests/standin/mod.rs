@@ -13,8 +13,8 @@
 //!  a question ──▶ server ──▶ routes ──▶ query, selector ◀───────────────┘
 //! ```
 //!
-//! - [`server`] the port, and leaving it; [`routes`] who is asked; [`visit`] a request on its way;
-//!   [`control`] the orders over HTTP; [`answer`] what is answered
+//! - [`port`] listening, leaving, vanishing; [`server`] the connections; [`routes`] who is asked;
+//!   [`visit`] a request on its way; [`control`] the orders over HTTP; [`answer`] what is answered
 //! - [`push`] from bytes to entries, with [`proto`], [`labels`] and [`quoted`] strings
 //! - [`distributor`] the order of the questions; [`limits`] verdicts without a memory;
 //!   [`metadata`] and [`level`] what Loki changes and adds; [`bucket`] rates
@@ -46,6 +46,7 @@ mod labels;
 mod level;
 mod limits;
 mod metadata;
+mod port;
 pub mod proto;
 mod push;
 mod query;
@@ -64,7 +65,7 @@ pub use limits::Limits;
 pub use state::{Request, State, Stored};
 
 use faults::Rule;
-use server::Server;
+use server::{Manner, Server};
 use state::Shared;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -170,14 +171,28 @@ impl Standin {
 
     /// Drops all connections and refuses new ones; what was stored stays.
     pub fn go_away(&self) {
-        let left = self.server.go_away();
-        left.unwrap_or_else(|error| panic!("the stand-in cannot leave its port: {error}"));
+        self.turn(Manner::Away);
     }
 
-    /// Listens again, on the same port.
+    /// Accepts connections and reads not a byte of them, nor of those that there are.
+    pub fn go_deaf(&self) {
+        self.turn(Manner::Deaf);
+    }
+
+    /// Is out of reach: packets vanish. Nobody can connect or is refused, and connections that there
+    /// are stay, without a word.
+    pub fn vanish(&self) {
+        self.turn(Manner::Vanished);
+    }
+
+    /// Is there again, on the same port. Connections that were not heard are reset.
     pub fn come_back(&self) {
-        let back = self.server.come_back();
-        back.unwrap_or_else(|error| panic!("the stand-in cannot listen again: {error}"));
+        self.turn(Manner::There);
+    }
+
+    fn turn(&self, manner: Manner) {
+        let turned = self.server.turn(manner);
+        turned.unwrap_or_else(|error| panic!("the stand-in cannot be {manner:?}: {error}"));
     }
 
     /// Changes the limits from the next request on.

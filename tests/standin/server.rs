@@ -1,14 +1,15 @@
-//! The port, the connections, and the thread they live on.
+//! The connections, how they are treated, and the thread they live on.
 //!
 //! Rule: a thread of its own with a runtime of its own, so that a plain `#[test]` can use it. It is
-//! told what to do by commands, and each is answered when it is done. While it is away the port
-//! stays *bound* but nobody listens: clients are refused, and no other process can take the port
-//! meanwhile. Going away drops every connection, as a dying process would.
+//! told what to do by commands, and each is answered when it is done. Going away drops every
+//! connection, as a dying process would. Connections that were not heard end when it comes back: it
+//! comes back as a new process would, and never reads what its clients have given up by then.
 //!
 //! Buffers are kept small, so that a body that is read slowly is felt by its sender, as far as the
 //! sender's own buffers allow.
 
 use super::answer::Answer;
+use super::port::{self, Port};
 use super::routes;
 use super::state::Shared;
 use bytes::Bytes;
@@ -19,26 +20,21 @@ use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::runtime;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// What the kernel may take in for a connection before anybody reads.
-const RECEIVE_BUFFER: u32 = 128 << 10;
-
 /// What is read of a connection before anybody wants it.
 const READ_AHEAD: usize = 64 << 10;
-
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 1024;
 
 /// The running server. Dropping it stops it and waits for its thread.
 pub struct Server {
@@ -54,18 +50,23 @@ pub struct Door {
     commands: UnboundedSender<Command>,
 }
 
-enum Command {
-    /// Stop listening; tell when nobody can connect any more.
-    Away(mpsc::Sender<io::Result<()>>),
-    /// Listen again; tell when it is so.
-    Back(mpsc::Sender<io::Result<()>>),
-    Stop,
+/// How clients find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// It listens and answers.
+    There,
+    /// Nobody listens.
+    Away,
+    /// It accepts, and reads nothing.
+    Deaf,
+    /// Packets to it vanish.
+    Vanished,
 }
 
-/// The port is held either way.
-enum Port {
-    Open(TcpListener),
-    Held(TcpSocket),
+enum Command {
+    /// From now on in this manner; tell when it is so.
+    Turn(Manner, mpsc::Sender<io::Result<()>>),
+    Stop,
 }
 
 // === impl Server ===
@@ -82,12 +83,11 @@ impl Server {
                 Err(error) => return drop(tell.send(Err(error))),
             };
             runtime.block_on(async {
-                let bound = hold(address).and_then(|socket| socket.listen(BACKLOG));
-                match bound.and_then(|listener| Ok((listener.local_addr()?, listener))) {
+                match Port::open(address) {
                     Err(error) => drop(tell.send(Err(error))),
-                    Ok((address, listener)) => {
-                        drop(tell.send(Ok(address)));
-                        run(listener, address, shared, outbox, inbox).await;
+                    Ok(port) => {
+                        drop(tell.send(Ok(port.address())));
+                        run(port, shared, outbox, inbox).await;
                     }
                 }
             });
@@ -101,17 +101,9 @@ impl Server {
         self.address
     }
 
-    pub fn go_away(&self) -> io::Result<()> {
-        self.order(Command::Away)
-    }
-
-    pub fn come_back(&self) -> io::Result<()> {
-        self.order(Command::Back)
-    }
-
-    fn order(&self, command: fn(mpsc::Sender<io::Result<()>>) -> Command) -> io::Result<()> {
+    pub fn turn(&self, manner: Manner) -> io::Result<()> {
         let (tell, told) = mpsc::channel();
-        self.commands.send(command(tell)).map_err(|_| gone())?;
+        self.commands.send(Command::Turn(manner, tell)).map_err(|_| gone())?;
         told.recv().map_err(|_| gone())?
     }
 }
@@ -138,60 +130,42 @@ impl Door {
         self.reset.notify_one();
     }
 
-    /// Stops listening in a moment, when the answer to this request is out, and for so long.
-    pub fn close_for(&self, time: Duration) {
+    /// Turns in a moment, when the answer to this request is out, and comes back after so long.
+    pub fn turn_for(&self, manner: Manner, time: Duration) {
         let commands = self.commands.clone();
         tokio::spawn(async move {
             // Nobody waits for the answers to these commands.
             let (tell, _) = mpsc::channel();
             sleep(Duration::from_millis(20)).await;
-            let _ = commands.send(Command::Away(tell.clone()));
+            let _ = commands.send(Command::Turn(manner, tell.clone()));
             sleep(time).await;
-            let _ = commands.send(Command::Back(tell));
+            let _ = commands.send(Command::Turn(Manner::There, tell));
         });
     }
 }
 
-/// A socket that has the port and does not listen.
-fn hold(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    socket.set_reuseaddr(true)?;
-    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-    socket.bind(address)?;
-    Ok(socket)
-}
-
 /// Accepts, and obeys, until told to stop.
 async fn run(
-    listener: TcpListener,
-    address: SocketAddr,
+    mut port: Port,
     shared: Arc<Shared>,
     outbox: UnboundedSender<Command>,
     mut inbox: UnboundedReceiver<Command>,
 ) {
-    let mut port = Some(Port::Open(listener));
+    let manner = watch::Sender::new(Manner::There);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             command = inbox.recv() => match command {
-                Some(Command::Away(tell)) => {
-                    let left = leave(&mut port, address).await;
-                    connections.shutdown().await;
-                    let _ = tell.send(left);
-                }
-                Some(Command::Back(tell)) => {
-                    let _ = tell.send(come_back(&mut port, address));
+                Some(Command::Turn(to, tell)) => {
+                    let _ = tell.send(turn(&mut port, &manner, to, &mut connections).await);
                 }
                 Some(Command::Stop) | None => return connections.shutdown().await,
             },
-            accepted = accept(&port) => {
+            accepted = port.accept() => {
                 match accepted {
-                    Ok((stream, _)) => {
+                    Ok(stream) => {
                         let door = Door { reset: Arc::default(), commands: outbox.clone() };
-                        connections.spawn(converse(stream, Arc::clone(&shared), door));
+                        connections.spawn(converse(stream, Arc::clone(&shared), door, manner.subscribe()));
                     }
                     // Out of file descriptors, most likely, and that passes.
                     Err(_) => sleep(Duration::from_millis(10)).await,
@@ -202,44 +176,33 @@ async fn run(
     }
 }
 
-async fn accept(port: &Option<Port>) -> io::Result<(TcpStream, SocketAddr)> {
-    match port {
-        Some(Port::Open(listener)) => listener.accept().await,
-        _ => std::future::pending().await,
-    }
-}
-
-async fn leave(port: &mut Option<Port>, address: SocketAddr) -> io::Result<()> {
-    if let Some(Port::Held(_)) = port {
+async fn turn(
+    port: &mut Port,
+    manner: &watch::Sender<Manner>,
+    to: Manner,
+    connections: &mut JoinSet<()>,
+) -> io::Result<()> {
+    let before = manner.send_replace(to);
+    if before == to {
         return Ok(());
     }
-    drop(port.take());
-    // The port is free between the two; whoever takes it in that instant lets it go again soon.
-    for _ in 0..100 {
-        if let Ok(socket) = hold(address) {
-            *port = Some(Port::Held(socket));
-            return Ok(());
-        }
-        sleep(Duration::from_millis(10)).await;
+    match to {
+        Manner::There | Manner::Deaf => port.come_back()?,
+        Manner::Away => port.leave().await?,
+        Manner::Vanished => port.vanish()?,
     }
-    Err(io::Error::other("another process took the port"))
-}
-
-fn come_back(port: &mut Option<Port>, address: SocketAddr) -> io::Result<()> {
-    let socket = match port.take() {
-        Some(Port::Held(socket)) => socket,
-        Some(open) => {
-            *port = Some(open);
-            return Ok(());
-        }
-        None => hold(address)?,
-    };
-    *port = Some(Port::Open(socket.listen(BACKLOG)?));
+    if to == Manner::Away || before != Manner::There {
+        connections.shutdown().await;
+    }
+    if to != Manner::There {
+        // Each connection lets go of it when it is not heard any more.
+        manner.closed().await;
+    }
     Ok(())
 }
 
-/// Serves one connection until either side has enough, or it is to be reset.
-async fn converse(stream: TcpStream, shared: Arc<Shared>, door: Door) {
+/// Serves one connection until either side has enough, or it is to be reset, or not heard any more.
+async fn converse(stream: TcpStream, shared: Arc<Shared>, door: Door, mut manner: watch::Receiver<Manner>) {
     // Answers are small and wanted at once.
     let _ = stream.set_nodelay(true);
     let reset = Arc::clone(&door.reset);
@@ -253,14 +216,27 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>, door: Door) {
     let mut connection = hyper::server::conn::http1::Builder::new()
         .max_buf_size(READ_AHEAD)
         .serve_connection(TokioIo::new(stream), service);
-    tokio::select! {
+    let turned = async {
+        // The sender lives longer than any connection.
+        manner.wait_for(|manner| *manner != Manner::There).await.map(|manner| *manner)
+    };
+    let turned = tokio::select! {
+        // First, so that of a connection which comes too late nothing is read.
+        biased;
+        turned = turned => turned.ok(),
+        () = reset.notified() => None,
         // An error is the client's: it went away, or it does not speak HTTP.
-        _ = &mut connection => {}
-        () = reset.notified() => {
-            let stream = connection.into_parts().io.into_inner();
-            // Without lingering a close is a reset.
-            let _ = stream.set_zero_linger();
+        _ = &mut connection => return,
+    };
+    let stream = connection.into_parts().io.into_inner();
+    // Without lingering a close is a reset.
+    let _ = stream.set_zero_linger();
+    if let Some(turned) = turned {
+        if turned == Manner::Vanished {
+            let _ = port::drop_packets(&stream);
         }
+        drop(manner);
+        pending().await
     }
 }
 

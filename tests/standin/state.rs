@@ -75,7 +75,7 @@ impl State {
 
     /// How many stored lines have all these labels.
     pub fn count(&self, labels: &[(&str, &str)]) -> usize {
-        self.matching(labels).count()
+        self.store.count(labels)
     }
 
     /// Requests in the order they were done with.
@@ -89,10 +89,7 @@ impl State {
     }
 
     fn matching(&self, labels: &[(&str, &str)]) -> impl Iterator<Item = &Kept> {
-        self.store.kept().iter().filter(move |kept| {
-            let has = |(name, value): &(&str, &str)| kept.labels.shown.get(*name).is_some_and(|found| found == value);
-            labels.iter().all(has)
-        })
+        self.store.kept().iter().filter(move |kept| kept.labels.have(labels))
     }
 }
 
@@ -157,7 +154,7 @@ impl From<&Kept> for Stored {
             labels: kept.labels.sent.clone(),
             timestamp_ns: kept.line.timestamp,
             line: kept.line.text.to_vec(),
-            metadata: kept.line.metadata.clone(),
+            metadata: kept.line.metadata.to_vec(),
         }
     }
 }

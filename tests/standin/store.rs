@@ -51,7 +51,7 @@ pub struct Line {
     pub timestamp: i64,
     pub text: Bytes,
     /// As sent, cleaned.
-    pub metadata: Vec<Pair>,
+    pub metadata: Arc<[Pair]>,
     /// What Loki adds to the metadata.
     pub level: Option<String>,
 }
@@ -71,8 +71,10 @@ struct Tenant {
 }
 
 /// What the ingester remembers of a stream.
-#[derive(Default)]
 struct Stream {
+    labels: Arc<Labels>,
+    /// How many of its lines are kept.
+    kept: usize,
     newest: Option<i64>,
     last: Option<Line>,
     bucket: Bucket,
@@ -93,6 +95,12 @@ impl Store {
     /// All that is kept, in the order of arrival.
     pub fn kept(&self) -> &[Kept] {
         &self.kept
+    }
+
+    /// How many lines are kept of the streams that show all these labels.
+    pub fn count(&self, labels: &[(&str, &str)]) -> usize {
+        let streams = self.tenants.values().flat_map(|tenant| tenant.streams.values());
+        streams.filter(|stream| stream.labels.have(labels)).map(|stream| stream.kept).sum()
     }
 
     /// Forgets the lines and the streams; the rates already used stay used.
@@ -124,10 +132,11 @@ impl Store {
             );
             return Err(Answer::error(429, sentence));
         }
-        let memory = streams.entry(stream.shown.clone()).or_default();
+        let memory = streams.entry(stream.shown.clone()).or_insert_with(|| Stream::new(&stream.labels));
         let total = stream.lines.len();
         let (accepted, ignored) = memory.judge(stream.lines, &stream.shown, limits, now);
-        for line in accepted {
+        for mut line in accepted {
+            memory.share(&mut line);
             if memory.keep(&line, limits.head_block_size) {
                 let labels = Arc::clone(&stream.labels);
                 self.kept.push(Kept { labels, line });
@@ -143,6 +152,26 @@ impl Store {
 // === impl Stream ===
 
 impl Stream {
+    fn new(labels: &Arc<Labels>) -> Self {
+        Self {
+            labels: Arc::clone(labels),
+            kept: 0,
+            newest: None,
+            last: None,
+            bucket: Bucket::default(),
+            head: HashSet::new(),
+            head_bytes: 0,
+        }
+    }
+
+    /// Millions of lines fit into memory without the requests they came in, and with one copy of what all have.
+    fn share(&self, line: &mut Line) {
+        line.text = Bytes::copy_from_slice(&line.text);
+        if let Some(last) = self.last.as_ref().filter(|last| last.metadata == line.metadata) {
+            line.metadata = Arc::clone(&last.metadata);
+        }
+    }
+
     /// Parts the lines of a request into those to store and those to ignore.
     fn judge(&mut self, lines: Vec<Line>, shown: &str, limits: &Limits, now: Instant) -> (Vec<Line>, Ignored) {
         let (rate, burst) = (limits.per_stream_rate_limit, limits.per_stream_rate_limit_burst);
@@ -201,12 +230,23 @@ impl Stream {
         if !self.head.insert(line.clone()) {
             return false;
         }
+        self.kept += 1;
         self.head_bytes += line.text.len() + 8 * line.all_metadata().count();
         if self.head_bytes >= head_block_size {
             self.head.clear();
             self.head_bytes = 0;
         }
         true
+    }
+}
+
+// === impl Labels ===
+
+impl Labels {
+    /// Whether queries show all these.
+    pub fn have(&self, labels: &[(&str, &str)]) -> bool {
+        let has = |(name, value): &(&str, &str)| self.shown.get(*name).is_some_and(|found| found == value);
+        labels.iter().all(has)
     }
 }
 

@@ -107,7 +107,9 @@ fn orders_over_http() {
     let reply = post("/standin/fail", json!({"kind": "nonsense"}));
     assert_eq!(reply.status, 400);
     assert!(reply.text().starts_with("\"kind\" must be status, redirect, "), "{}", reply.text());
-    assert_eq!(post("/standin/fail", json!({"kind": "refuse"})).status, 400);
+    for kind in ["refuse", "deaf", "vanish"] {
+        assert_eq!(post("/standin/fail", json!({"kind": kind})).status, 400, "for how long?");
+    }
     let (record, _) = begin(&loki.url(), "GET", "/standin/requests?last=2", &[], b"").expect("it listens");
     let record = read_reply(record).expect("it is answered");
     let record: Value = serde_json::from_slice(&record.body).expect("it is JSON");

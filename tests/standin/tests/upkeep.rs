@@ -65,6 +65,87 @@ fn away_and_back_on_the_same_port() {
     assert_eq!(status(&again, "x"), 204);
 }
 
+/// A connection to it on which nothing was said yet, and a request that fits its buffers.
+fn idle(loki: &Standin) -> (TcpStream, Vec<u8>) {
+    let idle = TcpStream::connect(loki.url().trim_start_matches("http://")).expect("it listens");
+    idle.set_read_timeout(Some(MOMENT)).expect("a time limit can be set");
+    let body = snappy(line("lost"));
+    let head = format!("POST /loki/api/v1/push HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n", body.len());
+    (idle, [head.as_bytes(), b"Content-Type: application/x-protobuf\r\n\r\n", &body].concat())
+}
+
+/// Nothing comes, and the connection stays.
+fn is_silent(connection: &mut TcpStream) -> bool {
+    let read = connection.read(&mut [0]).map_err(|error| error.kind());
+    matches!(read, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut))
+}
+
+/// What comes when somebody is there again who does not know of it.
+fn is_reset(connection: &mut TcpStream) -> bool {
+    connection.set_read_timeout(Some(PATIENCE)).expect("a time limit can be set");
+    connection.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+}
+
+#[test]
+fn deaf_it_accepts_connections_and_reads_nothing_of_them() {
+    let loki = Standin::start();
+    let (mut known, request) = idle(&loki);
+    assert_eq!(status(&loki, "before"), 204);
+    loki.go_deaf();
+    let (mut new, _) = idle(&loki);
+    for connection in [&mut known, &mut new] {
+        connection.write_all(&request).expect("it fits the buffers");
+        assert!(is_silent(connection));
+    }
+    // More than any buffer on the way takes while nobody reads.
+    new.set_write_timeout(Some(MOMENT)).expect("a time limit can be set");
+    let stuck = new.write_all(&[0; 16 << 20]).expect_err("nobody reads");
+    assert_eq!(stuck.kind(), ErrorKind::WouldBlock);
+    loki.come_back();
+    assert!(is_reset(&mut known) && is_reset(&mut new));
+    assert_eq!(status(&loki, "after"), 204);
+    assert_eq!(texts(&loki), ["before", "after"]);
+    assert_eq!(loki.requests().len(), 2, "what nobody read is no request");
+}
+
+#[test]
+fn when_it_vanished_nobody_can_connect_or_is_refused() {
+    let loki = Standin::start();
+    let (mut known, request) = idle(&loki);
+    let address = loki.url().trim_start_matches("http://").parse().expect("an address");
+    for _ in 0..2 {
+        loki.vanish();
+        let error = TcpStream::connect_timeout(&address, MOMENT).expect_err("nobody is there");
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
+    known.write_all(&request).expect("it fits the buffers");
+    assert!(is_silent(&mut known));
+    // The kernel asks again when a second has passed.
+    let connecting = std::thread::spawn(move || TcpStream::connect_timeout(&address, PATIENCE));
+    assert!(is_silent(&mut known) && !connecting.is_finished());
+    loki.come_back();
+    assert!(connecting.join().expect("it did not panic").is_ok(), "a connection begun meanwhile comes about");
+    assert!(is_reset(&mut known));
+    assert_eq!(status(&loki, "kept"), 204);
+    assert_eq!(texts(&loki), ["kept"]);
+}
+
+#[test]
+fn from_any_manner_to_any_other() {
+    let loki = Standin::start();
+    let turns: [fn(&Standin); 4] = [Standin::come_back, Standin::go_away, Standin::go_deaf, Standin::vanish];
+    for first in turns {
+        for second in turns {
+            first(&loki);
+            second(&loki);
+        }
+    }
+    loki.go_away();
+    assert_eq!(fails(&loki, "lost"), ErrorKind::ConnectionRefused);
+    loki.come_back();
+    assert_eq!(status(&loki, "kept"), 204);
+}
+
 #[test]
 fn a_client_that_goes_away_is_on_record() {
     let loki = Standin::start();
