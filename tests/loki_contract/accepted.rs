@@ -172,7 +172,7 @@ pub fn metadata(loki: &Target) {
         ("nothing", ""),
     ];
     let mut line = with_metadata(entry(loki.now, "line"), &sent);
-    line.metadata[0].value = b"x\xff\xfey".to_vec();
+    line.metadata[0].value = b"x\xff\xfey"[..].into();
     answers(&loki.push(vec![loki.stream("a", vec![line])]), 204, "");
     let streams = loki.streams(&loki.labels("a"), &[]);
     let expected = json!({

@@ -131,7 +131,7 @@ pub fn entry(ns: i64, line: impl Into<Bytes>) -> proto::Entry {
 pub fn with_metadata(mut entry: proto::Entry, pairs: &[(&str, &str)]) -> proto::Entry {
     entry.metadata = pairs
         .iter()
-        .map(|(name, value)| proto::Pair { name: name.as_bytes().to_vec(), value: value.as_bytes().to_vec() })
+        .map(|(name, value)| proto::Pair { name: name.to_string().into(), value: value.to_string().into() })
         .collect();
     entry
 }

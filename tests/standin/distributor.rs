@@ -20,7 +20,8 @@ use super::metadata;
 use super::proto;
 use super::push::{Entry, Push};
 use super::store::{Labels, Line, Store, Tidy};
-use prost::Message;
+use bytes::Bytes;
+use prost::{Message, length_delimiter_len};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -51,15 +52,20 @@ pub fn push(store: &mut Store, limits: &Limits, tenant: &str, push: &Push) -> An
             continue;
         }
         let mut lines = Vec::with_capacity(stream.entries.len());
+        let mut cleaned = None;
         for entry in &stream.entries {
             if let Some(fault) = limits.refuse_entry(entry, &shown, now) {
                 faults.add(fault);
                 continue;
             }
-            match tidy(entry, &labels, limits) {
-                Ok(line) => lines.push(line),
+            // Most entries have what the one before them has.
+            let known = cleaned.as_ref().filter(|(before, _): &&(&Entry, _)| before.metadata == entry.metadata);
+            let metadata = match known.map_or_else(|| clean(entry), |(_, metadata)| Ok(Arc::clone(metadata))) {
+                Ok(metadata) => metadata,
                 Err(sentence) => return Answer::error(500, sentence),
-            }
+            };
+            cleaned = Some((entry, Arc::clone(&metadata)));
+            lines.push(tidy(entry, metadata, &labels, limits));
         }
         if !lines.is_empty() {
             let labels = Arc::new(Labels {
@@ -125,22 +131,27 @@ fn complete(labels: &[Pair], limits: &Limits) -> Vec<Pair> {
     labels
 }
 
-/// Cleans the metadata of an entry and finds its level.
-fn tidy(entry: &Entry, labels: &[Pair], limits: &Limits) -> Result<Line, String> {
+/// The metadata of an entry as it is stored.
+fn clean(entry: &Entry) -> Result<Arc<[Pair]>, String> {
     let mut metadata = Vec::with_capacity(entry.metadata.len());
     for (name, value) in &entry.metadata {
         metadata.push((metadata::name(name)?, metadata::value(value)));
     }
     metadata.retain(|(_, value)| !value.is_empty());
+    Ok(metadata.into())
+}
+
+/// An entry with clean metadata, and its level.
+fn tidy(entry: &Entry, mut metadata: Arc<[Pair]>, labels: &[Pair], limits: &Limits) -> Line {
     let mut level = None;
     if limits.discover_log_levels {
         let found = level::detect(labels, &metadata, &entry.line);
-        match metadata.iter_mut().find(|(name, _)| name == level::LEVEL) {
-            Some((_, sent)) => *sent = found,
+        match metadata.iter().position(|(name, _)| name == level::LEVEL) {
+            Some(at) => Arc::make_mut(&mut metadata)[at].1 = found,
             None => level = Some(found),
         }
     }
-    Ok(Line { timestamp: clock::clamp(entry.timestamp), text: entry.line.clone(), metadata: metadata.into(), level })
+    Line { timestamp: clock::clamp(entry.timestamp), text: entry.line.clone(), metadata, level }
 }
 
 fn block(limits: &Limits, tenant: &str, now: i128) -> Option<String> {
@@ -157,22 +168,44 @@ fn block(limits: &Limits, tenant: &str, now: i128) -> Option<String> {
 /// The size of the request as the ingester would get it: labels as shown, levels added, and a hash
 /// for each stream. Hashes differ in length by a byte, so this may too.
 fn message_size(streams: &[Tidy]) -> usize {
-    let pair = |(name, value): (&str, &str)| proto::Pair { name: name.into(), value: value.into() };
-    let entry = |line: &Line| proto::Entry {
-        timestamp: Some(proto::Timestamp {
-            seconds: line.timestamp.div_euclid(clock::SECOND as i64),
-            nanos: line.timestamp.rem_euclid(clock::SECOND as i64) as i32,
-        }),
-        line: line.text.clone(),
-        metadata: line.all_metadata().map(pair).collect(),
+    let size = |stream: &Tidy| {
+        let labels = stream.shown.clone().into_bytes();
+        let head = proto::Stream { labels, entries: Vec::new(), hash: i64::MAX as u64 };
+        let mut size = head.encoded_len();
+        // What a line has in common with the one before it was measured there.
+        let mut known: Option<(&Line, usize)> = None;
+        for line in &stream.lines {
+            let alike = known.filter(|(before, _)| before.metadata == line.metadata && before.level == line.level);
+            let metadata = alike.map_or_else(|| metadata_size(line), |(_, size)| size);
+            known = Some((line, metadata));
+            size += nested(text_size(line) + metadata);
+        }
+        nested(size)
     };
-    let streams = streams.iter().map(|stream| proto::Stream {
-        labels: stream.shown.clone().into_bytes(),
-        entries: stream.lines.iter().map(entry).collect(),
-        hash: i64::MAX as u64,
-    });
-    let request = proto::PushRequest { streams: streams.collect() };
-    request.encoded_len()
+    streams.iter().map(size).sum()
+}
+
+/// Time and text of an entry.
+fn text_size(line: &Line) -> usize {
+    let timestamp = proto::Timestamp {
+        seconds: line.timestamp.div_euclid(clock::SECOND as i64),
+        nanos: line.timestamp.rem_euclid(clock::SECOND as i64) as i32,
+    };
+    let entry = proto::Entry { timestamp: Some(timestamp), line: line.text.clone(), metadata: Vec::new() };
+    entry.encoded_len()
+}
+
+fn metadata_size(line: &Line) -> usize {
+    let pair = |(name, value): (&str, &str)| proto::Pair {
+        name: Bytes::copy_from_slice(name.as_bytes()),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+    };
+    line.all_metadata().map(|it| nested(pair(it).encoded_len())).sum()
+}
+
+/// A message inside another: tag, length, and itself.
+fn nested(size: usize) -> usize {
+    1 + length_delimiter_len(size) + size
 }
 
 // === impl Faults ===

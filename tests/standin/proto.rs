@@ -4,6 +4,7 @@
 //! although the schema says `string`: Loki does not check that a line is UTF-8, stores what it got,
 //! and has its own sentence for a label string that is not. A `String` would refuse both.
 
+use bytes::Bytes;
 use prost::Message;
 
 #[derive(Clone, PartialEq, Message)]
@@ -30,7 +31,7 @@ pub struct Entry {
     #[prost(message, optional, tag = "1")]
     pub timestamp: Option<Timestamp>,
     #[prost(bytes = "bytes", tag = "2")]
-    pub line: bytes::Bytes,
+    pub line: Bytes,
     #[prost(message, repeated, tag = "3")]
     pub metadata: Vec<Pair>,
 }
@@ -45,8 +46,8 @@ pub struct Timestamp {
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Pair {
-    #[prost(bytes = "vec", tag = "1")]
-    pub name: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    pub value: Vec<u8>,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub name: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
 }

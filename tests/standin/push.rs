@@ -42,7 +42,7 @@ pub struct Entry {
     pub timestamp: i128,
     pub line: Bytes,
     /// As sent: not yet cleaned.
-    pub metadata: Vec<(Vec<u8>, Vec<u8>)>,
+    pub metadata: Vec<(Bytes, Bytes)>,
 }
 
 /// Reads a body.
@@ -203,7 +203,7 @@ fn json_entry(value: &Value) -> Result<Entry, String> {
         Some(Value::Object(pairs)) => {
             let pair = |(name, value): (&String, &Value)| {
                 let value = string(value, "a value of the structured metadata")?;
-                Ok((name.clone().into_bytes(), value.as_bytes().to_vec()))
+                Ok((name.clone().into(), value.to_owned().into()))
             };
             pairs.iter().map(pair).collect::<Result<_, String>>()?
         }

@@ -19,6 +19,7 @@ use super::level;
 use super::limits::Limits;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -45,7 +46,7 @@ pub struct Labels {
     pub shown: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// Nanoseconds since 1970.
     pub timestamp: i64,
@@ -71,8 +72,10 @@ struct Tenant {
 }
 
 /// What the ingester remembers of a stream.
+#[derive(Default)]
 struct Stream {
-    labels: Arc<Labels>,
+    /// Those of its first line.
+    labels: Option<Arc<Labels>>,
     /// How many of its lines are kept.
     kept: usize,
     newest: Option<i64>,
@@ -100,7 +103,8 @@ impl Store {
     /// How many lines are kept of the streams that show all these labels.
     pub fn count(&self, labels: &[(&str, &str)]) -> usize {
         let streams = self.tenants.values().flat_map(|tenant| tenant.streams.values());
-        streams.filter(|stream| stream.labels.have(labels)).map(|stream| stream.kept).sum()
+        let have = |stream: &&Stream| stream.labels.as_ref().is_some_and(|it| it.have(labels));
+        streams.filter(have).map(|stream| stream.kept).sum()
     }
 
     /// Forgets the lines and the streams; the rates already used stay used.
@@ -132,7 +136,8 @@ impl Store {
             );
             return Err(Answer::error(429, sentence));
         }
-        let memory = streams.entry(stream.shown.clone()).or_insert_with(|| Stream::new(&stream.labels));
+        let memory = streams.entry(stream.shown.clone()).or_default();
+        memory.labels.get_or_insert_with(|| Arc::clone(&stream.labels));
         let total = stream.lines.len();
         let (accepted, ignored) = memory.judge(stream.lines, &stream.shown, limits, now);
         for mut line in accepted {
@@ -152,18 +157,6 @@ impl Store {
 // === impl Stream ===
 
 impl Stream {
-    fn new(labels: &Arc<Labels>) -> Self {
-        Self {
-            labels: Arc::clone(labels),
-            kept: 0,
-            newest: None,
-            last: None,
-            bucket: Bucket::default(),
-            head: HashSet::new(),
-            head_bytes: 0,
-        }
-    }
-
     /// Millions of lines fit into memory without the requests they came in, and with one copy of what all have.
     fn share(&self, line: &mut Line) {
         line.text = Bytes::copy_from_slice(&line.text);
@@ -251,6 +244,13 @@ impl Labels {
 }
 
 // === impl Line ===
+
+impl Hash for Line {
+    /// Lines of one time are few.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.timestamp.hash(state);
+    }
+}
 
 impl Line {
     /// What a line counts for rates: what Loki itself added is free.

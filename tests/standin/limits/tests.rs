@@ -14,7 +14,7 @@ fn entry(age: i128, line: usize, metadata: &[(&str, usize)]) -> Entry {
     Entry {
         timestamp: NOW - age * clock::SECOND,
         line: "x".repeat(line).into(),
-        metadata: metadata.iter().map(|(name, value)| (name.as_bytes().to_vec(), vec![b'v'; *value])).collect(),
+        metadata: metadata.iter().map(|(name, value)| (name.to_string().into(), vec![b'v'; *value].into())).collect(),
     }
 }
 
