@@ -12,8 +12,9 @@ SECONDS ?= 60
 export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 PLUGIN := $(CARGO_TARGET_DIR)/plugin
 IMAGE := $(CARGO_TARGET_DIR)/chatter.tar
+STAGED := LOKI_RS_PLUGIN=$(PLUGIN) LOKI_RS_IMAGE=$(IMAGE)
 
-.PHONY: help plugin install uninstall demo test crash fuzz bench bench-docker instructions check clean
+.PHONY: help plugin install uninstall demo stage test crash fuzz bench bench-docker instructions check clean
 
 help:
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -30,13 +31,16 @@ uninstall: ## disable and remove it
 demo: ## a container writes 1,000 lines; see them in Loki (LOKI_URL, or a stand-in) and in docker logs
 	plugin/demo.sh
 
-test: plugin ## all tests, on a private Docker Engine too
+# What tests on a real engine need.
+stage: plugin
 	tests/chatter/build.sh $(IMAGE)
 	@. plugin/lib.sh && need_engine
-	LOKI_RS_PLUGIN=$(PLUGIN) LOKI_RS_IMAGE=$(IMAGE) cargo test --locked
 
-crash: ## kill the plugin under load N times (50), and judge docker logs and Loki
-	KILLS=$(N) cargo test --locked --test driver restart::kills_under_load -- --nocapture
+test: stage ## all tests, on a private Docker Engine too
+	$(STAGED) cargo test --locked
+
+crash: stage ## kill the plugin under load N times (50), and judge docker logs and Loki
+	$(STAGED) KILLS=$(N) cargo test --locked --test driver kills_under_load -- --nocapture --test-threads 1
 
 fuzz: ## fuzz frames, damaged rings and options, SECONDS (60) each
 	fuzz/run.sh $(SECONDS)

@@ -8,11 +8,14 @@
 //! * [`volume`]: many lines at once, many containers at once;
 //! * [`options`]: where options come from, and how a wrong one is refused;
 //! * [`outage`]: with Loki away, nobody waits;
-//! * [`crash`]: the plugin or dockerd dies, and no line is missing.
+//! * [`crash`]: the plugin or dockerd dies, and no line is missing;
+//! * [`kills`]: the plugin dies again and again, and the [`oracle`] finds nothing missing and nothing invented.
 
 mod crash;
+mod kills;
 mod main_job;
 mod options;
+mod oracle;
 mod outage;
 mod selection;
 mod shapes;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::harness::dockerd::{Query, Run, lines, now};
 use crate::harness::frame::Entry;
 use crate::harness::plugin::Start;
-use crate::harness::{Scene, assert_eventually, assert_same, numbered, patience};
+use crate::harness::{Scene, assert_eventually, assert_same, kills, numbered, patience};
 use crate::standin::{Failure, Standin, Times};
 
 const SOURCES: [&str; 2] = ["stdout", "stderr"];
@@ -110,11 +110,6 @@ fn judge_loki(scene: &Scene, name: &str, source: &str, printed: &[Vec<u8>]) -> u
     let printed: Vec<_> = printed.iter().map(|line| String::from_utf8_lossy(line)).collect();
     assert_same(&first, &printed);
     stored.len() - first.len()
-}
-
-/// How often the plugin is killed: `make crash N=50` asks for more.
-fn kills() -> usize {
-    std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10)
 }
 
 /// Kills, or ends, the plugin again and again while containers print, and judges.

@@ -3,11 +3,15 @@
 //! ```text
 //! lines:N      "line 1" to "line N", as fast as it goes
 //! lines:N@R    the same, R lines a second
+//! lines:N@R/B  the same on an average: B lines as fast as it goes, then a rest
+//! width:A,B    lines that follow are filled up to A, B, A, B … bytes with a letter that their number tells
 //! long:N       a line of N bytes
 //! empty:N      N empty lines
 //! text:TEXT    TEXT, without a newline
 //! hex:00FF0A   bytes
 //! to:stdout    what follows goes there; to:stderr, to:both (lines alternate, stdout first)
+//! tell:FILE    FILE says how many lines `lines` has written to stdout, how many to stderr, and how many microseconds
+//!              the longest write took: twenty times a second while it writes, and when it ends
 //! echo         each line of stdin, at once, until stdin ends
 //! wait         nothing, until SIGTERM
 //! exit:N       ends with that status
@@ -16,8 +20,11 @@
 //! SIGTERM also ends `lines` early, and nothing else. The program is static and stands alone in its image, and as PID
 //! 1 it has to handle SIGTERM itself: the kernel sends it nothing that it did not ask for.
 
+use std::fs::File;
 use std::io::{self, BufRead, Write};
+use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -32,6 +39,9 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// Bytes that are collected when there is no rate to keep.
 const BLOCK: usize = 32 * 1024;
+
+/// How often it is told what was written.
+const TELL: Duration = Duration::from_millis(50);
 
 unsafe extern "C" {
     fn signal(number: i32, handler: extern "C" fn(i32)) -> usize;
@@ -49,12 +59,35 @@ enum To {
     Both,
 }
 
+/// What the steps so far have settled for those to come.
+struct Chatter {
+    to: To,
+    widths: Vec<usize>,
+    told: Option<Told>,
+}
+
+/// How many lines a second, and how many of them at once.
+#[derive(Clone, Copy)]
+struct Pace {
+    rate: u64,
+    burst: u64,
+}
+
+/// A file for those who want to know what was written without having it from who reads it.
+struct Told {
+    file: File,
+    out: u64,
+    err: u64,
+    longest: Duration,
+    next: Instant,
+}
+
 fn main() -> ExitCode {
     // SAFETY: the handler does one atomic store, which is allowed at any instruction.
     unsafe { signal(SIGTERM, on_sigterm) };
-    let mut to = To::Stdout;
+    let mut chatter = Chatter { to: To::Stdout, widths: vec![0], told: None };
     for step in std::env::args().skip(1) {
-        match take(&step, &mut to) {
+        match chatter.take(&step) {
             Ok(None) => {}
             Ok(Some(code)) => return code,
             Err(error) => {
@@ -66,80 +99,138 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Takes one step; a status when it was the last.
-fn take(step: &str, to: &mut To) -> io::Result<Option<ExitCode>> {
-    let (verb, rest) = step.split_once(':').unwrap_or((step, ""));
-    match verb {
-        "lines" => {
-            let (count, rate) = match rest.split_once('@') {
-                Some((count, rate)) => (number(count)?, Some(number(rate)?)),
-                None => (number(rest)?, None),
-            };
-            lines(*to, count, rate)?;
-        }
-        "long" => put(*to, &[&b"x".repeat(number(rest)? as usize)[..], b"\n"].concat())?,
-        "empty" => put(*to, &b"\n".repeat(number(rest)? as usize))?,
-        "text" => put(*to, rest.as_bytes())?,
-        "hex" => put(*to, &bytes(rest)?)?,
-        "to" => {
-            *to = match rest {
-                "stdout" => To::Stdout,
-                "stderr" => To::Stderr,
-                "both" => To::Both,
-                _ => return Err(wrong("stdout, stderr or both is expected")),
-            }
-        }
-        "echo" => {
-            for line in io::stdin().lock().split(b'\n') {
-                put(*to, &[&line?[..], b"\n"].concat())?;
-            }
-        }
-        "wait" => {
-            while !TERMINATED.load(Ordering::Relaxed) {
-                sleep(LOOK);
-            }
-        }
-        "exit" => return Ok(Some(ExitCode::from(number(rest)? as u8))),
-        _ => return Err(wrong("there is no such step")),
-    }
-    Ok(None)
-}
+// === impl Chatter ===
 
-/// Numbered lines. With a rate each is written when it is due, and those that are late at once.
-fn lines(to: To, count: u64, rate: Option<u64>) -> io::Result<()> {
-    let start = Instant::now();
-    let mut block = Vec::new();
-    for n in 1..=count {
-        if TERMINATED.load(Ordering::Relaxed) {
-            break;
-        }
-        let line = format!("line {n}\n");
-        match (rate, to) {
-            (Some(rate), _) => {
-                let due = Duration::from_secs(n - 1) / u32::try_from(rate).unwrap_or(u32::MAX);
-                sleep(due.saturating_sub(start.elapsed()));
-                put(turn(to, n), line.as_bytes())?;
+impl Chatter {
+    /// Takes one step; a status when it was the last.
+    fn take(&mut self, step: &str) -> io::Result<Option<ExitCode>> {
+        let (verb, rest) = step.split_once(':').unwrap_or((step, ""));
+        let to = self.to;
+        match verb {
+            "lines" => {
+                let (count, pace) = rest.split_once('@').unwrap_or((rest, ""));
+                let pace = if pace.is_empty() { None } else { Some(pace.parse()?) };
+                self.lines(number(count)?, pace)?;
             }
-            (None, To::Both) => put(turn(to, n), line.as_bytes())?,
-            (None, _) => {
-                block.extend_from_slice(line.as_bytes());
-                if block.len() >= BLOCK {
-                    put(to, &block)?;
-                    block.clear();
+            "width" => {
+                self.widths = rest.split(',').map(|width| Ok(number(width)? as usize)).collect::<io::Result<_>>()?
+            }
+            "tell" => self.told = Some(Told::new(rest)?),
+            "long" => put(to, &[&b"x".repeat(number(rest)? as usize)[..], b"\n"].concat())?,
+            "empty" => put(to, &b"\n".repeat(number(rest)? as usize))?,
+            "text" => put(to, rest.as_bytes())?,
+            "hex" => put(to, &bytes(rest)?)?,
+            "to" => {
+                self.to = match rest {
+                    "stdout" => To::Stdout,
+                    "stderr" => To::Stderr,
+                    "both" => To::Both,
+                    _ => return Err(wrong("stdout, stderr or both is expected")),
                 }
             }
+            "echo" => {
+                for line in io::stdin().lock().split(b'\n') {
+                    put(to, &[&line?[..], b"\n"].concat())?;
+                }
+            }
+            "wait" => {
+                while !TERMINATED.load(Ordering::Relaxed) {
+                    sleep(LOOK);
+                }
+            }
+            "exit" => return Ok(Some(ExitCode::from(number(rest)? as u8))),
+            _ => return Err(wrong("there is no such step")),
         }
+        Ok(None)
     }
-    put(to, &block)
+
+    /// Numbered lines. With a pace each is written when it is due, and those that are late at once.
+    fn lines(&mut self, count: u64, pace: Option<Pace>) -> io::Result<()> {
+        let start = Instant::now();
+        let (mut block, mut held) = (Vec::new(), 0);
+        for n in 1..=count {
+            if TERMINATED.load(Ordering::Relaxed) {
+                break;
+            }
+            if let Some(pace) = pace.filter(|pace| (n - 1).is_multiple_of(pace.burst)) {
+                self.write(self.to, &mut block, &mut held)?;
+                let due = Duration::from_secs(n - 1) / u32::try_from(pace.rate).unwrap_or(u32::MAX);
+                sleep(due.saturating_sub(start.elapsed()));
+            }
+            let line = format!("line {n}");
+            let fill = self.widths[(n - 1) as usize % self.widths.len()].saturating_sub(line.len());
+            block.extend_from_slice(line.as_bytes());
+            block.extend((0..fill).map(|at| if at == 0 { b' ' } else { b'a' + (n % 26) as u8 }));
+            block.push(b'\n');
+            held += 1;
+            if matches!(self.to, To::Both) {
+                self.write(turn(n), &mut block, &mut held)?;
+            } else if block.len() >= BLOCK {
+                self.write(self.to, &mut block, &mut held)?;
+            }
+        }
+        self.write(self.to, &mut block, &mut held)?;
+        self.told.as_ref().map_or(Ok(()), Told::save)
+    }
+
+    /// Writes the lines that are held, and tells that.
+    fn write(&mut self, to: To, block: &mut Vec<u8>, held: &mut u64) -> io::Result<()> {
+        let begin = Instant::now();
+        put(to, block)?;
+        if let Some(told) = &mut self.told {
+            told.note(to, *held, begin)?;
+        }
+        block.clear();
+        *held = 0;
+        Ok(())
+    }
+}
+
+// === impl Pace ===
+
+impl FromStr for Pace {
+    type Err = io::Error;
+
+    fn from_str(text: &str) -> io::Result<Self> {
+        let (rate, burst) = text.split_once('/').unwrap_or((text, "1"));
+        Ok(Self { rate: number(rate)?, burst: number(burst)? })
+    }
+}
+
+// === impl Told ===
+
+impl Told {
+    fn new(file: &str) -> io::Result<Self> {
+        let told = Self { file: File::create(file)?, out: 0, err: 0, longest: Duration::ZERO, next: Instant::now() };
+        told.save()?;
+        Ok(told)
+    }
+
+    /// So many lines were written, in the time since `begin`.
+    fn note(&mut self, to: To, lines: u64, begin: Instant) -> io::Result<()> {
+        match to {
+            To::Stderr => self.err += lines,
+            To::Stdout | To::Both => self.out += lines,
+        }
+        let now = Instant::now();
+        self.longest = self.longest.max(now - begin);
+        if now >= self.next {
+            self.next = now + TELL;
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    /// Of the same length each time, so that nothing of the last one is left.
+    fn save(&self) -> io::Result<()> {
+        let text = format!("{:>20} {:>20} {:>20}\n", self.out, self.err, self.longest.as_micros());
+        self.file.write_all_at(text.as_bytes(), 0)
+    }
 }
 
 /// Whose turn the n-th line is.
-fn turn(to: To, n: u64) -> To {
-    match to {
-        To::Both if n % 2 == 1 => To::Stdout,
-        To::Both => To::Stderr,
-        one => one,
-    }
+fn turn(n: u64) -> To {
+    if n % 2 == 1 { To::Stdout } else { To::Stderr }
 }
 
 /// Writes, and leaves nothing in a buffer.

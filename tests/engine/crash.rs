@@ -63,8 +63,7 @@ fn no_line_is_missing_when_the_plugin_is_killed() {
         scene.loki.fail(Failure::StoreThenHang, Times::Next(1));
         assert!(scene.loki.wait_for(|state| state.entries().len() > stored, patience()), "a push comes");
         plugin.kill();
-        // dockerd looks half a second after a start whether the plugin is there, and gives it up for good if it is not.
-        wait_for_more(&container, 2 * RATE);
+        wait_for_more(&container, 1);
     }
     assert_eq!(container.inspect("{{.State.Running}}"), "true", "the container went on");
     container.docker(&["stop"]);

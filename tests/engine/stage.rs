@@ -13,6 +13,7 @@
 //! Nothing sleeps in the hope that something has happened: everything waits for what it wants to see, for at most
 //! [`patience`]. When a test fails, the end of dockerd's log is printed, in which the plugin's is contained.
 
+use nix::libc;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
@@ -229,6 +230,13 @@ impl Engine {
         Plugin { engine: self, name: name.to_owned(), id }
     }
 
+    /// A folder of a test's own, which goes with the engine.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.dir.join(name);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
     /// What dockerd has logged, its plugins' output included.
     pub fn log(&self) -> String {
         fs::read(self.dir.join("dockerd.log")).map(|log| text(&log)).unwrap_or_default()
@@ -313,12 +321,28 @@ impl Plugin<'_> {
         pids.find(is_ours)
     }
 
-    /// Kills it as the kernel does when memory is short, and waits until dockerd has started it again.
+    /// Kills it as the kernel does when memory is short, at the moment when `wait` returns, and waits until dockerd has
+    /// started it again and counts on it: half a second after a start it looks whether the plugin answers, and gives it
+    /// up for good if it does not.
+    pub fn kill_after(&self, wait: impl FnOnce()) {
+        let (pid, record) = (self.pid().expect("the plugin is running"), self.record());
+        wait();
+        // SAFETY: kill(2) touches no memory. Nobody has waited for the process yet, so the id is still its own.
+        assert_eq!(unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) }, 0, "it can be killed");
+        eventually("dockerd starts the plugin again", || {
+            self.record() != record && self.pid().is_some_and(|next| next != pid)
+        });
+    }
+
+    /// Kills it now.
     pub fn kill(&self) {
-        let pid = self.pid().expect("the plugin is running");
-        let status = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
-        assert!(status.success(), "cannot kill the plugin");
-        eventually("dockerd starts the plugin again", || self.pid().is_some_and(|next| next != pid));
+        self.kill_after(|| ());
+    }
+
+    /// Which version this is of what dockerd has on disk about it. It writes that anew after each good start.
+    fn record(&self) -> Option<(u64, i64, i64)> {
+        let file = fs::metadata(self.folder().join("config.json")).ok()?;
+        Some((file.ino(), file.ctime(), file.ctime_nsec()))
     }
 
     /// What is left of streams: FIFOs, and records of who writes to them.
@@ -403,6 +427,10 @@ impl Drop for Scene<'_> {
 // === impl Draft ===
 
 impl<'a> Draft<'a> {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// An option of the log driver.
     pub fn option(self, name: &str, value: &str) -> Self {
         self.argument("--log-opt").argument(&format!("{name}={value}"))

@@ -31,6 +31,11 @@ pub fn patience() -> Duration {
     Duration::from_secs(seconds.unwrap_or(60))
 }
 
+/// How often a plugin under load is killed: `make crash N=50` asks for more.
+pub fn kills() -> usize {
+    std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10)
+}
+
 /// Waits until a condition holds. What follows the condition says in words what was waited for.
 macro_rules! assert_eventually {
     ($condition:expr) => {
@@ -70,14 +75,7 @@ impl Scene {
 
     /// A Loki that has no opinion on how much may come at once.
     pub fn generous() -> Self {
-        let limits = Limits {
-            ingestion_rate: 1e12,
-            ingestion_burst_size: 1 << 40,
-            per_stream_rate_limit: 1 << 40,
-            per_stream_rate_limit_burst: 1 << 40,
-            ..Limits::default()
-        };
-        Self::with(Start::default(), Standin::builder().limits(limits))
+        Self::with(Start::default(), Standin::builder().limits(Limits::generous()))
     }
 
     /// A container that logs to this Loki, with waits so short that a test does not notice them.

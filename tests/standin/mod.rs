@@ -218,6 +218,12 @@ impl Standin {
         self.shared.look().lines(labels)
     }
 
+    /// Shows the stored lines that have all these labels, and their times, in the order of arrival.
+    /// Nothing is stored meanwhile.
+    pub fn each(&self, labels: &[(&str, &str)], show: impl FnMut(&[u8], i64)) {
+        self.shared.look().each(labels, show);
+    }
+
     /// How many stored lines have all these labels.
     pub fn count(&self, labels: &[(&str, &str)]) -> usize {
         self.shared.look().count(labels)

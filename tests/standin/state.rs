@@ -6,9 +6,9 @@
 
 use super::faults::Script;
 use super::limits::Limits;
-use super::store::{Kept, Store};
+use super::store::{Kept, Labels, Store};
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A line that Loki has.
@@ -73,6 +73,11 @@ impl State {
         self.matching(labels).map(|kept| kept.line.text.to_vec()).collect()
     }
 
+    /// Shows the stored lines that have all these labels, and their times, in the order of arrival.
+    pub fn each(&self, labels: &[(&str, &str)], mut show: impl FnMut(&[u8], i64)) {
+        self.matching(labels).for_each(|kept| show(&kept.line.text, kept.line.timestamp));
+    }
+
     /// How many stored lines have all these labels.
     pub fn count(&self, labels: &[(&str, &str)]) -> usize {
         self.store.count(labels)
@@ -89,7 +94,13 @@ impl State {
     }
 
     fn matching(&self, labels: &[(&str, &str)]) -> impl Iterator<Item = &Kept> {
-        self.store.kept().iter().filter(move |kept| kept.labels.have(labels))
+        // Lines that came together have their labels from the same place.
+        let mut known: Option<(&Arc<Labels>, bool)> = None;
+        self.store.kept().iter().filter(move |kept| {
+            let same = known.filter(|(labels, _)| Arc::ptr_eq(labels, &kept.labels));
+            let (_, have) = *known.insert(same.unwrap_or_else(|| (&kept.labels, kept.labels.have(labels))));
+            have
+        })
     }
 }
 
