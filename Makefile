@@ -5,8 +5,9 @@ SHELL := /bin/bash
 # The name that `make install` gives the plugin: make install PLUGIN_NAME=loki-rs-next
 PLUGIN_NAME ?= loki-rs
 
-# make crash N=500, make fuzz SECONDS=600
+# make crash N=500, make soak SOAK_SECONDS=3600, make fuzz SECONDS=600
 N ?= 50
+SOAK_SECONDS ?= 600
 SECONDS ?= 60
 
 export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -14,7 +15,7 @@ PLUGIN := $(CARGO_TARGET_DIR)/plugin
 IMAGE := $(CARGO_TARGET_DIR)/chatter.tar
 STAGED := LOKI_RS_PLUGIN=$(PLUGIN) LOKI_RS_IMAGE=$(IMAGE)
 
-.PHONY: help plugin install uninstall demo stage test crash fuzz bench bench-docker instructions check clean
+.PHONY: help plugin install uninstall demo stage test crash soak fuzz bench bench-docker instructions check clean
 
 help:
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -41,6 +42,9 @@ test: stage ## all tests, on a private Docker Engine too
 
 crash: stage ## kill the plugin under load N times (50), and judge docker logs and Loki
 	$(STAGED) KILLS=$(N) cargo test --locked --test driver kills_under_load -- --nocapture --test-threads 1
+
+soak: stage ## be without Loki in seven ways for SOAK_SECONDS (600), and judge containers, docker logs, memory, Loki
+	$(STAGED) SOAK_SECONDS=$(SOAK_SECONDS) cargo test --locked --release --test driver engine::soak -- --nocapture
 
 fuzz: ## fuzz frames, damaged rings and options, SECONDS (60) each
 	fuzz/run.sh $(SECONDS)

@@ -8,6 +8,7 @@
 //! * [`volume`]: many lines at once, many containers at once;
 //! * [`options`]: where options come from, and how a wrong one is refused;
 //! * [`outage`]: with Loki away, nobody waits;
+//! * [`soak`]: an outage that lasts, of every kind at once;
 //! * [`crash`]: the plugin or dockerd dies, and no line is missing;
 //! * [`kills`]: the plugin dies again and again, and the [`oracle`] finds nothing missing and nothing invented.
 
@@ -19,5 +20,6 @@ mod oracle;
 mod outage;
 mod selection;
 mod shapes;
+mod soak;
 mod stage;
 mod volume;

@@ -28,6 +28,7 @@ use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 pub use crate::harness::patience;
+use crate::harness::plugin::memory_of;
 use crate::standin::Standin;
 
 /// The folder that `make plugin` lays out: config.json and rootfs.
@@ -343,6 +344,17 @@ impl Plugin<'_> {
     fn record(&self) -> Option<(u64, i64, i64)> {
         let file = fs::metadata(self.folder().join("config.json")).ok()?;
         Some((file.ino(), file.ctime(), file.ctime_nsec()))
+    }
+
+    /// Resident memory that is not a file's, in KiB.
+    pub fn memory(&self) -> u64 {
+        memory_of(self.pid().expect("the plugin is running"))
+    }
+
+    /// How many files it has open.
+    pub fn files(&self) -> usize {
+        let pid = self.pid().expect("the plugin is running");
+        fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
     }
 
     /// What is left of streams: FIFOs, and records of who writes to them.

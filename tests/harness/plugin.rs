@@ -207,9 +207,7 @@ impl Plugin {
 
     /// Resident memory that is not a file's, in KiB: what the plugin itself holds.
     pub fn memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("the kernel says so");
-        line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+        memory_of(self.pid())
     }
 
     /// Processor time that it has used, in user and kernel mode together.
@@ -310,6 +308,13 @@ impl Process {
         }
         status
     }
+}
+
+/// Resident memory of a process that is not a file's, in KiB.
+pub fn memory_of(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("the kernel says so");
+    line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
 }
 
 /// Names in a folder, in order; none when there is no such folder.
