@@ -10,7 +10,8 @@
 //! * [`outage`]: with Loki away, nobody waits;
 //! * [`soak`]: an outage that lasts, of every kind at once;
 //! * [`crash`]: the plugin or dockerd dies, and no line is missing;
-//! * [`kills`]: the plugin dies again and again, and the [`oracle`] finds nothing missing and nothing invented.
+//! * [`kills`]: the plugin dies again and again, and the [`oracle`] finds nothing missing and nothing invented;
+//! * [`upgrade`]: the plugin comes from a [`registry`], and a newer one takes its place.
 
 mod crash;
 mod kills;
@@ -18,8 +19,10 @@ mod main_job;
 mod options;
 mod oracle;
 mod outage;
+mod registry;
 mod selection;
 mod shapes;
 mod soak;
 mod stage;
+mod upgrade;
 mod volume;

@@ -7,17 +7,17 @@ use serde_json::json;
 use std::collections::{HashMap, HashSet};
 
 /// Lines a second of a writer.
-const RATE: usize = 2000;
+pub(super) const RATE: usize = 2000;
 
 /// A writer that is busy while everything happens, until it is stopped.
-fn writer<'a>(scene: &'a Scene, name: &str, rate: usize) -> Container<'a> {
+pub(super) fn writer<'a>(scene: &'a Scene, name: &str, rate: usize) -> Container<'a> {
     let container = scene.container(name).start(&[&format!("lines:1000000@{rate}")]);
     wait_for_more(&container, 1);
     container
 }
 
 /// Waits until `docker logs` shows that the container has got so much further.
-fn wait_for_more(container: &Container, lines: usize) {
+pub(super) fn wait_for_more(container: &Container, lines: usize) {
     // Nothing comes while the plugin is away: dockerd repeats the call without its content then, and says so on stderr.
     let last = || {
         let line = container.lines(&["--tail", "1"]).pop()?;

@@ -212,23 +212,34 @@ impl Engine {
 
     /// Installs the plugin that was built, under a name.
     pub fn install<'a>(&'a self, name: &str, settings: &[&str]) -> Plugin<'a> {
+        let layout = self.lay_out(name);
+        self.docker([OsStr::new("plugin"), "create".as_ref(), name.as_ref(), layout.as_ref()]);
+        if !settings.is_empty() {
+            self.docker(["plugin", "set", name].iter().chain(settings));
+        }
+        self.docker(["plugin", "enable", "--timeout", "0", name]);
+        self.installed(name)
+    }
+
+    /// A plugin that was installed by other means.
+    pub fn installed<'a>(&'a self, name: &str) -> Plugin<'a> {
+        let id = self.docker(["plugin", "inspect", "--format", "{{.ID}}", name]);
+        Plugin { engine: self, name: name.to_owned(), id }
+    }
+
+    /// A copy of the folder that was built, for `docker plugin create`.
+    pub fn lay_out(&self, name: &str) -> PathBuf {
         // dockerd has no room for two plugins of the same content. The time of a file is enough of a difference.
-        static INSTALLED: AtomicU64 = AtomicU64::new(1);
+        static LAID_OUT: AtomicU64 = AtomicU64::new(1);
         let layout = self.dir.join(format!("layout-{name}"));
         let binary = layout.join("rootfs/loki-rs");
         fs::create_dir_all(layout.join("rootfs")).unwrap();
         for file in ["config.json", "rootfs/loki-rs"] {
             fs::copy(given(LAYOUT).join(file), layout.join(file)).unwrap();
         }
-        let time = UNIX_EPOCH + Duration::from_secs(INSTALLED.fetch_add(1, Ordering::Relaxed));
+        let time = UNIX_EPOCH + Duration::from_secs(LAID_OUT.fetch_add(1, Ordering::Relaxed));
         fs::File::options().append(true).open(binary).and_then(|file| file.set_modified(time)).unwrap();
-        self.docker([OsStr::new("plugin"), "create".as_ref(), name.as_ref(), layout.as_ref()]);
-        if !settings.is_empty() {
-            self.docker(["plugin", "set", name].iter().chain(settings));
-        }
-        self.docker(["plugin", "enable", "--timeout", "0", name]);
-        let id = self.docker(["plugin", "inspect", "--format", "{{.ID}}", name]);
-        Plugin { engine: self, name: name.to_owned(), id }
+        layout
     }
 
     /// A folder of a test's own, which goes with the engine.
