@@ -4,10 +4,13 @@
 #   plugin/engine.sh DIR      DIR: to be made, and short, because unix sockets are in it
 #
 # Everything is below DIR: docker.sock, daemon.json, dockerd.log, data. The engine says "ready" on stdout and then obeys
-# its stdin, a word a line, each answered by "ready" again:
+# its stdin, an order a line, each answered by "ready" again:
 #
 #   restart    stop dockerd as an init system does, and start it again with what daemon.json says now
 #   kill       the same with SIGKILL
+#   mount ARGUMENTS...
+#              mount(8) as the engine sees the machine: what is mounted below the propagated mount of a plugin, it sees.
+#              Answered by "refused" when it was
 #
 # At the end of stdin it stops and removes DIR. That end comes when whoever started it dies, however that happens, so an
 # engine never stays behind. Start it in a process group of its own: what is sent to yours, Ctrl-C for one, must not
@@ -38,14 +41,20 @@ main() {
 inside() {
     mount_own
     start
-    local order
-    while read -r order; do
+    local order arguments
+    while read -r order arguments; do
         case $order in
-            restart) stop TERM ;;
-            kill) stop KILL ;;
-            *) fail "engine.sh: \"$order\" is not an order (try restart or kill)" ;;
+            restart)
+                stop TERM
+                start
+                ;;
+            kill)
+                stop KILL
+                start
+                ;;
+            mount) mount $arguments && echo ready || echo refused ;;
+            *) fail "engine.sh: \"$order\" is not an order (try restart, kill or mount)" ;;
         esac
-        start
     done
     end
 }

@@ -17,12 +17,17 @@ pub fn make_dir(dir: &Path) -> io::Result<()> {
 /// Replaces a file: a crash leaves the old one or the new one.
 ///
 /// # Errors
-/// When the file system refuses; the old file is then still there.
+/// When the file system refuses; the old file is then still there, and nothing else.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(bytes)?;
-    fs::rename(&new, path)
+    // On a full disk, what cannot be used must not stay.
+    file.write_all(bytes).and_then(|()| fs::rename(&new, path)).inspect_err(|_| drop(fs::remove_file(&new)))
+}
+
+/// Whether something may be read and not written.
+pub fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
 }
 
 /// Makes the names in a directory survive a power loss.

@@ -11,9 +11,11 @@
 //! * [`soak`]: an outage that lasts, of every kind at once;
 //! * [`crash`]: the plugin or dockerd dies, and no line is missing;
 //! * [`kills`]: the plugin dies again and again, and the [`oracle`] finds nothing missing and nothing invented;
+//! * [`disk`]: the disk takes nothing, and nobody waits for it;
 //! * [`upgrade`]: the plugin comes from a [`registry`], and a newer one takes its place.
 
 mod crash;
+mod disk;
 mod kills;
 mod main_job;
 mod options;

@@ -3,13 +3,12 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use super::format::{BLOCK, Block, ENTRY, FILLER, Header, INDEX, MARK};
+use super::format::{BLOCK, Block, ENTRY, FILLER, Header, INDEX, MARK, Note};
 use super::place::{self, Place};
-use super::{Framing, INFO, Ring, RingError, Scan, State, lock};
-use crate::disk;
+use super::{Framing, Ring, RingError, Scan, State};
 
 /// The most that lands at once: a busy stream's bytes are looked at while they are in the processor's cache.
 pub(super) const MOST: u64 = if cfg!(test) { 8192 } else { 256 * 1024 };
@@ -17,19 +16,16 @@ pub(super) const MOST: u64 = if cfg!(test) { 8192 } else { 256 * 1024 };
 /// A file grows by at least and at most this much.
 pub(super) const STEP: (u64, u64) = if cfg!(test) { (4096, 4096) } else { (64 * 1024, 1024 * 1024) };
 
-/// How often the disk is tried again while segments are made in memory.
-pub(super) const RETRY_DISK: Duration = Duration::from_secs(10);
-
 /// All offsets count from the beginning of the data.
 #[derive(Debug)]
 pub(super) struct Active {
     pub header: Header,
     pub file: Arc<File>,
     pub memory: bool,
-    /// When the disk is worth another try; only in memory.
-    pub retry_disk: Instant,
-    /// Its file took no write: the next bytes go to another segment.
-    pub spent: bool,
+    /// Why it has to be left for another segment.
+    pub refused: Option<io::Error>,
+    /// What the disk did not take of its structures.
+    pub unwritten: Vec<Note>,
     /// Bytes of data that have room in the file.
     pub allocated: u64,
     /// End of the last whole record.
@@ -78,8 +74,8 @@ impl Active {
             header,
             file: Arc::new(file),
             memory,
-            retry_disk: Instant::now() + RETRY_DISK,
-            spent: false,
+            refused: None,
+            unwritten: Vec::new(),
             allocated: 0,
             committed: 0,
             landed: 0,
@@ -99,20 +95,11 @@ impl Active {
 
     /// Makes a segment with room for `first` bytes of data.
     pub(super) fn on_disk(ring: &Ring, header: Header, first: u64) -> Result<(Self, Place), RingError> {
-        disk::make_dir(&ring.dir).map_err(|source| RingError {
-            doing: "make the directory",
-            path: ring.dir.clone(),
-            source,
-        })?;
-        if let Some(info) = &*lock(&ring.describe) {
-            let path = ring.dir.join(INFO);
-            if !path.exists() {
-                disk::write_whole(&path, info).map_err(|source| RingError { doing: "write", path, source })?;
-            }
-        }
+        ring.make_dir()?;
         let path = place::segment_path(&ring.dir, header.number);
-        ring.retire_for(header.data_start() + first, false);
         let file = place::create(&path)?;
+        // A disk that takes no file costs no other.
+        ring.retire_for(header.data_start() + first, false);
         let mut active = Self::new(header, file, false);
         if let Err(source) = active.make_room(first) {
             // Nothing is in it, and its room is needed.
@@ -143,7 +130,7 @@ impl Active {
 
     /// Whether `more` bytes are to go to this segment.
     pub(super) fn takes(&self, more: u64) -> bool {
-        !self.spent && self.landed + more <= self.header.capacity
+        self.refused.is_none() && self.landed + more <= self.header.capacity
     }
 
     /// What a segment must have room for at once: so many torn bytes of the one before, and what lands behind them.
@@ -190,7 +177,9 @@ impl Active {
                     let written = self
                         .file
                         .write_all_at(&bytes[at..at + len], self.header.data_start() + self.committed + at as u64);
-                    self.spent |= written.is_err();
+                    if let Err(error) = written {
+                        self.refused.get_or_insert(error);
+                    }
                     at += len;
                     found.garbage += len as u64;
                 }
@@ -211,10 +200,25 @@ impl Active {
         self.committed += bytes.len() as u64;
     }
 
-    /// Writes down how far the open block goes. A file that does not take it is written to no more: its bytes are in
-    /// the page cache, and readers know of them.
+    /// Writes one of the fixed structures. A segment of which the disk does not take that is left for another; what has
+    /// landed in it is in the page cache and stays readable.
+    pub(super) fn note(&mut self, at: u64, structure: [u8; 64]) {
+        if let Err(error) = self.file.write_all_at(&structure, at) {
+            self.unwritten.push((at, structure));
+            self.refused.get_or_insert(error);
+        }
+    }
+
+    /// Looks whether the file is still where the next process would look for it.
+    pub(super) fn look_for(&mut self, dir: &Path) {
+        if !self.memory && !place::is_at(&self.file, &place::segment_path(dir, self.header.number)) {
+            self.refused.get_or_insert_with(|| io::Error::other("somebody has deleted or replaced it"));
+        }
+    }
+
+    /// Writes the mark: how far the open block goes.
     pub(super) fn mark(&mut self) {
-        self.spent |= self.file.write_all_at(&self.open.as_block().encode(), MARK).is_err();
+        self.note(MARK, self.open.as_block().encode());
     }
 
     /// Walks bytes that landed before a process died; they are whole records up to where the torn one begins.
@@ -241,8 +245,7 @@ impl Active {
             return;
         }
         let block = self.open.as_block();
-        let written = self.file.write_all_at(&block.encode(), INDEX + self.sealed * ENTRY as u64);
-        self.spent |= written.is_err();
+        self.note(INDEX + self.sealed * ENTRY as u64, block.encode());
         self.sealed += 1;
         self.open = Open::at(block.end(), block.next_seq());
         self.dirty = true;

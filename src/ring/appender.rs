@@ -1,19 +1,19 @@
-//! The writing side: land, commit, roll. The order of steps is the [module's](super) *Writing*.
+//! The writing side: land, commit, and [`super::next`] segments. The order of steps is the [module's](super) *Writing*.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use nix::errno::Errno;
 
-use super::active::{Active, MOST, RETRY_DISK, STEP};
-use super::format::{FILLER, Header, OWNER, SLOTS, encode_owner};
-use super::place::{self, Place};
-use super::{Framing, MEMORY_BUDGET, Ring, RingError, Segment, lock};
+use super::active::{Active, MOST};
+use super::format::{FILLER, OWNER, SLOTS, encode_owner};
+use super::place;
+use super::{Framing, Ring, RingError, lock};
 
 /// Puts one stream's bytes into a ring.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct Landed {
     pub garbage: u64,
     /// Why the ring is in memory, when it is since this call.
     pub in_memory: Option<RingError>,
+    /// Why a file was left before it was full, and another one begun.
+    pub left: Option<RingError>,
 }
 
 /// Where the next bytes of a stream go: the end of a segment's file.
@@ -46,13 +48,13 @@ pub struct Landing<'a> {
 /// The segment being written to, and bytes of writers that are not at work.
 #[derive(Debug, Default)]
 pub(super) struct Appender {
-    active: Option<Active>,
+    pub active: Option<Active>,
     /// Torn bytes at the end of a stream, by owner, while another stream writes.
     parked: HashMap<[u8; 64], Vec<u8>>,
     /// Why the disk is not to be tried for the bytes that are to land.
-    shunned: Option<i32>,
-    /// Segments that were left since the last sync.
-    unsynced: Vec<Arc<File>>,
+    pub shunned: Option<i32>,
+    /// Segments that were left since the last sync, by number.
+    pub unsynced: Vec<(u64, Arc<File>)>,
 }
 
 // === impl Writer ===
@@ -96,11 +98,10 @@ impl Writer {
             let offset = active.header.data_start() + active.landed;
             match bring(Landing { file: &active.file, offset, room: room as usize }) {
                 Err(error) if is_the_files(&error) && tries < TRIES && !active.memory => {
-                    active.spent = true;
                     tries += 1;
-                    if tries == TRIES {
-                        appender.shunned = error.raw_os_error();
-                    }
+                    let shunned = error.raw_os_error().filter(|_| tries == TRIES);
+                    active.refused.get_or_insert(error);
+                    appender.shunned = shunned;
                 }
                 brought => break brought,
             }
@@ -109,6 +110,7 @@ impl Writer {
         landed.bytes = brought?;
         if landed.bytes > 0 {
             SCRATCH.with_borrow_mut(|bytes| appender.take_in(ring, framing, bytes, &mut landed))?;
+            appender.leave_refused::<F>(ring, &mut landed);
         }
         Ok(landed)
     }
@@ -178,8 +180,20 @@ impl<'a> Landing<'a> {
 // === impl Appender ===
 
 impl Appender {
-    pub(super) fn resume(active: Option<Active>) -> Self {
-        Self { active, ..Self::default() }
+    /// Goes on in a segment.
+    pub(super) fn resume(active: Active) -> Self {
+        Self { active: Some(active), ..Self::default() }
+    }
+
+    /// Begins behind a segment that is not written to any more. Torn bytes at its end wait for their writer.
+    pub(super) fn behind(closed: Active, file: File) -> Self {
+        let parked = HashMap::from([(closed.owner, closed.torn)]);
+        Self { parked, unsynced: vec![(closed.header.number, Arc::new(file))], ..Self::default() }
+    }
+
+    /// The number of the segment that is written to.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.active.as_ref().map(|active| active.header.number)
     }
 
     /// Makes sure that there is a segment with room, and that the bytes at its end are `owner`'s.
@@ -193,9 +207,10 @@ impl Appender {
             }
             if let Some(active) = &mut self.active {
                 active.owner = *owner;
-                let written = active.file.write_all_at(owner, OWNER).and_then(|()| active.append(&returned));
-                if written.is_err() {
-                    (active.spent, active.torn) = (true, returned);
+                active.note(OWNER, *owner);
+                if let Err(error) = active.append(&returned) {
+                    active.torn = returned;
+                    active.refused.get_or_insert(error);
                 }
             }
             self.make_room::<F>(ring, 1, landed)?;
@@ -209,119 +224,13 @@ impl Appender {
         let torn = std::mem::take(&mut active.torn);
         let filler = vec![FILLER; torn.len()];
         let at = active.header.data_start() + active.committed;
-        active.spent |= active.file.write_all_at(&filler, at).is_err();
+        if let Err(error) = active.file.write_all_at(&filler, at) {
+            active.refused.get_or_insert(error);
+        }
         active.take(&filler);
         active.mark();
         active.publish(&mut ring.state());
         self.parked.insert(active.owner, torn);
-    }
-
-    /// Grows the segment, or begins another, until `need` more bytes fit.
-    fn make_room<F: Framing>(&mut self, ring: &Ring, need: u64, landed: &mut Landed) -> io::Result<()> {
-        let memory = self.active.as_mut().filter(|active| active.memory && active.takes(need));
-        if let Some(active) = memory.filter(|active| Instant::now() >= active.retry_disk) {
-            active.retry_disk = Instant::now() + RETRY_DISK;
-            let header = ring.next_header::<F>(ring.options.budget);
-            let first = Active::first_allocation(active.torn.len() as u64, &header);
-            if let Ok(made) = Active::on_disk(ring, header, first)
-                && self.roll(ring, made).is_ok()
-            {
-                return Ok(());
-            }
-        }
-        if let Some(active) = self.active.as_mut().filter(|active| active.takes(need)) {
-            let enough = active.landed + need.max(STEP.0 / 4);
-            if active.allocated >= enough.min(active.header.capacity) {
-                return Ok(());
-            }
-            let to = (active.allocated + active.allocated.clamp(STEP.0, STEP.1))
-                .max(active.landed + need)
-                .min(active.header.capacity)
-                .next_multiple_of(4096);
-            ring.check_protected(to - active.allocated, active.memory)?;
-            ring.retire_for(to - active.allocated, active.memory);
-            let start = active.header.data_start();
-            match place::allocate(&active.file, start + active.allocated, start + to) {
-                Ok(()) => {
-                    active.allocated = to;
-                    if let Some(segment) = ring.state().segments.back_mut() {
-                        segment.allocated = start + to;
-                    }
-                    return Ok(());
-                }
-                // The segment stays as short as it is; the next one may find room, if need be in memory.
-                Err(_) if active.landed + need <= active.allocated => return Ok(()),
-                Err(_) => {}
-            }
-        }
-        let header = ring.next_header::<F>(ring.options.budget);
-        let torn = self.active.as_ref().map_or(0, |active| active.torn.len() as u64);
-        let first = |header: &Header| Active::first_allocation(torn, header);
-        ring.check_protected(header.data_start() + first(&header), false)?;
-        let why = match &self.shunned {
-            Some(why) => RingError {
-                doing: "write to a segment in",
-                path: ring.dir.clone(),
-                source: io::Error::from_raw_os_error(*why),
-            },
-            None => match Active::on_disk(ring, header, first(&header)) {
-                Ok(made) => match self.roll(ring, made) {
-                    Ok(()) => return Ok(()),
-                    Err(source) => {
-                        let path = place::segment_path(&ring.dir, header.number);
-                        let _ = std::fs::remove_file(&path);
-                        RingError { doing: "write to the new segment", path, source }
-                    }
-                },
-                Err(error) => error,
-            },
-        };
-        if !self.active.as_ref().is_some_and(|active| active.memory) {
-            landed.in_memory = Some(why);
-        }
-        // A sixteenth of the budget is a segment: these are 1 MiB each.
-        let header = ring.next_header::<F>(4 * MEMORY_BUDGET);
-        let made = Active::in_memory(ring, header, first(&header))?;
-        self.roll(ring, made)
-    }
-
-    /// Leaves the present segment for the one that was `made`, and takes the torn bytes of the last record along.
-    fn roll(&mut self, ring: &Ring, made: (Active, Place)) -> io::Result<()> {
-        let (mut active, place) = made;
-        let header = active.header;
-        if let Some(old) = &mut self.active {
-            old.seal(&mut ring.state());
-            active.append(&old.torn)?;
-            active.owner = old.owner;
-        }
-        active.file.write_all_at(&active.owner, OWNER)?;
-        // From here on the segment exists.
-        active.file.write_all_at(&header.encode(), 0)?;
-
-        let mut state = ring.state();
-        if let (Some(old), Some(last)) = (&self.active, state.segments.back_mut())
-            && !old.memory
-        {
-            last.place = Place::Disk(place::segment_path(&ring.dir, last.number));
-            self.unsynced.push(old.file.clone());
-        }
-        state.sealed.clear();
-        state.next_number = header.number + 1;
-        state.segments.push_back(Segment {
-            number: header.number,
-            first_seq: header.first_seq,
-            next_seq: header.first_seq,
-            first_time: i64::MAX,
-            last_time: i64::MIN,
-            data_start: header.data_start(),
-            data_len: 0,
-            allocated: header.data_start() + active.allocated,
-            trusted: true,
-            memory: active.memory,
-            place,
-        });
-        self.active = Some(active);
-        Ok(())
     }
 
     /// Looks at what has landed.
@@ -334,11 +243,11 @@ impl Appender {
     ) -> io::Result<()> {
         let Some(active) = &mut self.active else { return Ok(()) };
         let read = active.read_back(landed.bytes, bytes);
-        if read.is_err() {
+        if let Err(error) = read {
             // Nobody knows what is there; what comes next goes elsewhere.
-            active.spent = true;
             landed.garbage += bytes.len() as u64;
-            return read;
+            active.refused.get_or_insert(io::Error::from(error.kind()));
+            return Err(error);
         }
         self.commit(ring, framing, bytes, landed);
         Ok(())
@@ -375,25 +284,21 @@ impl Appender {
     }
 
     /// Writes down in a slot how far the open block goes, and gives the files that a sync must cover.
-    pub(super) fn prepare_sync(&mut self) -> Result<Vec<Arc<File>>, RingError> {
-        let mut files = Vec::new();
+    pub(super) fn prepare_sync(&mut self, dir: &Path) -> Vec<(u64, Arc<File>)> {
+        // What is not in the directory any more is not found after a power loss.
+        self.unsynced.retain(|(number, file)| place::is_at(file, &place::segment_path(dir, *number)));
+        let mut files = std::mem::take(&mut self.unsynced);
         if let Some(active) = self.active.as_mut().filter(|active| active.dirty && !active.memory) {
-            let slot = active.open.as_block().encode();
-            active.file.write_all_at(&slot, SLOTS[active.syncs % 2]).map_err(|source| RingError {
-                doing: "write a slot of segment",
-                path: active.header.number.to_string().into(),
-                source,
-            })?;
+            active.note(SLOTS[active.syncs % 2], active.open.as_block().encode());
             active.syncs += 1;
             active.dirty = false;
-            files.push(active.file.clone());
+            files.push((active.header.number, active.file.clone()));
         }
-        files.append(&mut self.unsynced);
-        Ok(files)
+        files
     }
 
     /// The disk did not take what [`Appender::prepare_sync`] gave: the next sync covers it too.
-    pub(super) fn sync_failed(&mut self, files: Vec<Arc<File>>) {
+    pub(super) fn sync_failed(&mut self, files: Vec<(u64, Arc<File>)>) {
         self.unsynced.extend(files);
         if let Some(active) = &mut self.active {
             active.dirty = true;

@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{Position, RingError};
+use super::{Position, RingError, place};
 use crate::disk;
 
 /// Bytes a cursor keeps for its owner.
@@ -34,6 +34,8 @@ pub struct Cursor {
     file: Option<File>,
     generation: u64,
     saved: Option<(Position, [u8; NOTE])>,
+    /// The disk did not take the last save.
+    unsaved: bool,
     dirty: bool,
 }
 
@@ -47,17 +49,22 @@ impl Cursor {
     /// When the file is there and cannot be read.
     pub fn open(dir: &Path) -> Result<Self, RingError> {
         let path = dir.join(FILE);
-        let file = match OpenOptions::new().read(true).write(true).open(&path) {
-            Ok(file) => Some(file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        let (file, best) = match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => {
+                let best = read_best(&file);
+                (Some(file), best)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (None, None),
+            // It can be read, and is tried again with each save.
+            Err(error) if disk::is_read_only(&error) => (None, File::open(&path).ok().as_ref().and_then(read_best)),
             Err(source) => return Err(RingError { doing: "open the cursor", path, source }),
         };
-        let best = file.as_ref().and_then(read_best);
         Ok(Self {
             path,
             file,
             generation: best.map_or(0, |(generation, ..)| generation),
             saved: best.map(|(_, position, note)| (position, note)),
+            unsaved: false,
             dirty: false,
         })
     }
@@ -74,8 +81,10 @@ impl Cursor {
     /// what lies between.
     pub fn save(&mut self, position: Position, note: [u8; NOTE]) -> Result<(), RingError> {
         self.saved = Some((position, note));
+        self.unsaved = true;
         let fail = |path: &Path, source| RingError { doing: "save the cursor", path: path.into(), source };
-        if self.file.is_none() {
+        if !self.is_in_place() {
+            self.file = None;
             if let Some(dir) = self.path.parent() {
                 disk::make_dir(dir).map_err(|source| fail(dir, source))?;
             }
@@ -89,8 +98,25 @@ impl Cursor {
             file.write_all_at(&slot, SLOTS[(generation % 2) as usize]).map_err(|source| fail(&self.path, source))?;
         }
         self.generation = generation;
+        self.unsaved = false;
         self.dirty = true;
         Ok(())
+    }
+
+    /// Saves again what the disk did not take, or what somebody has deleted.
+    ///
+    /// # Errors
+    /// When the disk still does not take it.
+    pub fn save_again(&mut self) -> Result<(), RingError> {
+        match self.saved {
+            Some((position, note)) if self.unsaved || !self.is_in_place() => self.save(position, note),
+            _ => Ok(()),
+        }
+    }
+
+    /// In a file that somebody has deleted the next process finds nothing.
+    fn is_in_place(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| place::is_at(file, &self.path))
     }
 
     /// The file, if something was saved since the last call: sync it and a power loss does not move the cursor back.

@@ -30,6 +30,9 @@ const VERSION: u32 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BootId(pub [u8; 16]);
 
+/// One of the fixed structures of a segment, and where it belongs.
+pub(super) type Note = (u64, [u8; 64]);
+
 /// The first 512 bytes of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
@@ -87,6 +90,13 @@ impl Header {
         let capacity = (budget / 16).clamp(smallest, LARGEST_SEGMENT) & !4095;
         // Blocks are sealed at or above BLOCK; one more is the last of the segment, one is to spare.
         Self { number, first_seq, capacity, index_capacity: capacity / BLOCK + 2, boot }
+    }
+
+    /// Whether the index has room for all that can follow these blocks. One that was closed before it was full, because
+    /// its segment could not be written to, takes room that was meant for another.
+    pub fn can_index(&self, blocks: &[Block]) -> bool {
+        let end = blocks.last().map_or(0, Block::end);
+        blocks.len() as u64 + (self.capacity - end) / BLOCK < self.index_capacity
     }
 
     pub fn data_start(&self) -> u64 {

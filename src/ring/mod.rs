@@ -56,9 +56,9 @@
 //! whoever comes takes the torn bytes of the other one out, into memory, and gives them back on its return. This is
 //! the one record that a kill can cost: dockerd does not write to two pipes of a container at once.
 //!
-//! When the disk gives no room, new segments are made in memory, at most [`MEMORY_BUDGET`] bytes of them, and the
-//! disk is tried again with each. A segment whose file takes no write (a full disk, one that is read-only by now) is
-//! left for a new one; what is in it stays readable.
+//! When the disk gives no room, new segments are made in memory, at most [`MEMORY_BUDGET`] bytes of them. A file that
+//! the disk takes nothing more of, or that somebody has deleted, is left before it is full; it is open and can still be
+//! read. [`Ring::heal`], called again and again, brings all of that to the disk as soon as it can be done.
 //!
 //! # Opening again
 //!
@@ -67,11 +67,16 @@
 //! **Another boot**: nothing is believed that a checksum does not prove: sealed blocks,
 //! then the better of the two slots. Blocks of earlier boots are checked when they are read. The next record gets a
 //! number above any that a cursor has seen, and a new segment is begun.
+//!
+//! **Nothing may be written** (a read-only file system): the last segment is walked in a copy and closed. Its torn bytes
+//! wait for their writer, in memory, where the ring goes on; what should be written is written by [`Ring::heal`].
 
 mod active;
 mod appender;
 pub mod cursor;
 mod format;
+mod heal;
+mod next;
 mod place;
 mod reader;
 mod recovery;
@@ -94,6 +99,8 @@ pub use appender::{Landed, Landing, Writer};
 pub use cursor::Cursor;
 use format::Block;
 pub use format::BootId;
+use format::Note;
+pub use heal::Healed;
 use place::Place;
 pub use reader::{Chunk, Lost, Reader};
 
@@ -190,6 +197,8 @@ pub struct Ring {
     appender: Mutex<appender::Appender>,
     published: watch::Sender<Published>,
     describe: Mutex<Option<Vec<u8>>>,
+    /// Held by the one that heals.
+    healing: Mutex<()>,
     /// Records from this one on are not retired, see [`Ring::protect_from`].
     protected: AtomicU64,
 }
@@ -223,6 +232,8 @@ struct Segment {
     trusted: bool,
     /// Made while the disk gave no room.
     memory: bool,
+    /// What the disk did not take of its structures.
+    unwritten: Vec<Note>,
     place: Place,
 }
 
@@ -244,7 +255,8 @@ impl Ring {
             state: Mutex::new(found.state),
             appender: Mutex::new(found.appender),
             published: watch::Sender::new(published),
-            describe: Mutex::new(None),
+            describe: Mutex::default(),
+            healing: Mutex::default(),
             protected: AtomicU64::new(u64::MAX),
         }))
     }
@@ -298,12 +310,17 @@ impl Ring {
     /// # Errors
     /// When the file cannot be written.
     pub fn describe(&self, info: &[u8]) -> Result<(), RingError> {
+        *lock(&self.describe) = Some(info.to_vec());
         if self.dir.is_dir() {
             let path = self.dir.join(INFO);
             disk::write_whole(&path, info).map_err(|source| RingError { doing: "write", path, source })?;
         }
-        *lock(&self.describe) = Some(info.to_vec());
         Ok(())
+    }
+
+    /// What [`Ring::describe`] was given last.
+    pub fn description(&self) -> Option<Vec<u8>> {
+        lock(&self.describe).clone()
     }
 
     /// From now on no record from number `seq` on is retired: when the ring is full of them, [`Writer::land`] fails
@@ -318,12 +335,13 @@ impl Ring {
     /// # Errors
     /// When the disk does not take it; the ring goes on, and the next sync tries again.
     pub fn sync(&self) -> Result<(), RingError> {
+        self.complete()?;
         // The writer is held up for one small write; the sync itself happens without its lock.
-        let files = lock(&self.appender).prepare_sync()?;
+        let files = lock(&self.appender).prepare_sync(&self.dir);
         if files.is_empty() {
             return Ok(());
         }
-        let synced = files.iter().try_for_each(|file| file.sync_data()).and_then(|()| disk::sync_dir(&self.dir));
+        let synced = files.iter().try_for_each(|(_, file)| file.sync_data()).and_then(|()| disk::sync_dir(&self.dir));
         synced.map_err(|source| {
             lock(&self.appender).sync_failed(files);
             RingError { doing: "sync the ring in", path: self.dir.clone(), source }

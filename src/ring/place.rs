@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,6 +53,27 @@ pub(super) fn create(path: &Path) -> Result<File, RingError> {
         .mode(0o600)
         .open(path)
         .map_err(|source| RingError { doing: "make the segment", path: path.into(), source })
+}
+
+/// Whether `path` leads to this very file: nobody has deleted it, or put something in its place.
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(ours), Ok(there)) = (file.metadata(), path.metadata()) else { return false };
+    (ours.dev(), ours.ino()) == (there.dev(), there.ino())
+}
+
+/// Copies the first `len` bytes of a file. Those that cannot be read become zeros, which are no record.
+pub(super) fn copy(from: &File, to: &File, len: u64) -> io::Result<()> {
+    let mut piece = vec![0; 64 * 1024];
+    let mut at = 0;
+    while at < len {
+        let piece = &mut piece[..(len - at).min(64 * 1024) as usize];
+        if from.read_exact_at(piece, at).is_err() {
+            piece.fill(0);
+        }
+        to.write_all_at(piece, at)?;
+        at += piece.len() as u64;
+    }
+    Ok(())
 }
 
 /// A file without a name, in memory.

@@ -376,7 +376,7 @@ impl Reader {
         };
         let header = recovery::read_header(&file, &self.ring.options)?
             .ok_or_else(|| io::Error::other("the header of the segment is damaged"))?;
-        recovery::read_index(&file, &header)
+        recovery::read_index(&file, &header, &segment.unwritten)
     }
 
     fn is_there(&self, number: u64) -> bool {

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::active::{Active, Open};
 use super::appender::Appender;
-use super::format::{Block, ENTRY, Header, INDEX, MARK, OWNER, SLOTS};
+use super::format::{Block, ENTRY, Header, INDEX, MARK, Note, OWNER, SLOTS};
 use super::place::{self, Place};
 use super::{Framing, Options, RingError, Segment, State, cursor};
+use crate::disk;
 
 /// A ring as it was found.
 pub(super) struct Recovered {
@@ -18,29 +19,29 @@ pub(super) struct Recovered {
 }
 
 /// Reads the headers and indexes in `dir`, walks the unfinished end of the last segment, and removes what is no
-/// segment.
+/// segment. A file system that takes nothing is no hindrance: what cannot be written now is kept until it can be.
 pub(super) fn recover<F: Framing>(dir: &Path, options: &Options, framing: &F) -> Result<Recovered, RingError> {
     let mut found = Vec::new();
     for path in list(dir)? {
         let fail = |source| RingError { doing: "read the segment", path: path.clone(), source };
-        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(fail)?;
+        let (file, writable) = open(&path).map_err(fail)?;
         match read_header(&file, options).map_err(fail)? {
-            Some(header) => found.push((path, file, header)),
+            Some(header) => found.push((path, file, writable, header)),
             // It was never finished, or its first sector is gone and with it what the rest means.
             None => drop(fs::remove_file(&path)),
         }
     }
     let mut state = State::default();
-    let mut active = None;
+    let mut appender = Appender::default();
     let last = found.len().saturating_sub(1);
-    for (at, (path, file, header)) in found.into_iter().enumerate() {
+    for (at, (path, file, writable, header)) in found.into_iter().enumerate() {
         let fail = |source| RingError { doing: "read the segment", path: path.clone(), source };
         // Numbers that go backwards are nothing this ring wrote.
         if header.first_seq < state.next_seq {
             let _ = fs::remove_file(&path);
             continue;
         }
-        let blocks = read_index(&file, &header).map_err(fail)?;
+        let blocks = read_index(&file, &header, &[]).map_err(fail)?;
         let mut segment = describe(&file, &path, &header, &blocks, options).map_err(fail)?;
         if at == last && !is_whole(&file, &header, &blocks).map_err(fail)? {
             // Somebody has cut it. What is left must be proven, and the next record begins a segment of its own.
@@ -54,25 +55,40 @@ pub(super) fn recover<F: Framing>(dir: &Path, options: &Options, framing: &F) ->
         state.next_number = segment.number + 1;
         state.segments.push_back(segment);
         if at == last && trusted {
+            let resumed = if writable && header.can_index(&blocks) { resume } else { close };
             state.sealed = blocks;
-            active = Some(resume(file, header, framing, &mut state).map_err(fail)?);
+            appender = resumed(file, header, framing, &mut state).map_err(fail)?;
         }
     }
-    // What a cursor has passed and a power loss took is gone: its numbers, of records and of segments, are not given
-    // again.
+    // What a cursor has passed and a power loss took, or a kill while it was in memory, is gone: its numbers, of records
+    // and of segments, are not given again.
     let seen = cursor::furthest(dir);
     if state.next_seq < seen.seq {
+        appender = end(appender, &mut state, dir);
         state.next_seq = seen.seq;
-        active = None;
     }
     state.next_number = state.next_number.max(seen.segment + 1);
-    Ok(Recovered { state, appender: Appender::resume(active) })
+    Ok(Recovered { state, appender })
 }
 
-/// The block index of a segment: entries up to the first that does not follow the one before.
-pub(super) fn read_index(file: &File, header: &Header) -> io::Result<Vec<Block>> {
+/// For reading and writing, or for reading alone where nothing may be written; and which of the two.
+fn open(path: &Path) -> io::Result<(File, bool)> {
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Err(error) if disk::is_read_only(&error) => Ok((File::open(path)?, false)),
+        opened => Ok((opened?, true)),
+    }
+}
+
+/// The block index of a segment: entries up to the first that does not follow the one before, and those among
+/// `unwritten` that do.
+pub(super) fn read_index(file: &File, header: &Header, unwritten: &[Note]) -> io::Result<Vec<Block>> {
     let mut bytes = vec![0; header.index_capacity as usize * ENTRY];
     read_up_to(file, &mut bytes, INDEX)?;
+    for (at, entry) in unwritten.iter().filter(|(at, _)| *at >= INDEX) {
+        if let Some(there) = bytes.get_mut((at - INDEX) as usize..).and_then(|rest| rest.get_mut(..ENTRY)) {
+            there.copy_from_slice(entry);
+        }
+    }
     let (mut blocks, mut end, mut next_seq) = (Vec::new(), 0, header.first_seq);
     for entry in bytes.chunks_exact(ENTRY) {
         let Some(block) = Block::decode(entry).filter(|block| block.follows(end, next_seq, header.capacity)) else {
@@ -123,6 +139,7 @@ fn describe(file: &File, path: &Path, header: &Header, blocks: &[Block], options
         allocated: allocated(&file.metadata()?),
         trusted: header.boot.survived_until(options.boot),
         memory: false,
+        unwritten: Vec::new(),
         place: Place::Disk(path.into()),
     })
 }
@@ -133,7 +150,42 @@ fn allocated(metadata: &fs::Metadata) -> u64 {
 }
 
 /// Goes on in a segment whose process died while the machine went on.
-fn resume<F: Framing>(file: File, header: Header, framing: &F, state: &mut State) -> io::Result<Active> {
+fn resume<F: Framing>(file: File, header: Header, framing: &F, state: &mut State) -> io::Result<Appender> {
+    walked(file, header, framing, state).map(Appender::resume)
+}
+
+/// The same for a segment that cannot be written to. What was read and not walked is walked in a copy; torn bytes
+/// behind the last record wait for their writer.
+fn close<F: Framing>(file: File, header: Header, framing: &F, state: &mut State) -> io::Result<Appender> {
+    let known = state.sealed.len();
+    let place = state.segments.back().map(|segment| segment.place.clone());
+    let copy = place::create_in_memory()?;
+    place::copy(&file, &copy, file.metadata()?.len())?;
+    let mut active = walked(copy, header, framing, state)?;
+    active.seal(state);
+    if let (Some(segment), Some(place)) = (state.segments.back_mut(), place) {
+        let entry = |(at, block): (usize, &Block)| (INDEX + (at * ENTRY) as u64, block.encode());
+        segment.unwritten = state.sealed.iter().enumerate().skip(known).map(entry).collect();
+        segment.place = place;
+    }
+    Ok(Appender::behind(active, file))
+}
+
+/// Ends the segment that was to be gone on in. Torn bytes at its end belong to nothing that comes.
+fn end(mut appender: Appender, state: &mut State, dir: &Path) -> Appender {
+    let Some(mut active) = appender.active.take() else { return Appender::default() };
+    active.seal(state);
+    let _ = active.file.set_len(active.header.data_start() + active.committed);
+    if let Some(segment) = state.segments.back_mut() {
+        segment.place = Place::Disk(place::segment_path(dir, active.header.number));
+        segment.unwritten = active.unwritten;
+    }
+    appender.unsynced.push((active.header.number, active.file));
+    appender
+}
+
+/// A segment with all whole records in it that landed.
+fn walked<F: Framing>(file: File, header: Header, framing: &F, state: &mut State) -> io::Result<Active> {
     let (end, next_seq) = end_of(&state.sealed, &header);
     let open = read_mark(&file, &header, &state.sealed)?;
     let open = open.map_or_else(|| Open::at(end, next_seq), |mark| Open::marked(&mark));
@@ -183,7 +235,10 @@ fn prove_open_block(file: &File, header: &Header, blocks: &[Block], segment: &mu
         if crc32fast::hash(&data) != block.crc || blocks.len() as u64 >= header.index_capacity {
             continue;
         }
-        file.write_all_at(&block.encode(), INDEX + (blocks.len() * ENTRY) as u64)?;
+        let entry = (INDEX + (blocks.len() * ENTRY) as u64, block.encode());
+        if file.write_all_at(&entry.1, entry.0).is_err() {
+            segment.unwritten.push(entry);
+        }
         segment.next_seq = block.next_seq();
         segment.data_len = block.end();
         segment.first_time = segment.first_time.min(block.first_time);

@@ -41,11 +41,13 @@ impl Ring {
         let mut state = self.state();
         while state.used(in_memory) + more > self.budget(in_memory) {
             let Some(oldest) = state.retirable(in_memory).next() else { return };
-            if let Some(segment) = state.segments.remove(oldest)
-                && let Place::Disk(path) = &segment.place
-            {
-                // What cannot be removed now is found when the ring is opened again.
-                let _ = std::fs::remove_file(path);
+            // What is in memory and older has no reason to stay when this goes.
+            let first = if in_memory { oldest } else { 0 };
+            for segment in state.segments.drain(first..=oldest) {
+                if let Place::Disk(path) = &segment.place {
+                    // What cannot be removed now is found when the ring is opened again.
+                    let _ = std::fs::remove_file(path);
+                }
             }
         }
     }

@@ -5,7 +5,6 @@
 //! the first, not for the second.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 
 use tokio::runtime::Handle;
@@ -13,7 +12,6 @@ use tracing::{error, info, warn};
 
 use super::Info;
 use super::labels;
-use super::record::Record;
 use super::registry::{Registry, StartError, check_id};
 use crate::config::StreamOptions;
 use crate::fifo::Fifo;
@@ -37,7 +35,10 @@ impl Registry {
                         error!(container = record.info.name(), %error, "a container's lines are kept and not sent, until the plugin is enabled with settings that can be used");
                         if let Err(error) = registry.keep(&record, &control) {
                             error!(container = record.info.name(), %error, "a container is not logged any more; what it prints is lost");
-                            registry.throw_away(record);
+                            let _on_intake = registry.inner.setup.intake.enter();
+                            if let Ok(fifo) = Fifo::open(&record.file) {
+                                registry.throw_away(record.file, fifo);
+                            }
                         }
                     }
                 }
@@ -51,23 +52,6 @@ impl Registry {
         let _ = adoption.await;
         // Whatever happened above, dockerd must not wait for ever.
         self.inner.adopted.send_replace(true);
-    }
-
-    /// Reads a stream to its end and keeps nothing of it: its ring cannot be opened, and a full pipe would hold up the
-    /// container, and then its stop. The record stays until then, for a process that can.
-    fn throw_away(&self, record: Record) {
-        let registry = self.clone();
-        self.inner.setup.intake.spawn(async move {
-            let Ok(mut fifo) = Fifo::open(&record.file) else { return };
-            let mut scratch = vec![0; 64 * 1024];
-            while fifo.readable().await.is_ok() {
-                match fifo.read(&mut scratch) {
-                    Ok(0) => return registry.inner.records.remove(&record.file),
-                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
-                    _ => {}
-                }
-            }
-        });
     }
 
     /// Rings that no stream belongs to, and that have lines which were not sent.

@@ -99,9 +99,16 @@ impl Container {
         self.condemned.subscribe()
     }
 
-    /// Makes what was written and sent so far survive a power loss. Waits for the disk.
+    /// Brings to the disk what it did not take before, and makes what was written and sent so far survive a power loss.
+    /// Waits for the disk.
     pub fn sync(&self) {
-        let cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner).to_sync();
+        self.events.healed(&self.ring.heal::<DockerFrames>());
+        let cursor = {
+            let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+            // That it could not be saved was said by who saved it.
+            let _ = cursor.save_again();
+            cursor.to_sync()
+        };
         if let Err(error) = self.ring.sync() {
             self.events.not_synced(&error);
         }

@@ -4,9 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
-use crate::ring::{Landed, RingError};
+use crate::ring::{Healed, Landed, RingError};
 use crate::telemetry::throttle::Throttle;
 
 /// Counts of one container since it was opened.
@@ -28,6 +28,8 @@ pub struct Events {
     counters: Counters,
     garbage: Throttle,
     memory: Throttle,
+    left: Throttle,
+    returned: Throttle,
     homeless: Throttle,
     sync: Throttle,
     blocked: Throttle,
@@ -45,6 +47,12 @@ impl Events {
             }),
             memory: Throttle::new(container, |container, _, reason| {
                 error!(%container, %reason, "the disk takes no lines; they are kept in memory, 4 MiB at most, until it does");
+            }),
+            left: Throttle::new(container, |container, times, reason| {
+                error!(%container, times, %reason, "a file of the log on disk was left before it was full, and another one begun");
+            }),
+            returned: Throttle::new(container, |container, times, _| {
+                info!(%container, times, "the disk takes lines again; those that were kept in memory are on it now");
             }),
             homeless: Throttle::new(container, |container, bytes, reason| {
                 error!(%container, bytes, %reason, "bytes were lost: neither disk nor memory has room for them");
@@ -71,8 +79,23 @@ impl Events {
             self.counters.garbage.fetch_add(landed.garbage, Ordering::Relaxed);
             self.garbage.add(landed.garbage, String::new);
         }
-        if let Some(error) = &landed.in_memory {
-            self.memory.add(1, || error.to_string());
+        self.disk(landed.in_memory.as_ref(), landed.left.as_ref());
+    }
+
+    /// It was looked whether the disk has all it should.
+    pub fn healed(&self, healed: &Healed) {
+        self.disk(healed.in_memory.as_ref(), healed.left.as_ref());
+        if healed.segments > 0 && healed.in_memory.is_none() {
+            self.returned.add(1, String::new);
+        }
+    }
+
+    fn disk(&self, in_memory: Option<&RingError>, left: Option<&RingError>) {
+        if let Some(error) = in_memory {
+            self.memory.lasts(|| error.to_string());
+        }
+        if let Some(error) = left {
+            self.left.add(1, || error.to_string());
         }
     }
 

@@ -9,6 +9,7 @@
 //! * [`record`]: what is persisted about a stream, so that the next process takes it up;
 //! * [`labels`]: from a container's [`info`] and options to Loki labels;
 //! * [`adopt`]: what happens at boot; [`upkeep`]: what happens beside logging;
+//! * [`strays`]: FIFOs that nobody else reads;
 //! * [`retention`]: when the ring of a container that is gone may go;
 
 pub mod adopt;
@@ -20,6 +21,7 @@ pub mod labels;
 pub mod record;
 pub mod registry;
 pub mod retention;
+pub mod strays;
 pub mod upkeep;
 
 pub use info::Info;

@@ -46,6 +46,11 @@ impl Records {
         disk::write_whole(&self.path(&record.file), &bytes)
     }
 
+    /// Whether there is a record of the stream.
+    pub fn has(&self, file: &Path) -> bool {
+        self.path(file).exists()
+    }
+
     /// Removes the record of a stream that has ended.
     pub fn remove(&self, file: &Path) {
         // It may never have been written; a leftover is found and removed at the next boot.

@@ -6,7 +6,7 @@
 //! that were not stopped are taken up again from their [records](super::record), and rings with lines that were not
 //! sent get their shipper back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -31,6 +31,7 @@ use crate::ring::{self, BootId, Reader, RingError};
 use crate::shipper::backoff::Backoff;
 use crate::shipper::destination::Destination;
 use crate::shipper::{self, Done, Plan, Shipper};
+use crate::telemetry::throttle::Throttle;
 
 /// StopLogging is answered after this long even if the FIFO was not read empty: nothing is lost by that, because
 /// reading goes on to its end, and dockerd holds the container's lock meanwhile.
@@ -68,17 +69,21 @@ pub(super) struct Inner {
     shippers: Mutex<JoinSet<()>>,
     pub adopted: watch::Sender<bool>,
     pub shutdown: watch::Sender<bool>,
+    unrecorded: Throttle,
+    undescribed: Throttle,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    streams: HashMap<PathBuf, Stream>,
+    pub streams: HashMap<PathBuf, Stream>,
+    /// FIFOs that are read for nothing.
+    pub strays: HashSet<PathBuf>,
     pub containers: HashMap<String, Arc<Container>>,
 }
 
 #[derive(Debug)]
-struct Stream {
-    container: String,
+pub(super) struct Stream {
+    pub container: String,
     commands: mpsc::Sender<Command>,
     stopped: watch::Receiver<bool>,
 }
@@ -138,6 +143,12 @@ impl Registry {
                 shippers: Mutex::default(),
                 adopted: watch::Sender::new(false),
                 shutdown: watch::Sender::new(false),
+                unrecorded: Throttle::new(&"".into(), |_, _, reason| {
+                    error!(%reason, "the stream cannot be recorded: a crash of the plugin before it can would stop its logging");
+                }),
+                undescribed: Throttle::new(&"".into(), |_, _, reason| {
+                    warn!(%reason, "the container's description cannot be written beside its lines");
+                }),
             }),
         }
     }
@@ -229,8 +240,8 @@ impl Registry {
         for note in options.notes.iter().chain(&labels.notes) {
             info!(container = info.name(), "{note}");
         }
-        if is_new && let Err(error) = self.inner.records.save(record) {
-            error!(container = info.name(), %error, "the stream cannot be recorded: a crash of the plugin would stop its logging");
+        if is_new {
+            self.record(record);
         }
         let mut table = self.table();
         // Another call for the same FIFO may have been quicker; a second reader would take bytes that no StopLogging
@@ -326,7 +337,7 @@ impl Registry {
         if let Ok(description) = serde_json::to_vec(info)
             && let Err(error) = container.ring.describe(&description)
         {
-            warn!(container = info.name(), %error, "the container's description cannot be written beside its lines");
+            self.inner.undescribed.lasts(|| format!("{}: {error}", info.name()));
         }
         Ok(container)
     }
@@ -390,12 +401,19 @@ impl Registry {
         let _ = tokio::task::spawn_blocking(move || container.sync()).await;
     }
 
+    /// Writes down a stream, so that the next process takes it up.
+    pub(super) fn record(&self, record: &Record) {
+        if let Err(error) = self.inner.records.save(record) {
+            self.inner.unrecorded.lasts(|| format!("{}: {error}", record.info.name()));
+        }
+    }
+
     /// A stream came to its end.
     fn ended(&self, file: &Path, attachment: Attachment) {
         let stopped = *attachment.watch().borrow();
         debug!(container = %attachment.container().name, stopped, "a stream has ended");
-        self.inner.records.remove(file);
         self.table().streams.remove(file);
+        self.inner.records.remove(file);
         if !stopped {
             // dockerd went away without stopping it, and will not remove the FIFO either.
             let _ = fs::remove_file(file);

@@ -1,26 +1,53 @@
-//! What goes on beside logging: rings are synced, memory that nobody needs is given back, and rings of containers that
-//! are gone are let go.
+//! What goes on beside logging: rings are synced, what the disk did not take is brought to it, and the rings of
+//! containers that are gone are let go.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::timeout;
 
-use super::registry::Registry;
+use super::record::Record;
+use super::registry::{Registry, Stream};
 use super::retention::{self, Policy};
+use super::strays::Seen;
 use crate::buffers;
 
-/// How much of what was written a power loss may cost.
+/// How much of what was written a power loss may cost, and how soon a disk that has recovered is used again.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
 
 impl Registry {
-    /// Syncs rings and cursors, one after the other, and gives memory back, until the plugin goes down.
+    /// Heals and syncs rings and cursors, one after the other, until the plugin goes down.
     pub async fn keep_synced(&self) {
         let mut shutdown = self.inner.shutdown.subscribe();
+        let mut strays = Seen::new();
         while timeout(SYNC_EVERY, shutdown.wait_for(|down| *down)).await.is_err() {
             let containers: Vec<_> = self.table().containers.values().cloned().collect();
-            let sync = tokio::task::spawn_blocking(move || containers.iter().for_each(|container| container.sync()));
-            let _ = sync.await;
+            let registry = self.clone();
+            let sync = tokio::task::spawn_blocking(move || {
+                registry.keep_recorded();
+                registry.drain_strays(&mut strays);
+                containers.iter().for_each(|container| container.sync());
+                strays
+            });
+            strays = sync.await.unwrap_or_default();
             buffers::trim();
+        }
+    }
+
+    /// Writes down streams of which there is no record, because the disk did not take it or somebody has deleted it.
+    fn keep_recorded(&self) {
+        let table = self.table();
+        let container = |stream: &Stream| table.containers.get(&stream.container).cloned();
+        let streams: Vec<_> =
+            table.streams.iter().filter_map(|(file, stream)| Some((file.clone(), container(stream)?))).collect();
+        drop(table);
+        for (file, container) in streams.into_iter().filter(|(file, _)| !self.inner.records.has(file)) {
+            let info = container.ring.description().and_then(|description| serde_json::from_slice(&description).ok());
+            let Some(info) = info else { continue };
+            self.record(&Record { file: file.clone(), info });
+            // It may have ended meanwhile.
+            if !self.table().streams.contains_key(&file) {
+                self.inner.records.remove(&file);
+            }
         }
     }
 

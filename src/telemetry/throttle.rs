@@ -35,10 +35,23 @@ impl Throttle {
         self.add_at(Instant::now(), count, detail);
     }
 
+    /// It is still so: said at once the first time, then once a minute. It is not counted, so nothing of it is left to say.
+    pub fn lasts(&self, detail: impl FnOnce() -> String) {
+        self.lasts_at(Instant::now(), detail);
+    }
+
+    fn lasts_at(&self, now: Instant, detail: impl FnOnce() -> String) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.is_due(now) {
+            state.said = Some(now);
+            (self.say)(&self.container, 1, &detail());
+        }
+    }
+
     fn add_at(&self, now: Instant, count: u64, detail: impl FnOnce() -> String) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.unsaid += count;
-        let due = state.said.is_none_or(|said| now.duration_since(said) >= INTERVAL);
+        let due = state.is_due(now);
         if due || state.detail.is_empty() {
             state.detail = detail();
         }
@@ -47,6 +60,12 @@ impl Throttle {
             let unsaid = std::mem::take(&mut state.unsaid);
             (self.say)(&self.container, unsaid, &state.detail);
         }
+    }
+}
+
+impl State {
+    fn is_due(&self, now: Instant) -> bool {
+        self.said.is_none_or(|said| now.duration_since(said) >= INTERVAL)
     }
 }
 
@@ -75,5 +94,16 @@ mod tests {
         let said: Vec<_> = SAID.lock().unwrap().iter().map(|(count, detail)| (*count, detail.clone())).collect();
         let expected = [(2, "at 0"), (120, "at 60"), (120, "at 120"), (8, "at 120")];
         assert_eq!(said, expected.map(|(count, detail)| (count, detail.to_string())));
+    }
+    #[test]
+    fn what_lasts_is_said_once_a_minute_and_not_at_the_end() {
+        static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        let throttle = Throttle::new(&"c".into(), |_, _, detail| SAID.lock().unwrap().push(detail.into()));
+        let start = Instant::now();
+        for second in 0..119 {
+            throttle.lasts_at(start + Duration::from_secs(second), || format!("at {second}"));
+        }
+        drop(throttle);
+        assert_eq!(*SAID.lock().unwrap(), ["at 0", "at 60"]);
     }
 }

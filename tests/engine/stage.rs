@@ -66,7 +66,7 @@ struct Process {
 
 /// A plugin as it is installed and enabled.
 pub struct Plugin<'a> {
-    engine: &'a Engine,
+    pub engine: &'a Engine,
     pub name: String,
     pub id: String,
 }
@@ -143,7 +143,7 @@ impl Engine {
         let orders = child.stdin.take().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap());
         let mut process = Process { child, orders, answers };
-        process.expect_ready();
+        assert_eq!(process.answer(), "ready\n", "the private Docker Engine does not start; what it said is above");
         let engine = Engine { dir, process: Mutex::new(Some(process)) };
         let change = "ENTRYPOINT [\"/chatter\"]";
         engine.docker(["import", "--change", change, image.to_str().unwrap(), IMAGE_NAME]);
@@ -163,6 +163,11 @@ impl Engine {
     /// Kills dockerd, and starts it again.
     pub fn kill(&self) {
         self.order("kill");
+    }
+
+    /// Mounts something as the engine sees the machine; false when mount(8) refuses.
+    pub fn mount(&self, arguments: &str) -> bool {
+        self.ask(&format!("mount {arguments}")) == "ready\n"
     }
 
     /// Runs the docker command, which has to succeed, and gives what it wrote to stdout.
@@ -255,10 +260,14 @@ impl Engine {
     }
 
     fn order(&self, word: &str) {
+        assert_eq!(self.ask(word), "ready\n", "the private Docker Engine does not {word}; what it said is above");
+    }
+
+    fn ask(&self, order: &str) -> String {
         let mut process = lock(&self.process);
         let process = process.as_mut().expect("the engine has ended");
-        writeln!(process.orders, "{word}").unwrap();
-        process.expect_ready();
+        writeln!(process.orders, "{order}").unwrap();
+        process.answer()
     }
 
     /// For a test that failed.
@@ -290,10 +299,10 @@ impl Drop for Engine {
 }
 
 impl Process {
-    fn expect_ready(&mut self) {
+    fn answer(&mut self) -> String {
         let mut answer = String::new();
         self.answers.read_line(&mut answer).unwrap();
-        assert_eq!(answer, "ready\n", "the private Docker Engine does not start; what it said is above");
+        answer
     }
 }
 
@@ -381,7 +390,8 @@ impl Plugin<'_> {
         self.engine.docker(["plugin", "disable", &self.name]);
     }
 
-    fn folder(&self) -> PathBuf {
+    /// Where dockerd keeps it.
+    pub fn folder(&self) -> PathBuf {
         self.engine.dir.join("data/plugins").join(&self.id)
     }
 }

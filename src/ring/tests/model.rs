@@ -31,6 +31,13 @@ enum Action {
     Kill,
     /// Power loss: of what changed since the last sync any 64-byte piece survives or does not.
     PowerLoss(u64),
+    /// From now on nothing can be made, opened for writing or removed; or it can again.
+    Disk {
+        takes: bool,
+    },
+    Heal,
+    /// Somebody deletes the file that is written to, which is noticed before anything else happens.
+    Delete,
 }
 
 fn actions() -> impl Strategy<Value = Vec<Action>> {
@@ -43,6 +50,9 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         2 => (0u8..60).prop_map(Action::SeekLast),
         2 => Just(Action::Kill),
         1 => any::<u64>().prop_map(Action::PowerLoss),
+        1 => any::<bool>().prop_map(|takes| Action::Disk { takes }),
+        2 => Just(Action::Heal),
+        1 => Just(Action::Delete),
     ];
     vec(action, 1..60)
 }
@@ -62,6 +72,10 @@ struct Model {
     /// Files as of the last sync, and the records that it promised.
     synced: BTreeMap<PathBuf, Vec<u8>>,
     promised: u64,
+    /// While the disk takes nothing.
+    refusal: Option<Refusal>,
+    /// It did so once, and then the oldest segments may still be there.
+    refused: bool,
 }
 
 impl Model {
@@ -70,12 +84,27 @@ impl Model {
         let ring = open(dir.path(), BootId([1; 16]));
         let reader = ring.reader();
         let (records, pending, synced) = (Vec::new(), Default::default(), BTreeMap::new());
-        Self { dir, ring, boot: 1, records, pending, last: 0, payload: 0, reader, synced, promised: 0 }
+        Self {
+            dir,
+            ring,
+            boot: 1,
+            records,
+            pending,
+            last: 0,
+            payload: 0,
+            reader,
+            synced,
+            promised: 0,
+            refusal: None,
+            refused: false,
+        }
     }
 
     fn step(&mut self, action: &Action) {
         match action {
             Action::Write { stream, lens, cut } => self.write(*stream, lens, *cut as usize),
+            // That a stream has ended is written down where its torn bytes are, and a real one does not come again.
+            Action::Finish { .. } if self.refusal.is_some() => {}
             Action::Finish { stream } => {
                 let before = self.ring.published().next_seq;
                 self.ring.writer(NAMES[*stream]).finish(&Toy);
@@ -83,9 +112,12 @@ impl Model {
                 self.absorb(before);
             }
             Action::Sync => {
-                self.ring.sync().unwrap();
+                let synced = self.ring.sync();
+                assert!(synced.is_ok() || self.refusal.is_some(), "{synced:?}");
                 self.synced = files(self.dir.path());
-                self.promised = self.ring.published().next_seq;
+                if synced.is_ok() && !self.is_in_memory() {
+                    self.promised = self.ring.published().next_seq;
+                }
             }
             Action::Read => {
                 let from = self.reader.position().seq;
@@ -97,7 +129,11 @@ impl Model {
             }
             Action::Acknowledge => {
                 let mut cursor = Cursor::open(self.dir.path()).unwrap();
-                cursor.save(self.reader.position(), [0; cursor::NOTE]).unwrap();
+                let saved = cursor.save(self.reader.position(), [0; cursor::NOTE]);
+                assert_eq!(saved.is_err(), self.refusal.is_some(), "{saved:?}");
+                if saved.is_err() {
+                    return;
+                }
                 if let Some(file) = cursor.to_sync() {
                     file.sync_all().unwrap();
                 }
@@ -111,11 +147,61 @@ impl Model {
                 self.check(&read);
                 assert!(read.len() <= *count as usize, "last {count} of {}: {read:?}", self.ring.published().next_seq);
             }
-            Action::Kill => self.reopen(),
-            Action::PowerLoss(seed) => self.power_loss(*seed),
+            // What is in memory alone is lost with the process, as is said of it.
+            Action::Kill if !self.is_in_memory() => self.reopen(),
+            Action::PowerLoss(seed) if !self.is_in_memory() && self.refusal.is_none() => self.power_loss(*seed),
+            Action::Kill | Action::PowerLoss(_) => {}
+            Action::Disk { takes: true } => self.refusal = None,
+            Action::Disk { takes: false } => {
+                self.refusal.get_or_insert_with(|| Refusal::of(self.dir.path()));
+                self.refused = true;
+            }
+            Action::Heal => self.heal(),
+            Action::Delete => self.delete(),
         }
         let used = on_disk(self.dir.path());
-        assert!(used <= LEAST_BUDGET, "{used} bytes on disk");
+        assert!(self.refused || used <= LEAST_BUDGET, "{used} bytes on disk");
+    }
+
+    fn is_in_memory(&self) -> bool {
+        self.ring.state().segments.iter().any(|segment| segment.memory)
+    }
+
+    fn heal(&mut self) {
+        let was_in_memory = self.is_in_memory();
+        let healed = self.ring.heal::<Toy>();
+        assert!(healed.left.is_none(), "{:?}", healed.left);
+        if self.refusal.is_none() {
+            assert!(healed.in_memory.is_none(), "{:?}", healed.in_memory);
+            assert!(!self.is_in_memory());
+        } else {
+            assert_eq!(healed.in_memory.is_some(), was_in_memory);
+        }
+        self.check_all();
+    }
+
+    fn delete(&mut self) {
+        let number = lock(&self.ring.appender).number();
+        let Some(path) = number.map(|number| place::segment_path(self.dir.path(), number)) else { return };
+        if self.refusal.is_some() || fs::remove_file(path).is_err() {
+            return;
+        }
+        let oldest = self.ring.oldest().seq;
+        let healed = self.ring.heal::<Toy>();
+        assert!(healed.left.is_some() && healed.in_memory.is_none(), "{healed:?}");
+        assert!(self.ring.oldest().seq >= oldest);
+        self.check_all();
+    }
+
+    /// Every record of the ring can be read.
+    fn check_all(&self) {
+        let mut reader = self.ring.reader();
+        let read = read_all(&mut reader);
+        self.check(&read);
+        assert_eq!(reader.position().seq, self.ring.published().next_seq);
+        let owed = self.ring.oldest().seq..self.ring.published().next_seq;
+        let missing = owed.filter(|seq| self.records[*seq as usize].is_some() && !read.iter().any(|it| it.0 == *seq));
+        assert_eq!(missing.count(), 0);
     }
 
     fn write(&mut self, stream: usize, lens: &[u8], cut: usize) {
@@ -165,6 +251,7 @@ impl Model {
         let oldest = self.ring.oldest().seq;
         let position = self.reader.position();
         self.ring = open(self.dir.path(), BootId([self.boot; 16]));
+        let oldest = if self.refused { self.ring.oldest().seq.min(oldest) } else { oldest };
         assert_eq!(
             (self.ring.published().next_seq, self.ring.oldest().seq),
             (next_seq, oldest),
