@@ -47,6 +47,8 @@ need_rust() {
 need_engine() {
     need dockerd docker.io
     need docker docker-cli
+    # For a disk that fails.
+    need mkfs.ext4 e2fsprogs
 }
 
 # The target that is built for, given by name so that flags for a static program do not reach build scripts and macros,
