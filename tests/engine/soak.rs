@@ -32,8 +32,8 @@ const KINDS: [Kind; 7] = [
 const ALLOWED: Duration = Duration::from_secs(1);
 
 /// What the plugin's memory may grow by for each Loki that is away, in KiB: a batch as it was read and as it is sent,
-/// however long the outage lasts.
-const GROWTH: u64 = 2 * 1024;
+/// and memory that is kept for the next one. Holding the lines of ten minutes would take fifty megabytes each.
+const GROWTH: u64 = 4 * 1024;
 
 /// Descriptors that come and go: connections, and segments of rings.
 const SPARE: usize = 16;

@@ -460,6 +460,7 @@ impl Drop for Scene<'_> {
 // === impl Draft ===
 
 impl<'a> Draft<'a> {
+    /// What it will be called.
     pub fn name(&self) -> &str {
         &self.name
     }
