@@ -375,6 +375,7 @@ fn the_old_pipe_may_end_after_the_new_one_was_opened() {
     let web = scene.container("web");
     let old = web.start();
     old.out("one");
+    assert_eventually!(old.lines() == ["one"]);
     let follower = old.read(Query::all().follow());
     // Whether the old descriptor is closed before the new daemon comes is up to the kernel.
     let new = web.start();

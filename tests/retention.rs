@@ -59,7 +59,11 @@ fn a_log_is_kept_for_a_week_after_its_container_has_stopped_and_for_as_long_as_t
 
     restart_with(&mut scene, "RING_RETENTION", "1ns");
     assert_eventually!(kept(&scene, &[&web, &other, &running]) == ["running"], "what is older than the retention goes");
-    assert!(has_said(&scene, "removed the log of a container that stopped long ago", &web), "{}", scene.plugin.log());
+    assert_eventually!(
+        has_said(&scene, "removed the log of a container that stopped long ago", &web),
+        "{}",
+        scene.plugin.log()
+    );
     assert!(web.lines().is_empty(), "docker logs of it shows nothing, and is no error");
     assert_eq!(run.lines(), ["hello"], "what is written to is kept");
     run.out("again");
@@ -76,6 +80,7 @@ fn lines_that_were_not_sent_outlive_the_retention() {
     let run = web.start();
     run.out_all(&written);
     run.stop();
+    assert_eventually!(scene.plugin.log().contains("Loki takes no lines"));
     restart_with(&mut scene, "RING_RETENTION", "1ns");
     assert_eventually!(scene.plugin.log().matches("Loki takes no lines").count() == 2, "it tries to send them");
     assert_eq!(web.lines().len(), written.len());
@@ -118,12 +123,16 @@ fn above_the_budget_the_oldest_go_first_and_those_with_unsent_lines_last() {
     // Five times a megabyte and something are there.
     restart_with(&mut scene, "RING_BUDGET", "4m");
     assert_eventually!(kept(&scene, &all) == ["unsent", "new", "running"], "{:?}", kept(&scene, &all));
-    assert!(has_said(&scene, "removed the log of a stopped container: all logs together were above RING_BUDGET", old));
+    assert_eventually!(has_said(
+        &scene,
+        "removed the log of a stopped container: all logs together were above RING_BUDGET",
+        old
+    ));
     assert!(!scene.plugin.log().contains("lines were lost"), "nothing is lost yet");
 
     restart_with(&mut scene, "RING_BUDGET", "2m");
     assert_eventually!(kept(&scene, &all) == ["running"], "{:?}", kept(&scene, &all));
-    assert!(has_said(&scene, "lines were lost: all logs together were above RING_BUDGET", &unsent));
+    assert_eventually!(has_said(&scene, "lines were lost: all logs together were above RING_BUDGET", &unsent));
     assert_eq!(scene.plugin.sum_in_log("lines were lost: all logs together", "lines"), written.len() as u64);
 
     restart_with(&mut scene, "RING_BUDGET", "1");

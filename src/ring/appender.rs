@@ -86,6 +86,7 @@ impl Writer {
     ) -> io::Result<Landed> {
         let ring = &*self.ring;
         let mut appender = lock(&ring.appender);
+        appender.shunned = None;
         let mut landed = Landed::default();
         let mut tries = 0;
         let brought = loop {

@@ -36,10 +36,14 @@ impl Ring {
             lock(&self.appender).come_back::<F>(self, &mut landed)?;
             self.settle(&mut healed)
         });
-        let is_in_memory = self.state().segments.iter().any(|segment| segment.memory);
-        healed.in_memory = outcome.err().or(landed.in_memory).filter(|_| is_in_memory);
+        healed.in_memory = outcome.err().or(landed.in_memory).filter(|_| self.is_in_memory());
         healed.left = landed.left;
         healed
+    }
+
+    /// Whether records are in memory alone.
+    pub fn is_in_memory(&self) -> bool {
+        self.state().segments.iter().any(|segment| segment.memory)
     }
 
     /// The ring's directory, with the owner's description in it.

@@ -30,6 +30,8 @@ pub struct Container {
     attached: watch::Sender<usize>,
     /// Its ring was removed.
     condemned: watch::Sender<bool>,
+    /// The same, for who brings to the disk what is not on it. Held meanwhile.
+    retired: Mutex<bool>,
 }
 
 /// One stream's hold on its container. Dropped when the stream has ended.
@@ -58,6 +60,7 @@ impl Container {
             live: watch::Sender::new(0),
             attached: watch::Sender::new(0),
             condemned: watch::Sender::new(false),
+            retired: Mutex::new(false),
         }))
     }
 
@@ -89,8 +92,9 @@ impl Container {
         retention::unsent(&self.ring, saved.map(|(position, _)| position))
     }
 
-    /// The ring is about to be removed; nothing of it will be sent any more.
+    /// The ring is about to be removed; nothing of it will be sent or written any more. Waits for a sync to end.
     pub fn condemn(&self) {
+        *self.retired.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.condemned.send_replace(true);
     }
 
@@ -102,6 +106,11 @@ impl Container {
     /// Brings to the disk what it did not take before, and makes what was written and sent so far survive a power loss.
     /// Waits for the disk.
     pub fn sync(&self) {
+        // What is gone because it was retired must not be made again.
+        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        if *retired {
+            return;
+        }
         self.events.healed(&self.ring.heal::<DockerFrames>());
         let cursor = {
             let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);

@@ -290,14 +290,15 @@ impl Registry {
     /// Lets a container that is not shipped leave the table when its last stream has ended.
     async fn wait_for_end(self, container: Arc<Container>) {
         let (mut attached, mut shutdown) = (container.attached(), self.inner.shutdown.subscribe());
-        tokio::select! {
-            _ = attached.wait_for(|attached| *attached == 0) => {}
-            _ = shutdown.wait_for(|down| *down) => {}
+        loop {
+            tokio::select! {
+                _ = attached.wait_for(|attached| *attached == 0) => {}
+                _ = shutdown.wait_for(|down| *down) => {}
+            }
+            if self.let_go(&container).await || *shutdown.borrow() {
+                return;
+            }
         }
-        if !container.is_attached() {
-            self.table().containers.remove(&container.id);
-        }
-        let _ = tokio::task::spawn_blocking(move || container.sync()).await;
     }
 
     /// Lets a stream be read into its container's ring.
@@ -378,17 +379,15 @@ impl Registry {
         let (mut attached, mut live) = (container.attached(), container.live());
         let (mut shutdown, mut condemned) = (self.inner.shutdown.subscribe(), container.condemned());
         loop {
-            tokio::select! {
-                done = shipper.run() => if done == Done::Shutdown { break },
+            let done = tokio::select! {
+                done = shipper.run() => done,
                 // Its ring is gone, and a new one may have taken its place in the table.
                 _ = condemned.wait_for(|condemned| *condemned) => return,
-            }
-            {
-                let mut table = self.table();
-                if *attached.borrow_and_update() == 0 && *live.borrow_and_update() == 0 {
-                    table.containers.remove(&container.id);
-                    break;
-                }
+            };
+            attached.borrow_and_update();
+            live.borrow_and_update();
+            if self.let_go(&container).await || done == Done::Shutdown {
+                return;
             }
             let mut follow = container.ring.follow();
             tokio::select! {
@@ -398,7 +397,21 @@ impl Registry {
                 _ = shutdown.changed() => {}
             }
         }
-        let _ = tokio::task::spawn_blocking(move || container.sync()).await;
+    }
+
+    /// Takes a container out of the table if no stream is attached to it. Until then it is synced in the table, where
+    /// whoever retires rings finds it; false when a stream has come.
+    async fn let_go(&self, container: &Arc<Container>) -> bool {
+        let last = container.clone();
+        let _ = tokio::task::spawn_blocking(move || last.sync()).await;
+        let mut table = self.table();
+        if container.is_attached() {
+            return false;
+        }
+        if table.containers.get(&container.id).is_some_and(|known| Arc::ptr_eq(known, container)) {
+            table.containers.remove(&container.id);
+        }
+        true
     }
 
     /// Writes down a stream, so that the next process takes it up.
