@@ -386,10 +386,10 @@ impl Registry {
             };
             attached.borrow_and_update();
             live.borrow_and_update();
+            let mut follow = container.ring.follow();
             if self.let_go(&container).await || done == Done::Shutdown {
                 return;
             }
-            let mut follow = container.ring.follow();
             tokio::select! {
                 _ = attached.changed() => {}
                 _ = live.changed() => {}
