@@ -106,6 +106,26 @@ fn garbage_in_the_fifo_is_counted_and_what_follows_it_is_found() {
     bystander.must_be_unharmed(&scene);
 }
 
+/// A frame that was cut off swallows what follows it until there is more, or the FIFO ends: these lines come to light
+/// when the shipper has nothing to do and is about to go.
+#[test]
+fn lines_behind_a_cut_off_frame_are_sent_though_they_are_found_only_at_the_end_of_the_stream() {
+    let scene = Scene::new();
+    let cut_off = Entry::new("stdout", now(), [b'x'; 3000]).to_frame()[..1500].to_vec();
+    let containers: Vec<_> = (0..40).map(|at| scene.container(&format!("c{at}"))).collect();
+    for container in &containers {
+        let run = container.start();
+        run.out_all(honest(3));
+        run.write(&cut_off);
+        run.out_all(honest(20));
+        run.stop();
+    }
+    let all = [honest(3), honest(20)].concat();
+    for container in &containers {
+        scene.assert_lines_in_loki(container.name(), &all);
+    }
+}
+
 #[test]
 fn a_pipe_of_nothing_but_garbage_does_not_hold_up_its_writer() {
     let scene = Scene::new();

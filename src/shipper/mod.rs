@@ -116,6 +116,12 @@ impl Shipper {
         shipper
     }
 
+    /// Whether everything that was published is sent, and no line is held whose end has not come.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        !self.collector.is_behind(&self.follow.borrow()) && !self.collector.holds_lines()
+    }
+
     /// Ships until everything is sent and no stream is live, or the plugin goes down.
     pub async fn run(&mut self) -> Done {
         let mut failures = 0;

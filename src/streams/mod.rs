@@ -5,12 +5,13 @@
 //!
 //! * [`registry`]: streams by FIFO, containers by id; start, stop, reader;
 //! * [`container`]: a ring, its shipper, and who is writing to it;
+//! * `ship`: a container from the opening of its ring until it is let go;
 //! * [`intake`]: FIFO to ring;
 //! * [`record`]: what is persisted about a stream, so that the next process takes it up;
 //! * [`labels`]: from a container's [`info`] and options to Loki labels;
 //! * [`adopt`]: what happens at boot; [`upkeep`]: what happens beside logging;
 //! * [`strays`]: FIFOs that nobody else reads;
-//! * [`retention`]: when the ring of a container that is gone may go;
+//! * [`retention`]: when the ring of a container that is gone may go.
 
 pub mod adopt;
 pub mod container;
@@ -21,6 +22,7 @@ pub mod labels;
 pub mod record;
 pub mod registry;
 pub mod retention;
+mod ship;
 pub mod strays;
 pub mod upkeep;
 

@@ -21,16 +21,13 @@ use tracing::{debug, error, info, warn};
 use super::container::{Attachment, Container};
 use super::info::Info;
 use super::intake::{Command, Intake};
-use super::labels::{self, ContainerLabels};
+use super::labels;
 use super::record::{Record, Records, stream_id};
-use crate::codec::Source;
-use crate::config::{Destination as Target, OptionErrors, PluginDefaults, RingOptions, StreamOptions};
+use crate::config::{Destination as Target, OptionErrors, PluginDefaults, StreamOptions};
 use crate::fifo::{Fifo, OpenError};
 use crate::loki;
 use crate::ring::{self, BootId, Reader, RingError};
-use crate::shipper::backoff::Backoff;
 use crate::shipper::destination::Destination;
-use crate::shipper::{self, Done, Plan, Shipper};
 use crate::telemetry::throttle::Throttle;
 
 /// StopLogging is answered after this long even if the FIFO was not read empty: nothing is lost by that, because
@@ -66,11 +63,11 @@ pub(super) struct Inner {
     pub records: Records,
     table: Mutex<Table>,
     destinations: Mutex<HashMap<Target, Weak<Destination>>>,
-    shippers: Mutex<JoinSet<()>>,
+    pub shippers: Mutex<JoinSet<()>>,
     pub adopted: watch::Sender<bool>,
     pub shutdown: watch::Sender<bool>,
     unrecorded: Throttle,
-    undescribed: Throttle,
+    pub undescribed: Throttle,
 }
 
 #[derive(Debug, Default)]
@@ -265,44 +262,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Lets a stream be read and not sent: of a container whose options cannot be used with the settings that the
-    /// plugin has now, but could with those of the process before. What it prints is there when they are mended.
-    pub(super) fn keep(&self, record: &Record, control: &Handle) -> Result<(), StartError> {
-        let Record { file, info } = record;
-        check_id(&info.container_id)?;
-        let fifo = self.open_fifo(file)?;
-        let mut table = self.table();
-        let container = match table.containers.get(&info.container_id) {
-            Some(container) => container.clone(),
-            None => {
-                let ring = RingOptions::salvage(&info.config, &self.inner.setup.defaults);
-                let container = self.open_ring(info, ring.map_or(0, |ring| ring.budget()))?;
-                table.containers.insert(info.container_id.clone(), container.clone());
-                container
-            }
-        };
-        let attachment = container.attach();
-        lock(&self.inner.shippers).spawn_on(self.clone().wait_for_end(container), control);
-        self.attach(table, fifo, file, attachment, None);
-        Ok(())
-    }
-
-    /// Lets a container that is not shipped leave the table when its last stream has ended.
-    async fn wait_for_end(self, container: Arc<Container>) {
-        let (mut attached, mut shutdown) = (container.attached(), self.inner.shutdown.subscribe());
-        loop {
-            tokio::select! {
-                _ = attached.wait_for(|attached| *attached == 0) => {}
-                _ = shutdown.wait_for(|down| *down) => {}
-            }
-            if self.let_go(&container).await || *shutdown.borrow() {
-                return;
-            }
-        }
-    }
-
     /// Lets a stream be read into its container's ring.
-    fn attach(
+    pub(super) fn attach(
         &self,
         mut table: MutexGuard<'_, Table>,
         fifo: Fifo,
@@ -326,92 +287,9 @@ impl Registry {
         });
     }
 
-    fn open_fifo(&self, file: &Path) -> Result<Fifo, StartError> {
+    pub(super) fn open_fifo(&self, file: &Path) -> Result<Fifo, StartError> {
         let _on_intake = self.inner.setup.intake.enter();
         Fifo::open(file).map_err(|source| StartError::Fifo { path: file.to_path_buf(), source })
-    }
-
-    fn open_ring(&self, info: &Info, budget: u64) -> Result<Arc<Container>, RingError> {
-        let options = ring::Options { budget, boot: self.inner.boot };
-        let dir = self.ring_dir(&info.container_id);
-        let container = Container::open(&info.container_id, info.name(), &dir, options)?;
-        if let Ok(description) = serde_json::to_vec(info)
-            && let Err(error) = container.ring.describe(&description)
-        {
-            self.inner.undescribed.lasts(|| format!("{}: {error}", info.name()));
-        }
-        Ok(container)
-    }
-
-    /// Opens a container's ring, and makes its shipper.
-    pub(super) fn open_container(
-        &self,
-        table: &mut Table,
-        info: &Info,
-        options: &StreamOptions,
-        labels: &ContainerLabels,
-        destination: Arc<Destination>,
-    ) -> Result<(Arc<Container>, Shipper), StartError> {
-        let container = self.open_ring(info, options.ring.budget())?;
-        let shipper = Shipper::new(
-            &container.ring,
-            container.cursor.clone(),
-            plan(options, labels),
-            destination,
-            container.live(),
-            self.inner.shutdown.subscribe(),
-            Arc::new(shipper::events::Events::new(&container.name)),
-        );
-        table.containers.insert(info.container_id.clone(), container.clone());
-        Ok((container, shipper))
-    }
-
-    /// Lets a container be shipped.
-    pub(super) fn launch(&self, shipper: Shipper, container: &Arc<Container>, control: &Handle) {
-        let mut shippers = lock(&self.inner.shippers);
-        // Those that have ended are let go of here, so that the set does not grow with every container that ever ran.
-        while shippers.try_join_next().is_some() {}
-        shippers.spawn_on(self.clone().ship(shipper, container.clone()), control);
-    }
-
-    /// Ships a container until it leaves the table.
-    async fn ship(self, mut shipper: Shipper, container: Arc<Container>) {
-        let (mut attached, mut live) = (container.attached(), container.live());
-        let (mut shutdown, mut condemned) = (self.inner.shutdown.subscribe(), container.condemned());
-        loop {
-            let done = tokio::select! {
-                done = shipper.run() => done,
-                // Its ring is gone, and a new one may have taken its place in the table.
-                _ = condemned.wait_for(|condemned| *condemned) => return,
-            };
-            attached.borrow_and_update();
-            live.borrow_and_update();
-            let mut follow = container.ring.follow();
-            if self.let_go(&container).await || done == Done::Shutdown {
-                return;
-            }
-            tokio::select! {
-                _ = attached.changed() => {}
-                _ = live.changed() => {}
-                _ = follow.changed() => {}
-                _ = shutdown.changed() => {}
-            }
-        }
-    }
-
-    /// Takes a container out of the table if no stream is attached to it. Until then it is synced in the table, where
-    /// whoever retires rings finds it; false when a stream has come.
-    async fn let_go(&self, container: &Arc<Container>) -> bool {
-        let last = container.clone();
-        let _ = tokio::task::spawn_blocking(move || last.sync()).await;
-        let mut table = self.table();
-        if container.is_attached() {
-            return false;
-        }
-        if table.containers.get(&container.id).is_some_and(|known| Arc::ptr_eq(known, container)) {
-            table.containers.remove(&container.id);
-        }
-        true
     }
 
     /// Writes down a stream, so that the next process takes it up.
@@ -457,7 +335,7 @@ impl Registry {
         self.inner.setup.state_dir.join("rings")
     }
 
-    fn ring_dir(&self, container: &str) -> PathBuf {
+    pub(super) fn ring_dir(&self, container: &str) -> PathBuf {
         self.rings_dir().join(container)
     }
 
@@ -466,7 +344,7 @@ impl Registry {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -491,19 +369,6 @@ pub(super) fn check_id(id: &str) -> Result<(), StartError> {
         return Err(StartError::ContainerId(id.chars().take(128).collect()));
     }
     Ok(())
-}
-
-/// The options and labels of a container as its shipper wants them.
-fn plan(options: &StreamOptions, labels: &ContainerLabels) -> Plan {
-    Plan {
-        labels: Source::ALL.map(|source| labels.stream(source).to_string()),
-        metadata: labels.structured_metadata(),
-        batch_size: options.batch.size_bytes,
-        batch_wait: options.batch.wait,
-        protects: options.ring.block.is_some(),
-        attempts: options.retry.attempts,
-        backoff: Backoff::try_new(options.retry.min_backoff, options.retry.max_backoff).unwrap_or_default(),
-    }
 }
 
 #[cfg(test)]

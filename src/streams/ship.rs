@@ -1,0 +1,160 @@
+//! A container in the table: opened, shipped or merely kept, and let go.
+//!
+//! It leaves when no stream is attached to it and everything it wrote was sent. Both are looked at under the table's
+//! lock: StopLogging ends what is *live*, and makes the shipper catch up; but until dockerd closes the FIFO, and when
+//! it does, lines can still come, and a stream that starts meanwhile finds the container in the table.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::container::Container;
+use super::info::Info;
+use super::labels::ContainerLabels;
+use super::record::Record;
+use super::registry::{Registry, StartError, Table, check_id, lock};
+use crate::codec::Source;
+use crate::config::{RingOptions, StreamOptions};
+use crate::ring::{self, RingError};
+use crate::shipper::backoff::Backoff;
+use crate::shipper::destination::Destination;
+use crate::shipper::{self, Done, Plan, Shipper};
+
+impl Registry {
+    /// Opens a container's ring, and makes its shipper.
+    pub(super) fn open_container(
+        &self,
+        table: &mut Table,
+        info: &Info,
+        options: &StreamOptions,
+        labels: &ContainerLabels,
+        destination: Arc<Destination>,
+    ) -> Result<(Arc<Container>, Shipper), StartError> {
+        let container = self.open_ring(info, options.ring.budget())?;
+        let shipper = Shipper::new(
+            &container.ring,
+            container.cursor.clone(),
+            plan(options, labels),
+            destination,
+            container.live(),
+            self.inner.shutdown.subscribe(),
+            Arc::new(shipper::events::Events::new(&container.name)),
+        );
+        table.containers.insert(info.container_id.clone(), container.clone());
+        Ok((container, shipper))
+    }
+
+    /// Lets a container be shipped.
+    pub(super) fn launch(&self, shipper: Shipper, container: &Arc<Container>, control: &Handle) {
+        let mut shippers = lock(&self.inner.shippers);
+        // Those that have ended are let go of here, so that the set does not grow with every container that ever ran.
+        while shippers.try_join_next().is_some() {}
+        shippers.spawn_on(self.clone().ship(shipper, container.clone()), control);
+    }
+
+    /// Ships a container until it leaves the table.
+    async fn ship(self, mut shipper: Shipper, container: Arc<Container>) {
+        let (mut attached, mut live, mut follow) = (container.attached(), container.live(), container.ring.follow());
+        let (mut shutdown, mut condemned) = (self.inner.shutdown.subscribe(), container.condemned());
+        loop {
+            let done = tokio::select! {
+                done = shipper.run() => done,
+                // Its ring is gone, and a new one may have taken its place in the table.
+                _ = condemned.wait_for(|condemned| *condemned) => return,
+            };
+            // What changes from here on is seen below, or by the look before the container goes.
+            attached.mark_unchanged();
+            live.mark_unchanged();
+            follow.mark_unchanged();
+            if self.let_go(&container, || shipper.is_caught_up()).await || done == Done::Shutdown {
+                return;
+            }
+            if !shipper.is_caught_up() {
+                continue;
+            }
+            tokio::select! {
+                _ = attached.changed() => {}
+                _ = live.changed() => {}
+                _ = follow.changed() => {}
+                _ = shutdown.changed() => {}
+            }
+        }
+    }
+
+    /// Lets a stream be read and not sent: of a container whose options cannot be used with the settings that the
+    /// plugin has now, but could with those of the process before. What it prints is there when they are mended.
+    pub(super) fn keep(&self, record: &Record, control: &Handle) -> Result<(), StartError> {
+        let Record { file, info } = record;
+        check_id(&info.container_id)?;
+        let fifo = self.open_fifo(file)?;
+        let mut table = self.table();
+        let container = match table.containers.get(&info.container_id) {
+            Some(container) => container.clone(),
+            None => {
+                let ring = RingOptions::salvage(&info.config, &self.inner.setup.defaults);
+                let container = self.open_ring(info, ring.map_or(0, |ring| ring.budget()))?;
+                table.containers.insert(info.container_id.clone(), container.clone());
+                container
+            }
+        };
+        let attachment = container.attach();
+        lock(&self.inner.shippers).spawn_on(self.clone().wait_for_end(container), control);
+        self.attach(table, fifo, file, attachment, None);
+        Ok(())
+    }
+
+    /// Lets a container that is not shipped leave the table when its last stream has ended.
+    async fn wait_for_end(self, container: Arc<Container>) {
+        let (mut attached, mut shutdown) = (container.attached(), self.inner.shutdown.subscribe());
+        loop {
+            tokio::select! {
+                _ = attached.wait_for(|attached| *attached == 0) => {}
+                _ = shutdown.wait_for(|down| *down) => {}
+            }
+            if self.let_go(&container, || true).await || *shutdown.borrow() {
+                return;
+            }
+        }
+    }
+
+    /// Takes a container out of the table if no stream is attached to it and it `is_done`. Until then it is synced in
+    /// the table, where whoever retires rings finds it; false when there is more to do.
+    async fn let_go(&self, container: &Arc<Container>, is_done: impl FnOnce() -> bool) -> bool {
+        let last = container.clone();
+        let _ = tokio::task::spawn_blocking(move || last.sync()).await;
+        let mut table = self.table();
+        // In this order: the end of a stream publishes the last of its lines, and then detaches.
+        if container.is_attached() || !is_done() {
+            return false;
+        }
+        if table.containers.get(&container.id).is_some_and(|known| Arc::ptr_eq(known, container)) {
+            table.containers.remove(&container.id);
+        }
+        true
+    }
+
+    fn open_ring(&self, info: &Info, budget: u64) -> Result<Arc<Container>, RingError> {
+        let options = ring::Options { budget, boot: self.inner.boot };
+        let dir = self.ring_dir(&info.container_id);
+        let container = Container::open(&info.container_id, info.name(), &dir, options)?;
+        if let Ok(description) = serde_json::to_vec(info)
+            && let Err(error) = container.ring.describe(&description)
+        {
+            self.inner.undescribed.lasts(|| format!("{}: {error}", info.name()));
+        }
+        Ok(container)
+    }
+}
+
+/// The options and labels of a container as its shipper wants them.
+fn plan(options: &StreamOptions, labels: &ContainerLabels) -> Plan {
+    Plan {
+        labels: Source::ALL.map(|source| labels.stream(source).to_string()),
+        metadata: labels.structured_metadata(),
+        batch_size: options.batch.size_bytes,
+        batch_wait: options.batch.wait,
+        protects: options.ring.block.is_some(),
+        attempts: options.retry.attempts,
+        backoff: Backoff::try_new(options.retry.min_backoff, options.retry.max_backoff).unwrap_or_default(),
+    }
+}
