@@ -25,7 +25,7 @@ use std::fmt;
 
 use regex::Regex;
 
-use super::parse::{Refusal, quote};
+use super::refusal::{Refusal, quote};
 
 /// A pattern that picks names (of labels, of environment variables): unanchored, as Go's
 /// `MatchString`.

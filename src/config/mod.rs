@@ -17,17 +17,20 @@
 //! - [`settings`]: [`SETTINGS`], the table of what the plugin itself may be given, and
 //!   [`PluginDefaults`], what containers get when they say nothing.
 //! - [`render`]: a table as aligned text and as Markdown.
-//! - [`parse`], [`go_regex`]: the leaves. Go's and Docker's grammars, one value at a time.
+//! - [`parse`], [`duration`], [`go_regex`]: the leaves. Go's and Docker's grammars, one value at a time; [`refusal`] is
+//!   what they answer to anything else.
 //!
 //! Three rules hold throughout. All mistakes are reported at once. A complaint names the key, the
 //! value and what is expected, with an example. No secret is ever shown, neither in a complaint
 //! nor by `Debug`.
 
 pub mod destination;
+pub mod duration;
 pub mod go_regex;
 pub mod options;
 pub mod parse;
 mod reader;
+pub mod refusal;
 pub mod render;
 pub mod settings;
 pub mod stream_options;

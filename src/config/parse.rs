@@ -8,182 +8,18 @@
 //!
 //! | parser | grammar of | accepts |
 //! | --- | --- | --- |
-//! | [`go_duration`] | Go `time.ParseDuration` | `1h30m`, `-1.5s`, `500us`, `0` |
 //! | [`boolean`] | Go `strconv.ParseBool` | `1 t T TRUE true True`, `0 f F FALSE false False` |
 //! | [`integer`] | Go `strconv.Atoi` | `10`, `+10`, `-3` |
 //! | [`size`] | Docker `units.FromHumanSize` | `20m`, `1.5GB`, `512 k`, `64KiB`; all of them decimal |
 //! | [`list`] | Docker `labels`, `env` | `a,b` |
 //! | [`pairs`] | Grafana `loki-external-labels` | `a=1,b={{join .ContainerArgs ","}}` |
 //!
-//! Nothing of ours is imported here, so anybody may import this.
+//! Durations have a [file](super::duration) of their own.
 
-use std::time::Duration;
-
-use thiserror::Error;
-
-/// Examples that end every complaint about a duration.
-const DURATIONS: &str = "try 10s, 500ms, 1m";
+use super::refusal::{Refusal, quote, redact};
 
 /// Examples that end every complaint about a size.
 const SIZES: &str = "try 20m, 512k, 1g";
-
-/// Characters of a refused value that are shown, so that a mistake cannot flood dockerd's log.
-const SHOWN: usize = 200;
-
-/// A value that cannot be used: what was typed, in quotes, and what is expected instead.
-///
-/// User info of a URL is never part of it, see [`redact`].
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{value} {reason}")]
-pub struct Refusal {
-    value: String,
-    reason: String,
-}
-
-// === impl Refusal ===
-
-impl Refusal {
-    /// `value` as it was typed; `reason` goes on from it: `is not a duration (try 10s)`.
-    pub fn new(value: &str, reason: impl Into<String>) -> Refusal {
-        let value = quote(&redact(value));
-        let reason = reason.into();
-        Refusal { value, reason }
-    }
-}
-
-/// Text in double quotes, on one line and of bounded length.
-///
-/// Backslashes stay single: a person compares this with what was typed.
-pub fn quote(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for (shown, c) in text.chars().enumerate() {
-        if shown == SHOWN {
-            quoted.push('…');
-            break;
-        }
-        if c.is_control() {
-            quoted.extend(c.escape_default());
-        } else {
-            quoted.push(c);
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
-/// Replaces the user info of anything that looks like a URL by `***`.
-///
-/// It need not parse. A password may hold `/`, `:` and `@` that should have been escaped, so all
-/// between the first `//` and the last `@` goes.
-pub fn redact(text: &str) -> String {
-    let Some(at) = text.rfind('@') else {
-        return text.to_owned();
-    };
-    match text[..at].find("//") {
-        Some(slashes) => format!("{}***{}", &text[..slashes + 2], &text[at..]),
-        None => text.to_owned(),
-    }
-}
-
-// === durations ===
-
-/// A Go duration in nanoseconds, negative ones included.
-pub fn go_duration(text: &str) -> Result<i64, Refusal> {
-    nanoseconds(text).ok_or_else(|| Refusal::new(text, format!("is not a duration ({DURATIONS})")))
-}
-
-/// A duration of zero or more.
-pub fn duration(text: &str) -> Result<Duration, Refusal> {
-    match u64::try_from(go_duration(text)?) {
-        Ok(nanoseconds) => Ok(Duration::from_nanos(nanoseconds)),
-        Err(_) => {
-            let reason = format!("is not a duration of 0s or more ({DURATIONS})");
-            Err(Refusal::new(text, reason))
-        }
-    }
-}
-
-/// A duration above zero.
-pub fn positive_duration(text: &str) -> Result<Duration, Refusal> {
-    match u64::try_from(go_duration(text)?) {
-        Ok(nanoseconds) if nanoseconds > 0 => Ok(Duration::from_nanos(nanoseconds)),
-        _ => {
-            let reason = format!("is not a duration above zero ({DURATIONS})");
-            Err(Refusal::new(text, reason))
-        }
-    }
-}
-
-/// `[-+]?([0-9]*(\.[0-9]*)?[a-zµ]+)+`, or a bare zero, as Go's `time.ParseDuration` reads it.
-fn nanoseconds(text: &str) -> Option<i64> {
-    /// The largest magnitude: `i64::MIN` has it, `i64::MAX` has one less.
-    const LIMIT: u64 = 1 << 63;
-
-    let (negative, mut rest) = match text.as_bytes().first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
-        _ => (false, text),
-    };
-    if rest == "0" {
-        return Some(0);
-    }
-    if rest.is_empty() {
-        return None;
-    }
-
-    let mut total: u64 = 0;
-    while !rest.is_empty() {
-        let (whole, after) = digits(rest);
-        let (fraction, after) = match after.strip_prefix('.') {
-            Some(after) => digits(after),
-            None => ("", after),
-        };
-        if whole.is_empty() && fraction.is_empty() {
-            return None;
-        }
-        let end = after.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(after.len());
-        let (unit, after) = after.split_at(end);
-        let unit: u64 = match unit {
-            "ns" => 1,
-            // U+00B5 micro sign and U+03BC Greek mu, as in Go.
-            "us" | "µs" | "μs" => 1_000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60 * 1_000_000_000,
-            "h" => 3_600 * 1_000_000_000,
-            _ => return None,
-        };
-        let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-        let mut part = whole.checked_mul(unit)?;
-        part = part.checked_add(fraction_of(unit, fraction))?;
-        total = total.checked_add(part).filter(|total| *total <= LIMIT)?;
-        rest = after;
-    }
-    match (negative, i64::try_from(total)) {
-        (true, Ok(total)) => Some(-total),
-        (true, Err(_)) => Some(i64::MIN),
-        (false, total) => total.ok(),
-    }
-}
-
-/// The nanoseconds of a fraction's digits, rounded as Go does it, so that `0.29s` is `290ms` sharp.
-fn fraction_of(unit: u64, digits: &str) -> u64 {
-    let (mut numerator, mut scale) = (0_u64, 1_f64);
-    for digit in digits.bytes().map(|digit| u64::from(digit - b'0')) {
-        let longer = numerator.checked_mul(10).and_then(|n| n.checked_add(digit));
-        // Digits beyond the nineteenth weigh less than a nanosecond.
-        let Some(longer) = longer else { break };
-        numerator = longer;
-        scale *= 10.0;
-    }
-    (numerator as f64 * (unit as f64 / scale)) as u64
-}
-
-/// Splits the leading decimal digits off.
-fn digits(text: &str) -> (&str, &str) {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    text.split_at(end)
-}
 
 // === numbers and words ===
 
@@ -320,81 +156,6 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn durations_are_gos() {
-        const S: i64 = 1_000_000_000;
-        for (text, expected) in [
-            ("0", 0),
-            ("-0", 0),
-            ("+0", 0),
-            ("0s", 0),
-            ("10s", 10 * S),
-            ("+5s", 5 * S),
-            ("-5s", -5 * S),
-            ("500ms", S / 2),
-            ("1m", 60 * S),
-            ("1h30m", 5_400 * S),
-            ("1h30m5.5s", 5_405 * S + S / 2),
-            ("1.5h", 5_400 * S),
-            ("0.29s", 290_000_000),
-            ("1.000000001s", S + 1),
-            (".5s", S / 2),
-            ("5.s", 5 * S),
-            ("2us", 2_000),
-            ("2µs", 2_000),
-            ("2μs", 2_000),
-            ("7ns", 7),
-            ("0.3333333333333333333h", 1_200 * S),
-            ("0.100000000000000000000h", 360 * S),
-            ("9223372036854775807ns", i64::MAX),
-            ("-9223372036854775808ns", i64::MIN),
-        ] {
-            assert_eq!(go_duration(text), Ok(expected), "{text}");
-        }
-        for text in [
-            "",
-            "10",
-            "-",
-            "+",
-            ".",
-            "s",
-            ".s",
-            "-.s",
-            "1 s",
-            " 1s",
-            "1s ",
-            "1d",
-            "1S",
-            "1x",
-            "1.2",
-            "3000000h",
-            "9223372036854775808ns",
-            "-9223372036854775809ns",
-            "1s1",
-            "1--s",
-            "٣s",
-            "1é",
-        ] {
-            let error = go_duration(text).unwrap_err().to_string();
-            let expected = format!("\"{text}\" is not a duration (try 10s, 500ms, 1m)");
-            assert_eq!(error, expected);
-        }
-    }
-
-    #[test]
-    fn durations_have_a_sign_to_mind() {
-        assert_eq!(duration("0s"), Ok(Duration::ZERO));
-        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1_500)));
-        assert_eq!(positive_duration("1ns"), Ok(Duration::from_nanos(1)));
-        for (error, expected) in [
-            (duration("-1s").unwrap_err(), "\"-1s\" is not a duration of 0s or more (try 10s, 500ms, 1m)"),
-            (positive_duration("0s").unwrap_err(), "\"0s\" is not a duration above zero (try 10s, 500ms, 1m)"),
-            (positive_duration("-1s").unwrap_err(), "\"-1s\" is not a duration above zero (try 10s, 500ms, 1m)"),
-        ] {
-            assert_eq!(error.to_string(), expected);
-        }
-    }
-
-    #[test]
     fn booleans_are_gos() {
         for text in ["1", "t", "T", "TRUE", "true", "True"] {
             assert_eq!(boolean(text), Ok(true), "{text}");
@@ -513,37 +274,11 @@ mod tests {
         }
     }
 
-    #[test]
-    fn refusals_show_no_user_info() {
-        for (text, shown) in [
-            ("http://u:p@loki:3100/x", "\"http://***@loki:3100/x\""),
-            ("http://u:p@ss/w:rd@loki", "\"http://***@loki\""),
-            ("http://u:p@bad host", "\"http://***@bad host\""),
-            ("http://loki", "\"http://loki\""),
-            ("me@corp", "\"me@corp\""),
-            ("a\nb\u{1b}", "\"a\\nb\\u{1b}\""),
-        ] {
-            let refusal = Refusal::new(text, "is refused");
-            assert_eq!(refusal.to_string(), format!("{shown} is refused"));
-            assert!(!format!("{refusal:?}").contains("p@"));
-        }
-        let long = Refusal::new(&"é".repeat(5_000), "is long").to_string();
-        assert_eq!(long, format!("\"{}…\" is long", "é".repeat(200)));
-    }
-
     proptest! {
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC{0,40}|[-+0-9.a-z µ,={}\"`\\\\]{0,40}") {
-            let _ = go_duration(&text);
             let _ = size(&text);
             let _ = pairs(&text);
-            let _ = Refusal::new(&text, "");
-        }
-
-        #[test]
-        fn a_printed_duration_reads_back(nanoseconds in any::<i32>()) {
-            let text = format!("{nanoseconds}ns");
-            prop_assert_eq!(go_duration(&text), Ok(i64::from(nanoseconds)));
         }
     }
 }

@@ -7,10 +7,11 @@ use std::num::NonZeroU32;
 use super::destination::{Destination, TypedUrl};
 use super::go_regex::KeyPattern;
 use super::options::{self as keys, OptionError, OptionErrors, RawOptions, spec};
-use super::parse::{self, Refusal, quote};
+use super::refusal::{Refusal, quote};
 use super::settings::PluginDefaults;
 use super::stream_options::{Batch, LabelOptions, MAX_BATCH_SIZE, Retry, RingOptions, StreamOptions};
 use super::unknown;
+use super::{duration, parse};
 use crate::loki::labels::{LabelName, MAX_NAME};
 use crate::template;
 
@@ -51,7 +52,7 @@ impl<'a> Reader<'a> {
     fn destination(&mut self) -> Option<Destination> {
         let typed = self.url();
         let tenant_id = self.optional(keys::LOKI_TENANT_ID, tenant_id);
-        let timeout = self.required(keys::LOKI_TIMEOUT, parse::positive_duration)?;
+        let timeout = self.required(keys::LOKI_TIMEOUT, duration::positive_duration)?;
         let TypedUrl { url, credentials, .. } = typed?;
         Some(Destination { url, credentials, tenant_id, timeout })
     }
@@ -113,7 +114,7 @@ impl<'a> Reader<'a> {
 
     fn batch(&mut self) -> Option<Batch> {
         let size = self.required(keys::LOKI_BATCH_SIZE, |text| parse::integer(text, "number of bytes", 1, "1048576"));
-        let wait = self.required(keys::LOKI_BATCH_WAIT, parse::duration);
+        let wait = self.required(keys::LOKI_BATCH_WAIT, duration::duration);
         let (size, wait) = (size?, wait?);
         let size_bytes = usize::try_from(size).map_or(MAX_BATCH_SIZE, |size| size.min(MAX_BATCH_SIZE));
         if size > MAX_BATCH_SIZE as i64 {
@@ -125,8 +126,8 @@ impl<'a> Reader<'a> {
 
     fn retry(&mut self) -> Option<Retry> {
         let attempts = self.optional(keys::LOKI_RETRIES, attempts);
-        let min = self.required(keys::LOKI_MIN_BACKOFF, parse::positive_duration);
-        let max = self.required(keys::LOKI_MAX_BACKOFF, parse::positive_duration);
+        let min = self.required(keys::LOKI_MIN_BACKOFF, duration::positive_duration);
+        let max = self.required(keys::LOKI_MAX_BACKOFF, duration::positive_duration);
         let (mut min_backoff, max_backoff) = (min?, max?);
         let typed = |key| self.container.get(key).or_else(|| self.defaults.get(key));
         if typed(keys::LOKI_MIN_BACKOFF).is_none() {
@@ -177,7 +178,7 @@ impl<'a> Reader<'a> {
             "drop-oldest" => Ok(false),
             _ => Err(Refusal::new(text, "is not drop-oldest or block (try block)")),
         });
-        let timeout = self.required(keys::LOKI_BLOCK_TIMEOUT, parse::positive_duration);
+        let timeout = self.required(keys::LOKI_BLOCK_TIMEOUT, duration::positive_duration);
         let (blocks, timeout) = (blocks?, timeout?);
         Some(RingOptions { max_size: max_size?, max_file: max_file?, block: blocks.then_some(timeout) })
     }

@@ -16,9 +16,10 @@ use thiserror::Error;
 
 use super::destination::EXAMPLE_URL;
 use super::options::{LOKI_URL, OPTIONS, OptionError, OptionErrors, RawOptions, spec};
-use super::parse::{self, Refusal};
+use super::refusal::Refusal;
 use super::render::{self, Entry, cell, code};
 use super::stream_options::StreamOptions;
+use super::{duration, parse};
 
 pub const LOG_LEVEL: &str = "LOG_LEVEL";
 pub const STATE_DIR: &str = "STATE_DIR";
@@ -208,7 +209,7 @@ impl Settings {
         let log_level = read(strings, LOG_LEVEL, DEFAULT_LOG_LEVEL, log_level, &mut errors);
         let state_dir = read(strings, STATE_DIR, DEFAULT_STATE_DIR, absolute, &mut errors);
         let socket = read(strings, SOCKET, DEFAULT_SOCKET, absolute, &mut errors);
-        let ring_retention = read(strings, RING_RETENTION, DEFAULT_RING_RETENTION, parse::duration, &mut errors);
+        let ring_retention = read(strings, RING_RETENTION, DEFAULT_RING_RETENTION, duration::duration, &mut errors);
         let ring_budget = read(strings, RING_BUDGET, DEFAULT_RING_BUDGET, RingBudget::parse, &mut errors);
         let defaults = PluginDefaults::read(strings);
         errors.extend(defaults.mistakes());

@@ -4,7 +4,7 @@
 //! each is refused, with the option that was probably meant.
 
 use super::options::{OPTIONS, OptionError, RawOptions, spec};
-use super::parse::{quote, redact};
+use super::refusal::{quote, redact};
 
 /// One complaint for each key that is not in the table.
 pub fn complaints(typed: &RawOptions) -> Vec<OptionError> {

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use crate::codec::source::Source;
 use crate::config::LabelOptions;
-use crate::config::parse::quote;
+use crate::config::refusal::quote;
 use crate::loki::labels::{LabelName, LabelSet, MAX_LABELS, MAX_NAME};
 use crate::streams::info::Info;
 use crate::template;
