@@ -14,6 +14,7 @@
 //! * [`restart`]: the plugin or dockerd dies, and nothing is lost;
 //! * [`retention`]: logs of containers that are gone are kept for a while, and within a budget;
 //! * [`many`]: many containers, one after another and at once;
+//! * [`bad_disk`]: nor does a disk that takes nothing, or damage on it, harm more than it has to;
 //! * [`bad_input`]: what nobody should send harms nobody else.
 //!
 //! And the plugin as users have it:
@@ -24,6 +25,7 @@ mod harness;
 mod loki_contract;
 mod standin;
 
+mod bad_disk;
 mod bad_input;
 mod contract;
 mod docker_logs;

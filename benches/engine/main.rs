@@ -9,7 +9,7 @@ mod harness;
 #[path = "../driver/sink.rs"]
 #[allow(dead_code, reason = "the other bench uses more of it")]
 mod sink;
-#[path = "../../tests/engine/stage.rs"]
+#[path = "../../tests/engine/stage/mod.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
 mod stage;
 #[path = "../../tests/standin/mod.rs"]

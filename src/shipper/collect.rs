@@ -5,21 +5,15 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::Plan;
+use super::batch::Batch;
 use super::progress::Progress;
 use crate::codec::partial::{Joiner, Line};
 use crate::codec::{Source, frame};
 use crate::frames::DockerFrames;
-use crate::loki::StreamEncoder;
 use crate::loki::encode::Metadata;
 use crate::ring::cursor::NOTE;
 use crate::ring::{Lost, Position, Published, Reader, Ring};
-
-/// The most a request may have uncompressed: Loki refuses 4 MiB for good (gRPC between its parts), and nothing is
-/// gained by coming near.
-const LARGEST_REQUEST: usize = 3 * 1024 * 1024;
 
 /// Lines that are lifted go so far above the oldest time that Loki takes: that rises while they are on their way.
 const LIFT: i64 = 60 * 1_000_000_000;
@@ -56,21 +50,6 @@ pub struct Collector {
     toll: Toll,
 }
 
-/// The lines of one source that go into one request.
-#[derive(Debug)]
-pub struct Batch {
-    encoder: StreamEncoder,
-    /// The first entry behind the batch.
-    next_seq: u64,
-    last_time: i64,
-    /// Entries at most, while halves are being sent.
-    limit: usize,
-    /// Lines in it that were longer than Loki takes.
-    cut_lines: u64,
-    /// Lines in it with a later time than their own, because Loki takes none so old.
-    lifted: u64,
-}
-
 /// What did not get to Loki, each line once, however often it was tried to send what is around it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Toll {
@@ -91,14 +70,7 @@ impl Collector {
             Some((position, note)) => (position, Progress::from_note(&note)),
             None => (ring.oldest(), Progress::default()),
         };
-        let batch = |source: Source| Batch {
-            encoder: StreamEncoder::new(&plan.labels[source.index()]),
-            next_seq: 0,
-            last_time: 0,
-            limit: usize::MAX,
-            cut_lines: 0,
-            lifted: 0,
-        };
+        let batch = |source: Source| Batch::new(&plan.labels[source.index()]);
         Self {
             ring: ring.clone(),
             reader: ring.reader_at(restart),
@@ -153,10 +125,9 @@ impl Collector {
             let (batch, floor) = (&mut batches[line.source.index()], self.floors[line.source.index()]);
             let time = times.time_of(line.source, line.time.max(floor));
             if line.time < floor {
-                batch.lifted += 1;
                 let own = jiff::Timestamp::from_nanosecond(line.time.into()).unwrap_or_default().to_string();
                 let metadata = if with_metadata { &metadata.with(LIFTED_FROM, &own) } else { metadata };
-                batch.take(&line, time, metadata);
+                batch.take_lifted(&line, time, metadata);
             } else {
                 batch.take(&line, time, metadata);
             }
@@ -217,13 +188,11 @@ impl Collector {
 
     /// The batch of `source` is with Loki, or given up.
     pub fn acknowledge(&mut self, source: Source) {
-        let batch = &mut self.batches[source.index()];
-        self.acknowledged.next_seq[source.index()] = batch.next_seq;
-        self.acknowledged.last_time[source.index()] = batch.last_time;
-        batch.limit = batch.limit.saturating_mul(2);
-        self.toll.cut_lines += std::mem::take(&mut batch.cut_lines);
-        self.toll.lifted += std::mem::take(&mut batch.lifted);
-        batch.encoder.clear();
+        let settled = self.batches[source.index()].settle();
+        self.acknowledged.next_seq[source.index()] = settled.next_seq;
+        self.acknowledged.last_time[source.index()] = settled.last_time;
+        self.toll.cut_lines += settled.cut_lines;
+        self.toll.lifted += settled.lifted;
         self.settle();
     }
 
@@ -245,8 +214,7 @@ impl Collector {
 
     /// Makes the next batch of `source` half as large.
     pub fn split(&mut self, source: Source) {
-        let batch = &mut self.batches[source.index()];
-        batch.limit = (batch.entries() / 2).max(1);
+        self.batches[source.index()].split();
     }
 
     /// Lines of `source` that are older than what Loki takes get a time that it takes, from the next collect on; false
@@ -283,40 +251,12 @@ impl Collector {
     /// Gives back the memory of batches that were sent.
     pub fn rest(&mut self) {
         self.reader.shrink();
-        for batch in &mut self.batches {
-            batch.encoder.clear();
-            (batch.cut_lines, batch.lifted) = (0, 0);
-        }
+        self.batches.iter_mut().for_each(Batch::clear);
     }
 
     /// What to save: where to begin again, and the marks of the sources behind it.
     pub fn checkpoint(&self) -> (Position, [u8; NOTE]) {
         (self.restart, self.acknowledged.to_note())
-    }
-}
-
-// === impl Batch ===
-
-impl Batch {
-    /// The request's body.
-    pub fn body(&mut self) -> Bytes {
-        self.encoder.body()
-    }
-
-    /// Lines in it.
-    pub fn entries(&self) -> usize {
-        self.encoder.entries()
-    }
-
-    fn take(&mut self, line: &Line<'_>, time: i64, metadata: &Metadata) {
-        self.encoder.push(time, line.bytes, metadata);
-        self.cut_lines += u64::from(line.cut > 0);
-        self.next_seq = line.last_seq + 1;
-        self.last_time = time;
-    }
-
-    fn is_full(&self, size: usize) -> bool {
-        self.encoder.counted() >= size || self.encoder.encoded() >= LARGEST_REQUEST || self.entries() >= self.limit
     }
 }
 

@@ -11,12 +11,14 @@
 //! ```
 //!
 //! * [`collect`]: ring to batches, pure but for the reading; a replay from the cursor makes byte-identical entries;
+//! * [`batch`]: the lines of one request;
 //! * [`verdict`](mod@verdict): what to do after an error, pure: the retry table;
 //! * [`backoff`]: how long to wait;
 //! * [`destination`]: the connection pool, permits, and the outage that all containers of a destination share;
 //! * [`events`]: what can happen, each with its log line and counter.
 
 pub mod backoff;
+pub mod batch;
 pub mod collect;
 pub mod destination;
 pub mod events;

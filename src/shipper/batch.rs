@@ -1,0 +1,97 @@
+//! The lines of one source that go into one request.
+
+use bytes::Bytes;
+
+use crate::codec::partial::Line;
+use crate::loki::StreamEncoder;
+use crate::loki::encode::Metadata;
+
+/// The most a request may have uncompressed: Loki refuses 4 MiB for good (gRPC between its parts), and nothing is
+/// gained by coming near.
+const LARGEST_REQUEST: usize = 3 * 1024 * 1024;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Batch {
+    encoder: StreamEncoder,
+    /// The first entry behind the batch.
+    next_seq: u64,
+    last_time: i64,
+    /// Entries at most, while halves are being sent.
+    limit: usize,
+    /// Lines in it that were longer than Loki takes.
+    cut_lines: u64,
+    /// Lines in it with a later time than their own, because Loki takes none so old.
+    lifted: u64,
+}
+
+/// What is known when a batch is with Loki, or given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The first entry behind the batch.
+    pub next_seq: u64,
+    /// The time of its last line.
+    pub last_time: i64,
+    /// Lines in it that were longer than Loki takes.
+    pub cut_lines: u64,
+    /// Lines in it that were older than Loki takes.
+    pub lifted: u64,
+}
+
+// === impl Batch ===
+
+impl Batch {
+    /// An empty batch of the stream with these labels.
+    pub fn new(labels: &str) -> Self {
+        let encoder = StreamEncoder::new(labels);
+        Self { encoder, next_seq: 0, last_time: 0, limit: usize::MAX, cut_lines: 0, lifted: 0 }
+    }
+
+    /// The request's body.
+    pub fn body(&mut self) -> Bytes {
+        self.encoder.body()
+    }
+
+    /// Lines in it.
+    pub fn entries(&self) -> usize {
+        self.encoder.entries()
+    }
+
+    /// Adds a line, to be sent with this time.
+    pub fn take(&mut self, line: &Line<'_>, time: i64, metadata: &Metadata) {
+        self.encoder.push(time, line.bytes, metadata);
+        self.cut_lines += u64::from(line.cut > 0);
+        self.next_seq = line.last_seq + 1;
+        self.last_time = time;
+    }
+
+    /// Adds a line whose own time is too old, see [`Collector::lift`](super::collect::Collector::lift).
+    pub fn take_lifted(&mut self, line: &Line<'_>, time: i64, metadata: &Metadata) {
+        self.take(line, time, metadata);
+        self.lifted += 1;
+    }
+
+    /// Whether it has `size` bytes, or as much as a request may have.
+    pub fn is_full(&self, size: usize) -> bool {
+        self.encoder.counted() >= size || self.encoder.encoded() >= LARGEST_REQUEST || self.entries() >= self.limit
+    }
+
+    /// Makes the next one half as large.
+    pub fn split(&mut self) {
+        self.limit = (self.entries() / 2).max(1);
+    }
+
+    /// Empties it, as it is with Loki or given up. The next may be twice as large.
+    pub fn settle(&mut self) -> Settled {
+        let Self { next_seq, last_time, cut_lines, lifted, .. } = *self;
+        self.limit = self.limit.saturating_mul(2);
+        self.clear();
+        Settled { next_seq, last_time, cut_lines, lifted }
+    }
+
+    /// Empties it, and gives back its memory.
+    pub fn clear(&mut self) {
+        self.encoder.clear();
+        (self.cut_lines, self.lifted) = (0, 0);
+    }
+}

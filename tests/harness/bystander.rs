@@ -1,0 +1,27 @@
+//! Who must not be harmed by what is done to others.
+
+use super::dockerd::Run;
+use super::{Scene, assert_same, numbered};
+
+/// The second container.
+pub struct Bystander {
+    pub run: Run,
+    pub written: Vec<String>,
+}
+
+impl Bystander {
+    pub fn new(scene: &Scene) -> Self {
+        let bystander = Self { run: scene.container("bystander").start(), written: vec!["before".into()] };
+        bystander.run.out("before");
+        bystander
+    }
+
+    pub fn must_be_unharmed(mut self, scene: &Scene) {
+        let more = numbered("after", 200, 100);
+        self.run.out_all(&more);
+        self.written.extend(more);
+        scene.assert_lines_in_loki("bystander", &self.written);
+        assert_same(&self.run.lines(), &self.written);
+        self.run.stop();
+    }
+}
