@@ -3,18 +3,26 @@
 //! dockerd opens it for reading and writing before it says StartLogging, and closes it after it was answered on
 //! StopLogging: until then the pipe is empty at times and never ended. It is opened here for reading alone; a writing
 //! end of our own would hide that dockerd has gone.
+//!
+//! It is registered with the runtime only while it is waited for. dockerd writes each frame by itself, and the kernel
+//! tells everybody who polls a pipe of every write (`pipe->poll_usage`): a container that writes would wake the runtime
+//! for each line of its, which costs more than all that is done with the line, and most of that in dockerd's write(2).
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
-use tokio::net::unix::pipe;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::sleep;
 
 /// What a pipe is enlarged to once it carries much: at 1 MiB one read brings a thousand lines, and it is the most a
 /// process without `CAP_SYS_RESOURCE` may ask for (`/proc/sys/fs/pipe-max-size`).
@@ -23,10 +31,13 @@ const LARGE: i32 = 1024 * 1024;
 /// A read of this many bytes is much for a pipe of 64 KiB.
 const BUSY: usize = 16 * 1024;
 
+/// How often a FIFO is looked at that the kernel does not watch.
+const UNWATCHED: Duration = Duration::from_millis(20);
+
 /// The reading end of one container's FIFO.
 #[derive(Debug)]
 pub struct Fifo {
-    pipe: pipe::Receiver,
+    pipe: File,
     enlarged: bool,
 }
 
@@ -55,16 +66,17 @@ pub enum OpenError {
 // === impl Fifo ===
 
 impl Fifo {
-    /// Opens the FIFO at `path`, without waiting for anybody. Must be called on the runtime that will read it.
+    /// Opens the FIFO at `path`, without waiting for anybody.
     ///
     /// # Errors
     /// When it cannot be opened or is something else.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let opened = pipe::OpenOptions::new().open_receiver(path);
-        let pipe = opened.map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidInput => OpenError::NotAFifo,
-            _ => OpenError::Open(error),
-        })?;
+        let mut options = File::options();
+        let opened = options.read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        let pipe = opened.map_err(OpenError::Open)?;
+        if !pipe.metadata().map_err(OpenError::Open)?.file_type().is_fifo() {
+            return Err(OpenError::NotAFifo);
+        }
         // A FIFO that nobody has had open for writing since it was opened here tells no end: dockerd may have died
         // before, with the process that this one follows. A writing end that comes and goes at once makes it tell.
         // While dockerd has one, nothing changes.
@@ -78,7 +90,16 @@ impl Fifo {
     /// # Errors
     /// When the runtime is shutting down.
     pub async fn readable(&self) -> io::Result<()> {
-        self.pipe.readable().await
+        // SAFETY: the descriptor is borrowed, so it stays open for as long as it is registered. A safe way would be a
+        // duplicate, which costs each idle container a file.
+        match unsafe { AsyncFd::register_with_interest(self.pipe.as_fd(), Interest::READABLE) } {
+            Ok(watched) => watched.readable().await.map(drop),
+            // A user may have so many files watched (`fs.epoll.max_user_watches`); this one is read all the same.
+            Err(_) => {
+                sleep(UNWATCHED).await;
+                Ok(())
+            }
+        }
     }
 
     /// What a read would give now.
@@ -146,21 +167,14 @@ impl Fifo {
         usize::try_from(bytes).map_err(io::Error::other)
     }
 
-    /// Asks the kernel, and tells the runtime when there is nothing. The runtime may not have heard of the latest
-    /// bytes; StopLogging is answered only when the pipe is empty indeed.
-    fn now(&self, mut ask: impl FnMut(&pipe::Receiver) -> nix::Result<usize>) -> io::Result<usize> {
-        let mut ask = || loop {
+    /// Asks the kernel, and again when a signal came between.
+    fn now(&self, mut ask: impl FnMut(&File) -> nix::Result<usize>) -> io::Result<usize> {
+        loop {
             match ask(&self.pipe) {
                 Err(Errno::EINTR) => {}
                 other => return Ok(other?),
             }
-        };
-        let mut asked = false;
-        let answer = self.pipe.try_io(|| {
-            asked = true;
-            ask()
-        });
-        if asked { answer } else { ask() }
+        }
     }
 
     /// Only pipes that carry much are enlarged: the kernel counts the pages of all pipes of a user

@@ -36,6 +36,22 @@ fn two_thousand_containers_one_after_another_leave_no_memory_and_no_descriptors(
     assert!(grown < 8 * 1024, "fifteen hundred more containers left {grown} KiB, {before} KiB before");
 }
 
+/// dockerd writes each line by itself, and the kernel tells everybody who polls a pipe of every write.
+#[test]
+fn a_container_that_prints_a_line_at_a_time_wakes_the_plugin_for_many_at_once() {
+    const LINES: usize = 50_000;
+    let scene = roomy();
+    let run = scene.container("talker").start();
+    run.out("hello");
+    scene.wait_for_lines("talker", 1);
+    let before = scene.plugin.wake_ups();
+    run.out_all((0..LINES).map(|at| format!("line {at}")));
+    scene.wait_for_lines("talker", LINES + 1);
+    let woken = scene.plugin.wake_ups() - before;
+    assert!(woken < LINES as u64 / 50, "{LINES} lines woke it {woken} times");
+    run.stop();
+}
+
 #[test]
 fn five_hundred_containers_at_a_line_a_second_each_are_all_served() {
     const CONTAINERS: usize = 500;

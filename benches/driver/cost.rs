@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use loki_rs::loki::encode::Metadata;
 
+use crate::harness::dockerd::Run;
 use crate::process::{self, Syscalls};
-use crate::stage::{Stage, median, write_all};
+use crate::stage::{Stage, Writing, median, write_all, write_each};
 use crate::{floor, load};
 
 /// Turns, of which the median counts.
@@ -30,14 +31,19 @@ pub fn play() {
         "| lines | containers | taken a second | sent a second | µs a line | floor | ratio | calls for 1,000 | bytes sent a line | resident |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-    for (containers, lines, length) in [(1, 3_000_000, 100), (1, 400_000, 1000), (4, 750_000, 100)] {
+    for (what, containers, lines, length, write) in [
+        ("100 bytes", 1, 3_000_000, 100, Run::write as Writing),
+        ("100 bytes, a write(2) each", 1, 1_000_000, 100, write_each),
+        ("1,000 bytes", 1, 400_000, 1000, Run::write),
+        ("100 bytes", 4, 750_000, 100, Run::write),
+    ] {
         let frames = load::frames(lines, length);
-        let turns: Vec<Cost> = (0..TURNS).map(|_| measure(&frames, lines, containers)).collect();
+        let turns: Vec<Cost> = (0..TURNS).map(|_| play_to(&frames, lines, containers, write, |_| None)).collect();
         let of = |value: fn(&Cost) -> f64| median(turns.iter().map(value).collect());
         // In a turn of its own: who is counted is slower.
-        let syscalls = play_to(&frames, lines, containers, Syscalls::count).syscalls;
+        let syscalls = play_to(&frames, lines, containers, write, Syscalls::count).syscalls;
         println!(
-            "| {length} bytes | {containers} | {:.2} M | {:.2} M | {:.3} | {:.3} | {:.2} | {} | {:.0} | {:.1} MB |",
+            "| {what} | {containers} | {:.2} M | {:.2} M | {:.3} | {:.3} | {:.2} | {} | {:.0} | {:.1} MB |",
             of(|turn| turn.taken) / 1e6,
             of(|turn| turn.sent) / 1e6,
             of(|turn| turn.cpu_us),
@@ -52,17 +58,17 @@ pub fn play() {
 
 /// Containers write `lines` lines each, which are in `frames`.
 pub fn measure(frames: &[u8], lines: usize, containers: usize) -> Cost {
-    play_to(frames, lines, containers, |_| None)
+    play_to(frames, lines, containers, Run::write, |_| None)
 }
 
-fn play_to(frames: &[u8], lines: usize, containers: usize, count: fn(u32) -> Option<Syscalls>) -> Cost {
+fn play_to(frames: &[u8], lines: usize, containers: usize, write: Writing, count: fn(u32) -> Option<Syscalls>) -> Cost {
     let floor = floor_of(frames);
     let stage = Stage::new();
     let runs = stage.start(containers);
     let pid = stage.plugin.pid();
     let syscalls = count(pid);
     let (used, start) = (process::processor_time(pid), Instant::now());
-    write_all(&runs, frames);
+    write_all(&runs, frames, write);
     let taken = start.elapsed();
     let all = (lines * containers) as f64;
     stage.sink.wait_for((lines * containers) as u64);

@@ -34,14 +34,26 @@ impl Stage {
     }
 }
 
+/// How frames get into a FIFO.
+pub type Writing = fn(&Run, &[u8]);
+
 /// Each container writes the same frames, as fast as it may, until the plugin has taken them all.
-pub fn write_all(runs: &[Run], frames: &[u8]) {
+pub fn write_all(runs: &[Run], frames: &[u8], write: Writing) {
     thread::scope(|threads| {
         for run in runs {
-            threads.spawn(|| run.write(frames));
+            threads.spawn(|| write(run, frames));
         }
     });
     assert_eventually!(runs.iter().all(|run| !run.has_unread()), "all is taken");
+}
+
+/// Writes frames each by itself, as dockerd does.
+pub fn write_each(run: &Run, mut frames: &[u8]) {
+    while let Some((length, _)) = frames.split_first_chunk() {
+        let (frame, rest) = frames.split_at(size_of_val(length) + u32::from_be_bytes(*length) as usize);
+        run.write(frame);
+        frames = rest;
+    }
 }
 
 /// The middle of some values.

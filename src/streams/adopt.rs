@@ -35,7 +35,6 @@ impl Registry {
                         error!(container = record.info.name(), %error, "a container's lines are kept and not sent, until the plugin is enabled with settings that can be used");
                         if let Err(error) = registry.keep(&record, &control) {
                             error!(container = record.info.name(), %error, "a container is not logged any more; what it prints is lost");
-                            let _on_intake = registry.inner.setup.intake.enter();
                             if let Ok(fifo) = Fifo::open(&record.file) {
                                 registry.throw_away(record.file, fifo);
                             }

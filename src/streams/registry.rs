@@ -232,7 +232,7 @@ impl Registry {
         if self.table().streams.contains_key(file) {
             return Ok(());
         }
-        let fifo = self.open_fifo(file)?;
+        let fifo = open_fifo(file)?;
         let destination = self.destination(&options.destination)?;
         for note in options.notes.iter().chain(&labels.notes) {
             info!(container = info.name(), "{note}");
@@ -285,11 +285,6 @@ impl Registry {
                 registry.ended(&file, attachment);
             }
         });
-    }
-
-    pub(super) fn open_fifo(&self, file: &Path) -> Result<Fifo, StartError> {
-        let _on_intake = self.inner.setup.intake.enter();
-        Fifo::open(file).map_err(|source| StartError::Fifo { path: file.to_path_buf(), source })
     }
 
     /// Writes down a stream, so that the next process takes it up.
@@ -346,6 +341,10 @@ impl Registry {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn open_fifo(file: &Path) -> Result<Fifo, StartError> {
+    Fifo::open(file).map_err(|source| StartError::Fifo { path: file.to_path_buf(), source })
 }
 
 /// Sends a command to an intake and waits for the answer, within reason.

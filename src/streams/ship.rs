@@ -12,7 +12,7 @@ use super::container::Container;
 use super::info::Info;
 use super::labels::ContainerLabels;
 use super::record::Record;
-use super::registry::{Registry, StartError, Table, check_id, lock};
+use super::registry::{Registry, StartError, Table, check_id, lock, open_fifo};
 use crate::codec::Source;
 use crate::config::{RingOptions, StreamOptions};
 use crate::ring::{self, RingError};
@@ -86,7 +86,7 @@ impl Registry {
     pub(super) fn keep(&self, record: &Record, control: &Handle) -> Result<(), StartError> {
         let Record { file, info } = record;
         check_id(&info.container_id)?;
-        let fifo = self.open_fifo(file)?;
+        let fifo = open_fifo(file)?;
         let mut table = self.table();
         let container = match table.containers.get(&info.container_id) {
             Some(container) => container.clone(),

@@ -33,7 +33,6 @@ impl Registry {
             if !entry.file_type().is_ok_and(|kind| kind.is_fifo()) || self.knows(&path) {
                 continue;
             }
-            let _on_intake = self.inner.setup.intake.enter();
             let Ok(fifo) = Fifo::open(&path) else { continue };
             match fifo.waiting().unwrap_or_default() {
                 0 => {}

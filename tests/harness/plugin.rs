@@ -220,6 +220,16 @@ impl Plugin {
         Duration::from_millis(10 * ticks)
     }
 
+    /// How often one of its threads has woken up, or has had to wait for another.
+    pub fn wake_ups(&self) -> u64 {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
+        let statuses = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
+        let count = |status: String| -> Option<u64> {
+            status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok()
+        };
+        statuses.filter_map(count).sum()
+    }
+
     /// What its open files are.
     pub fn files(&self) -> Vec<PathBuf> {
         let open = fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs");
