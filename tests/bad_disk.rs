@@ -168,7 +168,7 @@ fn damage_that_is_found_at_boot_is_one_containers_alone() {
             file.set_len(5000).expect("it can be cut");
         }),
         ("info", |ring| fs::write(ring.join("info.json"), b"{\"Config\":").expect("it can be written")),
-        ("cursor", |ring| overwrite(&ring.join("cursor"), 0, &[0xee; 1024])),
+        ("cursor", |ring| overwrite(&file(ring, |name| name.starts_with("cursor-")), 0, &[0xee; 1024])),
         ("folder", |ring| {
             let segment = segment(ring);
             fs::remove_file(&segment).expect("it is there");
@@ -179,7 +179,7 @@ fn damage_that_is_found_at_boot_is_one_containers_alone() {
     for run in &runs {
         run.out_all(numbered("line", 300, 300));
         scene.wait_for_lines(run.container().name(), 300);
-        assert_eventually!(scene.plugin.ring(run.container().id()).join("cursor").exists());
+        assert_eventually!(scene.plugin.cursors(run.container().id()).len() == 1);
     }
     scene.plugin.kill();
     for (run, (_, hurt)) in runs.iter().zip(hurts) {
@@ -214,8 +214,12 @@ fn damage_that_is_found_at_boot_is_one_containers_alone() {
 }
 
 fn segment(ring: &Path) -> PathBuf {
-    let names = names_in(ring);
-    ring.join(names.iter().rfind(|name| name.ends_with(".seg")).expect("a ring that was written to has one"))
+    file(ring, |name| name.ends_with(".seg"))
+}
+
+/// The last file of a ring that has such a name.
+fn file(ring: &Path, is_meant: impl Fn(&String) -> bool) -> PathBuf {
+    ring.join(names_in(ring).into_iter().rfind(is_meant).expect("a ring that was written to has one"))
 }
 
 fn overwrite(file: &Path, at: u64, bytes: &[u8]) {

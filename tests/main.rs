@@ -8,11 +8,13 @@
 //! * [`lifecycle`]: streams start and stop, and leave nothing behind;
 //! * [`docker_logs`]: `docker logs` gives what `json-file` would give;
 //! * [`shipping`]: lines arrive in Loki as they should;
+//! * [`destinations`]: to several Lokis, each for itself;
 //! * [`hidden_loss`]: nor is anything lost that Loki does not speak of;
 //! * [`outage`]: Loki is away, and nobody notices;
 //! * [`full_ring`]: it is away for longer than the ring lasts;
 //! * [`restart`]: the plugin or dockerd dies, and nothing is lost;
 //! * [`retention`]: logs of containers that are gone are kept for a while, and within a budget;
+//! * [`no_file`]: what was sent is not kept, if that is what is wanted;
 //! * [`many`]: many containers, one after another and at once;
 //! * [`bad_disk`]: nor does a disk that takes nothing, or damage on it, harm more than it has to;
 //! * [`bad_input`]: what nobody should send harms nobody else.
@@ -28,12 +30,14 @@ mod standin;
 mod bad_disk;
 mod bad_input;
 mod contract;
+mod destinations;
 mod docker_logs;
 mod engine;
 mod full_ring;
 mod hidden_loss;
 mod lifecycle;
 mod many;
+mod no_file;
 mod outage;
 mod restart;
 mod retention;

@@ -72,6 +72,24 @@ fn a_log_is_kept_for_a_week_after_its_container_has_stopped_and_for_as_long_as_t
 }
 
 #[test]
+fn a_log_that_is_to_be_kept_outlives_the_retention() {
+    let mut scene = Scene::new();
+    let (web, other) = (scene.container("web").option("keep-file", "true"), scene.container("other"));
+    for container in [&web, &other] {
+        let run = container.start();
+        run.out("hello");
+        scene.wait_for_lines(container.name(), 1);
+        run.stop();
+    }
+    assert_eventually!(scene.plugin.files_of_containers() == 0, "nobody holds on to the rings");
+    restart_with(&mut scene, "RING_RETENTION", "1ns");
+    assert_eventually!(kept(&scene, &[&web, &other]) == ["web"], "what is not to be kept goes");
+    assert_eq!(web.lines(), ["hello"]);
+    restart_with(&mut scene, "RING_BUDGET", "1");
+    assert_eventually!(kept(&scene, &[&web]).is_empty(), "above the budget it goes all the same");
+}
+
+#[test]
 fn lines_that_were_not_sent_outlive_the_retention() {
     let mut scene = Scene::new();
     let web = scene.container("web");

@@ -160,7 +160,7 @@ fn what_containers_print_is_kept_from_other_users() {
     let run = scene.container("web").start();
     run.out("hello");
     scene.wait_for_lines("web", 1);
-    assert_eventually!(scene.plugin.ring(run.container().id()).join("cursor").exists());
+    assert_eventually!(scene.plugin.cursors(run.container().id()).len() == 1);
     for folder in ["rings", "streams"] {
         walk(&scene.plugin.state().join(folder));
     }

@@ -105,6 +105,7 @@ fn plan() -> Plan {
         batch_size: 1 << 22,
         batch_wait: wait,
         protects: false,
+        forgets: false,
         attempts: None,
         backoff: Backoff::try_new(wait, wait).expect("a wait is as long as itself"),
     }

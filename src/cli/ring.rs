@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 
 use crate::codec::frame;
 use crate::frames::DockerFrames;
-use crate::ring::{BootId, Cursor, INFO, LEAST_BUDGET, Options, Ring, RingError};
+use crate::ring::{BootId, INFO, LEAST_BUDGET, Options, Ring, RingError, cursors};
 use crate::streams::Info;
 
 /// What to look at.
@@ -63,7 +63,7 @@ fn list(dir: &Path, out: &mut impl Write) -> io::Result<()> {
             fs::read(path.join(INFO)).ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default();
         let ring = open(&path)?;
         let (oldest, next) = (ring.oldest().seq, ring.published().next_seq);
-        let sent = Cursor::open(&path).map_err(other)?.saved().map_or(0, |(position, _)| position.seq);
+        let sent = cursors::furthest_behind(&path).map_or(0, |(position, _)| position.seq);
         let unsent = next - sent.clamp(oldest, next);
         let bytes = ring.allocated();
         writeln!(out, "{id:<12.12}  {:<24}  {bytes:>11}  {:>10}  {unsent:>8}", info.name(), next - oldest)?;

@@ -51,6 +51,16 @@ pub struct TypedUrl {
     pub note: Option<String>,
 }
 
+// === impl Destination ===
+
+impl Destination {
+    /// What tells it from the other destinations of a container, in letters that a file's name may have. It stays the
+    /// same when credentials change.
+    pub fn id(&self) -> String {
+        format!("{:08x}", crc32fast::hash(self.url.as_str().as_bytes()))
+    }
+}
+
 // === impl PushUrl ===
 
 impl PushUrl {
@@ -106,7 +116,33 @@ impl fmt::Debug for Credentials {
 // === impl TypedUrl ===
 
 impl TypedUrl {
-    /// Reads `loki-url`.
+    /// Reads `loki-url`: one URL, or several with commas between them.
+    ///
+    /// A comma is legal in a URL and in a password, so one separates only before another `http://` or `https://`.
+    pub fn parse_all(typed: &str) -> Result<Vec<TypedUrl>, Refusal> {
+        let mut rest = typed.trim_end_matches(|c: char| c == ',' || c.is_ascii_whitespace());
+        let mut all = Vec::<TypedUrl>::new();
+        while !rest.is_empty() {
+            let mut commas = rest.match_indices(',').map(|(at, _)| at);
+            let end =
+                commas.find(|at| scheme_length(rest[at + 1..].trim_ascii_start()).is_some()).unwrap_or(rest.len());
+            let url = TypedUrl::parse(&rest[..end])?;
+            let parts = url.url.as_url();
+            if parts.path().contains(',') || parts.host_str().is_some_and(|host| host.contains(',')) {
+                let reason = "is not an http or https URL to push to: it has a comma (begin each of several URLs with \
+                              http:// or https://, and write a comma in a path as %2C)";
+                return Err(refuse(rest[..end].trim_ascii(), reason));
+            }
+            if all.iter().any(|other| other.url == url.url) {
+                return Err(refuse(rest[..end].trim_ascii(), "is there twice (name each Loki once)"));
+            }
+            all.push(url);
+            rest = rest.get(end + 1..).unwrap_or_default();
+        }
+        Ok(all)
+    }
+
+    /// Reads one URL.
     ///
     /// Stricter than Grafana's driver, which takes any text and then loses every line. A URL
     /// without a path gets Loki's; any other path is the user's business (a proxy, a gateway).
@@ -204,6 +240,32 @@ fn suggestion(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_urls_have_commas_between_them() {
+        for (typed, urls) in [
+            ("http://a/x", vec!["http://a/x"]),
+            ("http://a/x,", vec!["http://a/x"]),
+            ("http://a/x,https://b/y", vec!["http://a/x", "https://b/y"]),
+            (" http://a/x , http://b/y ,\n", vec!["http://a/x", "http://b/y"]),
+            ("http://u:p,w@a/x,http://b/?q=1,2", vec!["http://a/x", "http://b/loki/api/v1/push?q=1,2"]),
+        ] {
+            let parsed = TypedUrl::parse_all(typed).unwrap_or_else(|error| panic!("{typed}: {error}"));
+            let parsed: Vec<_> = parsed.iter().map(|url| url.url.to_string()).collect();
+            assert_eq!(parsed, urls, "{typed}");
+        }
+        for (typed, words) in [
+            ("http://a/x,localhost:3100", "it has a comma"),
+            ("http://a,b:3100", "it has a comma"),
+            ("http://a/x,http://a/x", "is there twice"),
+            ("http://a/x,http://u:secret@a/x", "is there twice"),
+            ("http://a/x,http://", "empty host"),
+            ("ftp://a,http://b", "is not an http or https URL"),
+        ] {
+            let error = TypedUrl::parse_all(typed).unwrap_err().to_string();
+            assert!(error.contains(words) && !error.contains("secret"), "{typed}: {error}");
+        }
+    }
 
     #[test]
     fn urls_that_are_used() {

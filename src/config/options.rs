@@ -33,6 +33,8 @@ pub const ENV: &str = "env";
 pub const ENV_REGEX: &str = "env-regex";
 pub const MAX_SIZE: &str = "max-size";
 pub const MAX_FILE: &str = "max-file";
+pub const NO_FILE: &str = "no-file";
+pub const KEEP_FILE: &str = "keep-file";
 pub const MODE: &str = "mode";
 pub const MAX_BUFFER_SIZE: &str = "max-buffer-size";
 
@@ -59,7 +61,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: None,
         form: "http or https URL",
         doc: "Where to push. Without a path, /loki/api/v1/push is added. A user and password in it \
-              go out as basic authentication. Required.",
+              go out as basic authentication. Of several, with commas between them, each gets all lines, and one that is away \
+              holds up no other. Required.",
     },
     OptionSpec {
         key: LOKI_EXTERNAL_LABELS,
@@ -179,6 +182,22 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: Some("5"),
         form: "whole number",
         doc: "How many such files; the log takes max-size times max-file at most.",
+    },
+    OptionSpec {
+        key: NO_FILE,
+        env: Some("NO_FILE"),
+        default: Some("false"),
+        form: "boolean",
+        doc: "true: nothing stays on disk but what has still to be sent, and docker logs has nothing to \
+              show.",
+    },
+    OptionSpec {
+        key: KEEP_FILE,
+        env: Some("KEEP_FILE"),
+        default: Some("false"),
+        form: "boolean",
+        doc: "true: the log of a container that is gone stays for longer than RING_RETENTION, for as long \
+              as RING_BUDGET has room for it.",
     },
     OptionSpec {
         key: MODE,

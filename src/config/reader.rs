@@ -35,26 +35,29 @@ impl<'a> Reader<'a> {
 
     /// All options, or all mistakes.
     pub fn read(mut self) -> Result<StreamOptions, OptionErrors> {
-        let destination = self.destination();
+        let destinations = self.destinations();
         let batch = self.batch();
         let retry = self.retry();
         let labels = self.labels();
         let ring = self.ring();
         self.errors.extend(unknown::complaints(self.container));
-        match (destination, batch, retry, labels, ring) {
-            (Some(destination), Some(batch), Some(retry), Some(labels), Some(ring)) if self.errors.is_empty() => {
-                Ok(StreamOptions { destination, batch, retry, labels, ring, notes: self.notes })
+        match (destinations, batch, retry, labels, ring) {
+            (Some(destinations), Some(batch), Some(retry), Some(labels), Some(ring)) if self.errors.is_empty() => {
+                Ok(StreamOptions { destinations, batch, retry, labels, ring, notes: self.notes })
             }
             _ => Err(OptionErrors(self.errors)),
         }
     }
 
-    fn destination(&mut self) -> Option<Destination> {
-        let typed = self.url();
+    fn destinations(&mut self) -> Option<Vec<Destination>> {
+        let typed = self.urls();
         let tenant_id = self.optional(keys::LOKI_TENANT_ID, tenant_id);
         let timeout = self.required(keys::LOKI_TIMEOUT, duration::positive_duration)?;
-        let TypedUrl { url, credentials, .. } = typed?;
-        Some(Destination { url, credentials, tenant_id, timeout })
+        let destination = |TypedUrl { url, credentials, .. }| {
+            let tenant_id = tenant_id.clone();
+            Destination { url, credentials, tenant_id, timeout }
+        };
+        Some(typed?.into_iter().map(destination).collect())
     }
 
     /// The text that counts: the container's, the plugin's, the table's.
@@ -86,7 +89,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An empty URL counts as none: that is what an unset variable in a compose file leaves.
-    fn url(&mut self) -> Option<TypedUrl> {
+    fn urls(&mut self) -> Option<Vec<TypedUrl>> {
         let key = keys::LOKI_URL;
         let typed = self.container.get(key).filter(|url| !url.trim().is_empty());
         let typed = typed.or_else(|| self.defaults.get(key));
@@ -98,12 +101,12 @@ impl<'a> Reader<'a> {
             self.errors.push(OptionError::new(key, reason));
             return None;
         };
-        match TypedUrl::parse(typed) {
-            Ok(url) => {
-                if let Some(note) = &url.note {
+        match TypedUrl::parse_all(typed) {
+            Ok(urls) => {
+                for note in urls.iter().filter_map(|url| url.note.as_ref()) {
                     self.note(key, note);
                 }
-                Some(url)
+                Some(urls)
             }
             Err(refusal) => {
                 self.errors.push(OptionError::new(key, refusal));
@@ -179,12 +182,29 @@ impl<'a> Reader<'a> {
             _ => Err(Refusal::new(text, "is not drop-oldest or block (try block)")),
         });
         let timeout = self.required(keys::LOKI_BLOCK_TIMEOUT, duration::positive_duration);
+        let no_file = self.required(keys::NO_FILE, flag);
+        let keep_file = self.required(keys::KEEP_FILE, flag);
+        if no_file == Some(true) && self.container.get(keys::KEEP_FILE).is_some() && keep_file == Some(true) {
+            let reason = "\"true\" contradicts no-file, which keeps nothing (leave one of them out)";
+            self.errors.push(OptionError::new(keys::KEEP_FILE, reason));
+        }
         let (blocks, timeout) = (blocks?, timeout?);
-        Some(RingOptions { max_size: max_size?, max_file: max_file?, block: blocks.then_some(timeout) })
+        Some(RingOptions {
+            max_size: max_size?,
+            max_file: max_file?,
+            block: blocks.then_some(timeout),
+            no_file: no_file?,
+            keep_file: keep_file?,
+        })
     }
 }
 
 // === parsers of single options ===
+
+/// An empty value is none, as with Grafana's driver.
+fn flag(text: &str) -> Result<bool, Refusal> {
+    if text.is_empty() { Ok(false) } else { parse::boolean(text) }
+}
 
 /// `0` and nothing are both without end.
 fn attempts(text: &str) -> Result<Option<NonZeroU32>, Refusal> {

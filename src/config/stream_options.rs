@@ -23,7 +23,8 @@ pub const MAX_BATCH_SIZE: usize = 3 * 1024 * 1024;
 /// The options of one stream, by concern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamOptions {
-    pub destination: Destination,
+    /// Where lines go: to each of these, at least one and no two with the same URL.
+    pub destinations: Vec<Destination>,
     pub batch: Batch,
     pub retry: Retry,
     pub labels: LabelOptions,
@@ -73,6 +74,10 @@ pub struct RingOptions {
     pub max_file: u32,
     /// How long the container may be held up when the ring is full of lines that were not sent; `None` is not at all.
     pub block: Option<Duration>,
+    /// Nothing is kept that was sent.
+    pub no_file: bool,
+    /// It is kept past `RING_RETENTION`.
+    pub keep_file: bool,
 }
 
 // === impl StreamOptions ===
@@ -98,9 +103,10 @@ impl StreamOptions {
 impl RingOptions {
     /// What of a container's options is about its ring, whatever is wrong with the others; the built-in values where
     /// these are wrong, too.
-    pub fn salvage(container: &BTreeMap<String, String>, defaults: &PluginDefaults) -> Option<RingOptions> {
+    pub fn salvage(container: &BTreeMap<String, String>, defaults: &PluginDefaults) -> RingOptions {
         let built_in = || Reader::new(&RawOptions::default(), &PluginDefaults::default()).ring();
-        Reader::new(&RawOptions(container.clone()), defaults).ring().or_else(built_in)
+        let ring = Reader::new(&RawOptions(container.clone()), defaults).ring().or_else(built_in);
+        ring.unwrap_or(RingOptions { max_size: 0, max_file: 1, block: None, no_file: false, keep_file: false })
     }
 
     /// The most bytes a container may take on disk.
@@ -141,10 +147,10 @@ mod tests {
     #[test]
     fn a_url_is_enough() {
         let options = good(&[]);
-        assert_eq!(options.destination.url.as_str(), "http://loki:3100/x");
-        assert_eq!(options.destination.credentials, None);
-        assert_eq!(options.destination.tenant_id, None);
-        assert_eq!(options.destination.timeout, Duration::from_secs(10));
+        assert_eq!(options.destinations[0].url.as_str(), "http://loki:3100/x");
+        assert_eq!(options.destinations[0].credentials, None);
+        assert_eq!(options.destinations[0].tenant_id, None);
+        assert_eq!(options.destinations[0].timeout, Duration::from_secs(10));
         let wait = Duration::from_secs(1);
         assert_eq!(options.batch, Batch { size_bytes: 1_048_576, wait });
         let (min_backoff, max_backoff) = (Duration::from_millis(500), Duration::from_secs(300));
@@ -153,7 +159,10 @@ mod tests {
         assert_eq!(options.labels.external, [(name, "{{.Name}}".to_owned())]);
         assert!(options.labels.labels.is_empty() && options.labels.env.is_empty());
         assert_eq!((options.labels.labels_regex, options.labels.env_regex), (None, None));
-        assert_eq!(options.ring, RingOptions { max_size: 20_000_000, max_file: 5, block: None });
+        assert_eq!(
+            options.ring,
+            RingOptions { max_size: 20_000_000, max_file: 5, block: None, no_file: false, keep_file: false }
+        );
         assert_eq!(options.ring.budget(), 100_000_000);
         assert!(options.notes.is_empty(), "{:?}", options.notes);
     }
@@ -180,6 +189,8 @@ mod tests {
             ("env-regex", "^APP_", Some("[")),
             ("max-size", "1.5g", Some("-1")),
             ("max-file", "1", Some("0")),
+            ("no-file", "1", Some("yes")),
+            ("keep-file", "T", Some("on")),
             // dockerd has checked these two before a plugin hears of them.
             ("mode", "non-blocking", None),
             ("max-buffer-size", "4m", None),
@@ -300,7 +311,7 @@ mod tests {
         let options = good(&[("loki-url", "http://user:secret@loki/x")]);
         let shown = format!("{options:?}");
         assert!(!shown.contains("secret") && !shown.contains("user"), "{shown}");
-        let credentials = options.destination.credentials.unwrap();
+        let credentials = options.destinations[0].credentials.clone().unwrap();
         assert_eq!(credentials.authorization(), "Basic dXNlcjpzZWNyZXQ=");
     }
 
@@ -341,7 +352,7 @@ mod tests {
             ("mode", ""),
         ]);
         assert!(options.labels.external.is_empty());
-        assert_eq!(options.destination.tenant_id, None);
+        assert_eq!(options.destinations[0].tenant_id, None);
         assert_eq!((options.labels.labels_regex, options.labels.env_regex), (None, None));
         for key in ["loki-timeout", "loki-batch-size", "loki-retries", "max-size", "max-file"] {
             assert!(bad(&[(key, "")]).starts_with(&format!("{key}: \"\" is not")));
@@ -366,15 +377,15 @@ mod tests {
         ]);
         let parse = |pairs: &[(&str, &str)]| StreamOptions::parse(&map(pairs), &defaults).unwrap();
         let options = parse(&[]);
-        assert_eq!(options.destination.url.as_str(), "http://plugin/x");
-        assert_eq!(options.destination.timeout, Duration::from_secs(20));
-        assert_eq!(options.destination.tenant_id.as_deref(), Some("plugin"));
+        assert_eq!(options.destinations[0].url.as_str(), "http://plugin/x");
+        assert_eq!(options.destinations[0].timeout, Duration::from_secs(20));
+        assert_eq!(options.destinations[0].tenant_id.as_deref(), Some("plugin"));
         assert_eq!(options.ring.max_file, 5);
         let options = parse(&[URL, ("loki-timeout", "30s"), ("loki-tenant-id", "")]);
-        assert_eq!(options.destination.url.as_str(), URL.1);
-        assert_eq!(options.destination.timeout, Duration::from_secs(30));
-        assert_eq!(options.destination.tenant_id, None);
-        assert_eq!(parse(&[("loki-url", "")]).destination.url.as_str(), "http://plugin/x");
+        assert_eq!(options.destinations[0].url.as_str(), URL.1);
+        assert_eq!(options.destinations[0].timeout, Duration::from_secs(30));
+        assert_eq!(options.destinations[0].tenant_id, None);
+        assert_eq!(parse(&[("loki-url", "")]).destinations[0].url.as_str(), "http://plugin/x");
     }
 
     proptest! {

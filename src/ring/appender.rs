@@ -197,6 +197,11 @@ impl Appender {
         self.active.as_ref().map(|active| active.header.number)
     }
 
+    /// Whether nothing has landed whose other half is still to come.
+    pub(super) fn has_whole_records_only(&self) -> bool {
+        self.parked.is_empty() && self.active.as_ref().is_none_or(|active| active.torn.is_empty())
+    }
+
     /// Makes sure that there is a segment with room, and that the bytes at its end are `owner`'s.
     fn prepare<F: Framing>(&mut self, ring: &Ring, owner: &[u8; 64], landed: &mut Landed) -> io::Result<&mut Active> {
         self.make_room::<F>(ring, 1, landed)?;

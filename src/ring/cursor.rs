@@ -20,9 +20,6 @@ use crate::disk;
 /// Bytes a cursor keeps for its owner.
 pub const NOTE: usize = 32;
 
-/// The cursor's file in the ring's directory.
-pub const FILE: &str = "cursor";
-
 const SLOT: usize = 128;
 const SLOTS: [u64; 2] = [0, 512];
 
@@ -42,13 +39,12 @@ pub struct Cursor {
 // === impl Cursor ===
 
 impl Cursor {
-    /// Opens the cursor in a ring's directory. One that was never saved, or that is damaged in both slots, is at no
-    /// position.
+    /// Opens the cursor in a file. One that was never saved, or that is damaged in both slots, is at no position.
     ///
     /// # Errors
     /// When the file is there and cannot be read.
-    pub fn open(dir: &Path) -> Result<Self, RingError> {
-        let path = dir.join(FILE);
+    pub fn open(path: &Path) -> Result<Self, RingError> {
+        let path = path.to_path_buf();
         let (file, best) = match OpenOptions::new().read(true).write(true).open(&path) {
             Ok(file) => {
                 let best = read_best(&file);
@@ -74,14 +70,23 @@ impl Cursor {
         self.saved
     }
 
+    /// Whether it has no file, as one that was never saved.
+    pub fn is_new(&self) -> bool {
+        self.saved.is_none() && self.file.is_none()
+    }
+
+    /// Where its file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Saves a position and a note; they survive the process from here on.
     ///
     /// # Errors
     /// When the disk does not take it. The cursor then stays where it was for the next process, which sends again
     /// what lies between.
     pub fn save(&mut self, position: Position, note: [u8; NOTE]) -> Result<(), RingError> {
-        self.saved = Some((position, note));
-        self.unsaved = true;
+        self.keep(position, note);
         let fail = |path: &Path, source| RingError { doing: "save the cursor", path: path.into(), source };
         if !self.is_in_place() {
             self.file = None;
@@ -101,6 +106,12 @@ impl Cursor {
         self.unsaved = false;
         self.dirty = true;
         Ok(())
+    }
+
+    /// Takes a position and a note, to be [saved](Cursor::save_again) later.
+    pub fn keep(&mut self, position: Position, note: [u8; NOTE]) {
+        self.saved = Some((position, note));
+        self.unsaved = true;
     }
 
     /// Saves again what the disk did not take, or what somebody has deleted.
@@ -126,10 +137,10 @@ impl Cursor {
     }
 }
 
-/// The position that was saved in `dir`, for a ring that must not give its numbers again.
-pub(super) fn furthest(dir: &Path) -> Position {
-    let best = File::open(dir.join(FILE)).ok().as_ref().and_then(read_best);
-    best.map_or_else(Position::default, |(_, position, _)| position)
+/// What was saved in a file, if it is a cursor's.
+pub(super) fn read(path: &Path) -> Option<(Position, [u8; NOTE])> {
+    let file = File::open(path).ok()?;
+    read_best(&file).map(|(_, position, note)| (position, note))
 }
 
 fn encode(generation: u64, position: Position, note: &[u8; NOTE]) -> [u8; SLOT] {
@@ -158,17 +169,19 @@ fn decode(slot: &[u8; SLOT]) -> Option<(u64, Position, [u8; NOTE])> {
 }
 
 fn read_best(file: &File) -> Option<(u64, Position, [u8; NOTE])> {
-    let read = |at| {
+    let slot = |at| {
         let mut slot = [0; SLOT];
         file.read_exact_at(&mut slot, at).ok()?;
         decode(&slot)
     };
-    SLOTS.into_iter().filter_map(read).max_by_key(|(generation, ..)| *generation)
+    SLOTS.into_iter().filter_map(slot).max_by_key(|(generation, ..)| *generation)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FILE: &str = "cursor";
 
     fn at(seq: u64) -> Position {
         Position { segment: 1, offset: seq * 10, seq }
@@ -177,34 +190,34 @@ mod tests {
     #[test]
     fn a_cursor_is_where_it_was_saved() {
         let dir = tempfile::tempdir().unwrap();
-        let mut cursor = Cursor::open(dir.path()).unwrap();
+        let mut cursor = Cursor::open(&dir.path().join(FILE)).unwrap();
         assert_eq!(cursor.saved(), None);
         assert!(!dir.path().join(FILE).exists(), "nothing is made before the first save");
         for seq in 1..6 {
             cursor.save(at(seq), [seq as u8; NOTE]).unwrap();
         }
-        assert_eq!(Cursor::open(dir.path()).unwrap().saved(), Some((at(5), [5; NOTE])));
-        assert_eq!(furthest(dir.path()), at(5));
+        assert_eq!(Cursor::open(&dir.path().join(FILE)).unwrap().saved(), Some((at(5), [5; NOTE])));
+        assert_eq!(read(&dir.path().join(FILE)), Some((at(5), [5; NOTE])));
     }
 
     #[test]
     fn a_torn_slot_means_the_save_before() {
         let dir = tempfile::tempdir().unwrap();
-        let mut cursor = Cursor::open(dir.path()).unwrap();
+        let mut cursor = Cursor::open(&dir.path().join(FILE)).unwrap();
         cursor.save(at(1), [0; NOTE]).unwrap();
         cursor.save(at(2), [0; NOTE]).unwrap();
         let file = OpenOptions::new().write(true).open(dir.path().join(FILE)).unwrap();
         file.write_all_at(&[0xee; 7], SLOTS[0] + 20).unwrap();
-        let mut cursor = Cursor::open(dir.path()).unwrap();
+        let mut cursor = Cursor::open(&dir.path().join(FILE)).unwrap();
         assert_eq!(cursor.saved(), Some((at(1), [0; NOTE])));
         cursor.save(at(3), [0; NOTE]).unwrap();
-        assert_eq!(Cursor::open(dir.path()).unwrap().saved(), Some((at(3), [0; NOTE])));
+        assert_eq!(Cursor::open(&dir.path().join(FILE)).unwrap().saved(), Some((at(3), [0; NOTE])));
     }
 
     #[test]
     fn both_slots_damaged_is_no_position() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(FILE), [1; 1024]).unwrap();
-        assert_eq!(Cursor::open(dir.path()).unwrap().saved(), None);
+        assert_eq!(Cursor::open(&dir.path().join(FILE)).unwrap().saved(), None);
     }
 }

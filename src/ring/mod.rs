@@ -22,7 +22,7 @@
 //!
 //! ```text
 //! <dir>/info.json            what the owner says about the ring; written when the first segment is made
-//! <dir>/cursor               how far the shipper has come, see [`cursor`]
+//! <dir>/cursor-<name>        how far a shipper has come, see [`cursors`]
 //! <dir>/0000000000000007.seg segments, numbered upwards; only the last one is written to
 //! ```
 //!
@@ -74,6 +74,7 @@
 mod active;
 mod appender;
 pub mod cursor;
+pub mod cursors;
 mod format;
 mod heal;
 mod next;
@@ -85,10 +86,9 @@ mod room;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -97,6 +97,7 @@ use crate::disk;
 
 pub use appender::{Landed, Landing, Writer};
 pub use cursor::Cursor;
+pub use cursors::Cursors;
 use format::Block;
 pub use format::BootId;
 use format::Note;
@@ -199,8 +200,8 @@ pub struct Ring {
     describe: Mutex<Option<Vec<u8>>>,
     /// Held by the one that heals.
     healing: Mutex<()>,
-    /// Records from this one on are not retired, see [`Ring::protect_from`].
-    protected: AtomicU64,
+    /// By who needs them: records from this one on are not retired, see [`Ring::protect_from`].
+    protected: Mutex<HashMap<usize, u64>>,
 }
 
 /// What readers and the writer share. Held for a few instructions, never across a system call of the writer.
@@ -257,7 +258,7 @@ impl Ring {
             published: watch::Sender::new(published),
             describe: Mutex::default(),
             healing: Mutex::default(),
-            protected: AtomicU64::new(u64::MAX),
+            protected: Mutex::default(),
         }))
     }
 
@@ -323,11 +324,18 @@ impl Ring {
         lock(&self.describe).clone()
     }
 
-    /// From now on no record from number `seq` on is retired: when the ring is full of them, [`Writer::land`] fails
-    /// with an error that [`is_protected`] knows, before it reads. `u64::MAX` protects nothing, which is how a ring
-    /// begins.
-    pub fn protect_from(&self, seq: u64) {
-        self.protected.store(seq, Ordering::Relaxed);
+    /// From now on no record from number `seq` on is retired, because `who` needs it: when the ring is full of them,
+    /// [`Writer::land`] fails with an error that [`is_protected`] knows, before it reads. Each `who` protects for itself,
+    /// and the last thing that it said counts.
+    pub fn protect_from(&self, who: usize, seq: u64) {
+        lock(&self.protected).insert(who, seq);
+    }
+
+    /// Protects no longer for whom the most is protected, until they ask again. When the ring is full, this makes room.
+    pub fn unprotect(&self) {
+        let mut protected = lock(&self.protected);
+        let first = protected.values().min().copied();
+        protected.retain(|_, seq| Some(*seq) != first);
     }
 
     /// Makes what was written so far survive a power loss. Slow, as disks are; call it from a thread that may wait.

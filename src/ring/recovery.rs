@@ -9,7 +9,7 @@ use super::active::{Active, Open};
 use super::appender::Appender;
 use super::format::{Block, ENTRY, Header, INDEX, MARK, Note, OWNER, SLOTS};
 use super::place::{self, Place};
-use super::{Framing, Options, RingError, Segment, State, cursor};
+use super::{Framing, Options, RingError, Segment, State, cursors};
 use crate::disk;
 
 /// A ring as it was found.
@@ -62,7 +62,7 @@ pub(super) fn recover<F: Framing>(dir: &Path, options: &Options, framing: &F) ->
     }
     // What a cursor has passed and a power loss took, or a kill while it was in memory, is gone: its numbers, of records
     // and of segments, are not given again.
-    let seen = cursor::furthest(dir);
+    let seen = cursors::furthest(dir);
     if state.next_seq < seen.seq {
         appender = end(appender, &mut state, dir);
         state.next_seq = seen.seq;

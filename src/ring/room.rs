@@ -1,11 +1,10 @@
 //! Room for what comes: the budget, what goes to keep it, and what must not.
 
 use std::io;
-use std::sync::atomic::Ordering;
 
 use super::format::Header;
-use super::place::Place;
-use super::{Framing, MEMORY_BUDGET, Protected, Ring, State};
+use super::place::{self, Place};
+use super::{Framing, MEMORY_BUDGET, Protected, Ring, Segment, State, lock};
 
 // === impl Ring ===
 
@@ -18,10 +17,7 @@ impl Ring {
 
     /// Whether [`Ring::retire_for`] would take records that are protected.
     pub(super) fn check_protected(&self, more: u64, in_memory: bool) -> io::Result<()> {
-        let protected = self.protected.load(Ordering::Relaxed);
-        if protected == u64::MAX {
-            return Ok(());
-        }
+        let Some(protected) = lock(&self.protected).values().min().copied() else { return Ok(()) };
         let state = self.state();
         let mut used = state.used(in_memory);
         for at in state.retirable(in_memory) {
@@ -49,6 +45,36 @@ impl Ring {
                     let _ = std::fs::remove_file(path);
                 }
             }
+        }
+    }
+
+    /// Removes segments whose records are all before number `seq`, which nobody needs any more. The one that is written
+    /// to stays.
+    pub fn retire_before(&self, seq: u64) {
+        let mut state = self.state();
+        let last = state.segments.len().saturating_sub(1);
+        let done = state.segments.iter().take(last).take_while(|segment| segment.next_seq <= seq).count();
+        state.segments.drain(..done).for_each(|segment| self.remove(&segment));
+    }
+
+    /// Removes all segments, if all records are before number `seq` and no more than whole records has landed.
+    pub fn retire_all_before(&self, seq: u64) {
+        let _nobody_heals = lock(&self.healing);
+        let mut appender = lock(&self.appender);
+        let mut state = self.state();
+        if state.next_seq > seq || !appender.has_whole_records_only() {
+            return;
+        }
+        state.segments.drain(..).for_each(|segment| self.remove(&segment));
+        state.sealed.clear();
+        appender.active = None;
+        appender.unsynced.clear();
+    }
+
+    fn remove(&self, segment: &Segment) {
+        if !segment.memory {
+            // What cannot be removed now is found when the ring is opened again.
+            let _ = std::fs::remove_file(place::segment_path(&self.dir, segment.number));
         }
     }
 

@@ -277,6 +277,7 @@ mod tests {
             batch_size,
             batch_wait: std::time::Duration::ZERO,
             protects: false,
+            forgets: false,
             attempts: None,
             backoff: super::super::Backoff::try_new(
                 std::time::Duration::from_millis(1),
@@ -318,7 +319,7 @@ mod tests {
         }
 
         fn collector(&self, batch_size: usize) -> Collector {
-            let saved = crate::ring::Cursor::open(self.dir.path()).unwrap().saved();
+            let saved = crate::ring::Cursor::open(&self.dir.path().join("cursor")).unwrap().saved();
             Collector::new(&self.ring, saved, &plan(batch_size))
         }
     }
@@ -400,7 +401,7 @@ mod tests {
         assert_eq!(position.seq, 0, "the first chunk is still owed");
 
         // The process dies here; the next one reads from the chunk on, and sends the other line no second time.
-        crate::ring::Cursor::open(scene.dir.path()).unwrap().save(position, note).unwrap();
+        crate::ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().save(position, note).unwrap();
         let mut collector = scene.collector(1 << 20);
         scene.write("stdout", "line", Some((2, true)));
         collect(&mut collector, false);

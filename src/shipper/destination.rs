@@ -71,6 +71,11 @@ impl Destination {
         })
     }
 
+    /// What it is called in the log.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Waits for the right to send. A shipper that is `patient` waits out an outage with the others; one that counts
     /// its tries does not.
     pub async fn admit(self: &Arc<Self>, patient: bool) -> Permit {

@@ -1,6 +1,6 @@
 //! From the ring to Loki: read, join, batch, push, move the cursor.
 //!
-//! One [`Shipper`] a container. It holds no lines while it waits: what is to be sent is in the ring, and is read when
+//! One [`Shipper`] a container and destination, so that one that is away holds up no other. It holds no lines while it waits: what is to be sent is in the ring, and is read when
 //! there is both something to send and a [`destination::Permit`] to send it. An outage therefore costs no memory,
 //! whatever the number of containers.
 //!
@@ -27,7 +27,7 @@ pub mod verdict;
 
 use std::num::NonZeroU32;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -35,7 +35,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::codec::Source;
 use crate::loki::PushError;
-use crate::ring::{Cursor, Ring};
+use crate::ring::{Cursors, Ring};
 use backoff::Backoff;
 use collect::Collector;
 use destination::{Destination, Permit};
@@ -58,6 +58,8 @@ pub struct Plan {
     pub batch_wait: Duration,
     /// Lines that were not sent must not be overwritten, see [`Ring::protect_from`].
     pub protects: bool,
+    /// Lines that were sent are not kept, see [`Ring::retire_before`].
+    pub forgets: bool,
     /// Tries before a batch is given up; `None`: for as long as the ring holds it.
     pub attempts: Option<NonZeroU32>,
     /// Between tries.
@@ -71,7 +73,9 @@ pub struct Shipper {
     destination: Arc<Destination>,
     ring: Arc<Ring>,
     collector: Collector,
-    cursor: Arc<Mutex<Cursor>>,
+    cursors: Arc<Mutex<Cursors>>,
+    /// Which of the cursors is this one's.
+    cursor: usize,
     follow: watch::Receiver<crate::ring::Published>,
     /// How many streams of the container are being logged.
     live: watch::Receiver<usize>,
@@ -100,20 +104,21 @@ enum Round {
 // === impl Shipper ===
 
 impl Shipper {
-    /// A shipper that goes on where `cursor` stands. The cursor is shared with whoever syncs it.
+    /// A shipper that goes on where the cursor number `cursor` stands. The cursors are shared with the shippers to
+    /// other destinations, and with whoever syncs them.
     #[must_use]
     pub fn new(
         ring: &Arc<Ring>,
-        cursor: Arc<Mutex<Cursor>>,
+        (cursors, cursor): (Arc<Mutex<Cursors>>, usize),
         plan: Plan,
         destination: Arc<Destination>,
         live: watch::Receiver<usize>,
         shutdown: watch::Receiver<bool>,
         events: Arc<Events>,
     ) -> Self {
-        let collector = Collector::new(ring, lock(&cursor).saved(), &plan);
-        let follow = ring.follow();
-        let shipper = Self { plan, destination, ring: ring.clone(), collector, cursor, follow, live, shutdown, events };
+        let collector = Collector::new(ring, lock(&cursors).saved(cursor), &plan);
+        let (ring, follow) = (ring.clone(), ring.follow());
+        let shipper = Self { plan, destination, ring, collector, cursors, cursor, follow, live, shutdown, events };
         shipper.protect();
         shipper
     }
@@ -286,23 +291,29 @@ impl Shipper {
 
     fn protect(&self) {
         if self.plan.protects {
-            self.ring.protect_from(self.collector.checkpoint().0.seq);
+            self.ring.protect_from(self.cursor, self.collector.checkpoint().0.seq);
         }
     }
 
     fn save(&self) {
         self.protect();
         let (position, note) = self.collector.checkpoint();
-        let mut cursor = lock(&self.cursor);
-        if cursor.saved() != Some((position, note))
-            && let Err(error) = cursor.save(position, note)
-        {
-            drop(cursor);
+        let mut cursors = lock(&self.cursors);
+        if cursors.saved(self.cursor) == Some((position, note)) {
+            return;
+        }
+        let saved = cursors.save(self.cursor, position, note);
+        let sent = cursors.furthest_behind().filter(|_| self.plan.forgets && saved.is_ok());
+        drop(cursors);
+        if let Some(sent) = sent {
+            self.ring.retire_before(sent);
+        }
+        if let Err(error) = saved {
             self.events.cursor_not_saved(&error);
         }
     }
 }
 
-fn lock(cursor: &Mutex<Cursor>) -> std::sync::MutexGuard<'_, Cursor> {
-    cursor.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(cursors: &Mutex<Cursors>) -> MutexGuard<'_, Cursors> {
+    cursors.lock().unwrap_or_else(PoisonError::into_inner)
 }

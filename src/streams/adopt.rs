@@ -72,12 +72,12 @@ impl Registry {
         };
         let options = StreamOptions::parse(&info.config, &self.inner.setup.defaults)?;
         let labels = labels::build(&info, &options.labels, &self.inner.setup.hostname).map_err(StartError::Labels)?;
-        let destination = self.destination(&options.destination)?;
+        let destinations = self.destinations(&options)?;
         let mut table = self.table();
         if info.container_id == id && !table.containers.contains_key(id) {
-            let (container, shipper) = self.open_container(&mut table, &info, &options, &labels, destination)?;
+            let (container, shippers) = self.open_container(&mut table, &info, &options, &labels, destinations)?;
             // It leaves at once when there is nothing to send.
-            self.launch(shipper, &container, control);
+            self.launch(shippers, &container, control);
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! One container: its ring, what ships it, and who is writing to it.
+//! One container: its ring, how far it was sent to whom, and who is writing to it.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::events::Events;
 use super::retention;
 use crate::frames::DockerFrames;
-use crate::ring::{Cursor, Options, Ring, RingError};
+use crate::ring::{Cursors, Options, Ring, RingError};
 
 /// A container with at least one stream, or with lines that were not sent yet.
 #[derive(Debug)]
@@ -20,17 +20,19 @@ pub struct Container {
     pub name: Arc<str>,
     /// What it wrote.
     pub ring: Arc<Ring>,
-    /// How far that was sent.
-    pub cursor: Arc<Mutex<Cursor>>,
+    /// How far that was sent, to each of its destinations.
+    pub cursors: Arc<Mutex<Cursors>>,
+    /// What was sent is not kept (`no-file`).
+    pub forgets: bool,
     /// What happens at its intake.
     pub events: Arc<Events>,
     /// Streams that dockerd has not stopped.
     live: watch::Sender<usize>,
     /// Streams that can still bring bytes: dockerd closes a FIFO only after StopLogging was answered.
     attached: watch::Sender<usize>,
-    /// Its ring was removed.
-    condemned: watch::Sender<bool>,
-    /// The same, for who brings to the disk what is not on it. Held meanwhile.
+    /// Nothing is to be sent any more: all was, or its ring was removed.
+    over: watch::Sender<bool>,
+    /// Its ring was removed, for who brings to the disk what is not on it. Held meanwhile.
     retired: Mutex<bool>,
 }
 
@@ -45,21 +47,29 @@ pub struct Attachment {
 // === impl Container ===
 
 impl Container {
-    /// Opens the ring in `dir`.
+    /// Opens the ring in `dir`, with cursors of these names.
     ///
     /// # Errors
     /// When what is there cannot be read.
-    pub fn open(id: &str, name: &str, dir: &Path, options: Options) -> Result<Arc<Self>, RingError> {
+    pub fn open(
+        id: &str,
+        name: &str,
+        dir: &Path,
+        options: Options,
+        cursors: &[String],
+        forgets: bool,
+    ) -> Result<Arc<Self>, RingError> {
         let name: Arc<str> = name.into();
         Ok(Arc::new(Self {
             id: id.into(),
             ring: Ring::open(dir, options, &DockerFrames)?,
-            cursor: Arc::new(Mutex::new(Cursor::open(dir)?)),
+            cursors: Arc::new(Mutex::new(Cursors::open(dir, cursors)?)),
+            forgets,
             events: Arc::new(Events::new(&name)),
             name,
             live: watch::Sender::new(0),
             attached: watch::Sender::new(0),
-            condemned: watch::Sender::new(false),
+            over: watch::Sender::new(false),
             retired: Mutex::new(false),
         }))
     }
@@ -86,21 +96,26 @@ impl Container {
         *self.attached.borrow() > 0
     }
 
-    /// Lines that were not sent.
+    /// Lines that were not sent, to one destination at least.
     pub fn unsent(&self) -> u64 {
-        let saved = self.cursor.lock().unwrap_or_else(PoisonError::into_inner).saved();
-        retention::unsent(&self.ring, saved.map(|(position, _)| position))
+        let sent = self.cursors.lock().unwrap_or_else(PoisonError::into_inner).furthest_behind();
+        retention::unsent(&self.ring, sent)
     }
 
     /// The ring is about to be removed; nothing of it will be sent or written any more. Waits for a sync to end.
     pub fn condemn(&self) {
         *self.retired.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.condemned.send_replace(true);
+        self.over.send_replace(true);
     }
 
-    /// Becomes true with [`Container::condemn`].
-    pub fn condemned(&self) -> watch::Receiver<bool> {
-        self.condemned.subscribe()
+    /// It has left the table: everything was sent to everyone.
+    pub fn leave(&self) {
+        self.over.send_replace(true);
+    }
+
+    /// Becomes true with [`Container::condemn`] or [`Container::leave`].
+    pub fn over(&self) -> watch::Receiver<bool> {
+        self.over.subscribe()
     }
 
     /// Brings to the disk what it did not take before, and makes what was written and sent so far survive a power loss.
@@ -112,16 +127,19 @@ impl Container {
             return;
         }
         self.events.healed(&self.ring.heal::<DockerFrames>());
-        let cursor = {
-            let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        let (cursors, sent) = {
+            let mut cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
             // That it could not be saved was said by who saved it.
-            let _ = cursor.save_again();
-            cursor.to_sync()
+            let sent = cursors.save_again().ok().and_then(|()| cursors.furthest_behind());
+            (cursors.to_sync(), sent)
         };
+        if let Some(sent) = sent.filter(|_| self.forgets) {
+            self.ring.retire_all_before(sent);
+        }
         if let Err(error) = self.ring.sync() {
             self.events.not_synced(&error);
         }
-        if let Some(file) = cursor {
+        for file in cursors {
             // A cursor that goes back sends lines twice, and loses none.
             let _ = file.sync_data();
         }

@@ -155,7 +155,7 @@ impl Intake {
             match self.step().await {
                 Step::Bytes(n) if n >= owed => return false,
                 Step::Bytes(n) => owed -= n,
-                Step::Full => self.writer.ring().protect_from(u64::MAX),
+                Step::Full => self.writer.ring().unprotect(),
                 Step::Empty => return false,
                 Step::End => return true,
             }
@@ -188,7 +188,7 @@ impl Intake {
     }
 
     /// Nothing can be read without losing a line that was not sent. After the timeout that is the lesser evil, until
-    /// the shipper moves on and protects what is left.
+    /// the shipper that is the furthest behind moves on and protects what is left.
     fn full(&mut self) -> Step {
         let Some(block) = &mut self.block else { return Step::Full };
         let since = *block.since.get_or_insert_with(|| {
@@ -196,7 +196,7 @@ impl Intake {
             Instant::now()
         });
         if since.elapsed() >= block.timeout {
-            self.writer.ring().protect_from(u64::MAX);
+            self.writer.ring().unprotect();
         }
         Step::Full
     }

@@ -119,6 +119,9 @@ pub enum StartError {
     /// The destination cannot be addressed.
     #[error("loki-url: {0}")]
     Destination(#[from] loki::client::TargetError),
+    /// Its lines are not kept.
+    #[error("there is nothing to show: the container logs with no-file=true, and its lines are in Loki alone")]
+    NoFile,
     /// The container's earlier lines cannot be opened.
     #[error(transparent)]
     Ring(#[from] RingError),
@@ -188,7 +191,7 @@ impl Registry {
     /// A reader of what the container wrote.
     ///
     /// # Errors
-    /// When the container's id is none, or its ring cannot be opened.
+    /// When the container's id is none, its ring cannot be opened, or nothing is kept of it.
     pub async fn reader(&self, container: &str) -> Result<LogReader, StartError> {
         self.adopted().await;
         check_id(container)?;
@@ -197,9 +200,10 @@ impl Registry {
             let streams = table.streams.values().filter(|stream| stream.container == container);
             streams.map(|stream| stream.stopped.clone()).filter(|stopped| !*stopped.borrow()).collect()
         };
-        let open = self.table().containers.get(container).map(|container| container.ring.clone());
+        let open = self.table().containers.get(container).cloned();
         let ring = match open {
-            Some(ring) => ring,
+            Some(container) if container.forgets => return Err(StartError::NoFile),
+            Some(container) => container.ring.clone(),
             // dockerd starts a stream before it reads; one that the last process knew may be over by now.
             None => {
                 let options = ring::Options { budget: ring::LEAST_BUDGET, boot: self.inner.boot };
@@ -233,7 +237,7 @@ impl Registry {
             return Ok(());
         }
         let fifo = open_fifo(file)?;
-        let destination = self.destination(&options.destination)?;
+        let destinations = self.destinations(&options)?;
         for note in options.notes.iter().chain(&labels.notes) {
             info!(container = info.name(), "{note}");
         }
@@ -246,18 +250,13 @@ impl Registry {
         if table.streams.contains_key(file) {
             return Ok(());
         }
-        let (container, shipper) = match table.containers.get(&info.container_id) {
-            Some(container) => (container.clone(), None),
-            None => {
-                let (container, shipper) = self.open_container(&mut table, info, &options, &labels, destination)?;
-                (container, Some(shipper))
-            }
+        let (container, shippers) = match table.containers.get(&info.container_id) {
+            Some(container) => (container.clone(), Vec::new()),
+            None => self.open_container(&mut table, info, &options, &labels, destinations)?,
         };
-        // Before the shipper runs: without a stream it would take half a line for one that nobody will finish.
+        // Before a shipper runs: without a stream it would take half a line for one that nobody will finish.
         let attachment = container.attach();
-        if let Some(shipper) = shipper {
-            self.launch(shipper, &container, control);
-        }
+        self.launch(shippers, &container, control);
         self.attach(table, fifo, file, attachment, options.ring.block);
         Ok(())
     }
@@ -307,8 +306,13 @@ impl Registry {
         drop(attachment);
     }
 
-    /// The destination for these options; containers with equal ones share it.
-    pub(super) fn destination(&self, target: &Target) -> Result<Arc<Destination>, StartError> {
+    /// The destinations for these options, at least one.
+    pub(super) fn destinations(&self, options: &StreamOptions) -> Result<Vec<Arc<Destination>>, StartError> {
+        options.destinations.iter().map(|target| self.destination(target)).collect()
+    }
+
+    /// The destination for a target; containers with equal ones share it.
+    fn destination(&self, target: &Target) -> Result<Arc<Destination>, StartError> {
         let mut destinations = lock(&self.inner.destinations);
         destinations.retain(|_, destination| destination.strong_count() > 0);
         if let Some(destination) = destinations.get(target).and_then(Weak::upgrade) {

@@ -3,7 +3,7 @@
 //! No call ever says that a container was removed: a ring has no owner once its container has stopped. So a ring goes
 //! when it has not been written to for `RING_RETENTION` and everything in it was sent; and when all rings together
 //! are above `RING_BUDGET`, rings of stopped containers go until they are not: those that were sent first, the oldest
-//! of them first, and only then those with lines that were not sent. A ring that is being written to never goes.
+//! of them first, then those with `keep-file`, and only then those with lines that were not sent. A ring that is being written to never goes.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use super::Info;
 use crate::config::RingBudget;
 use crate::frames::DockerFrames;
-use crate::ring::{self, BootId, Cursor, INFO, Position, Ring};
+use crate::ring::{self, BootId, INFO, Ring, cursors};
 
 /// How often rings are looked over.
 pub const EVERY: Duration = Duration::from_secs(60);
@@ -45,6 +45,8 @@ pub struct Found {
     pub live: bool,
     /// Lines that were not sent; 0 until [`look_into`].
     pub unsent: u64,
+    /// It stays past the retention (`keep-file`); false until [`look_into`].
+    pub keep: bool,
 }
 
 /// Why a ring goes.
@@ -72,7 +74,7 @@ pub fn survey(rings: &Path, is_live: impl Fn(&str) -> bool) -> Vec<Found> {
             }
         }
         let live = is_live(&container);
-        all.push(Found { dir, container, bytes, written, live, unsent: 0 });
+        all.push(Found { dir, container, bytes, written, live, unsent: 0, keep: false });
     }
     all
 }
@@ -86,11 +88,13 @@ pub fn look_into(
     now: SystemTime,
     boot: BootId,
     known: impl Fn(&str) -> Option<u64>,
+    is_kept: impl Fn(&Info) -> bool,
 ) {
     let used: u64 = all.iter().map(|ring| ring.bytes).sum();
     for ring in all.iter_mut().filter(|ring| !ring.live) {
         if used > budget || ring.age(now) >= policy.retention {
             ring.unsent = known(&ring.container).unwrap_or_else(|| unsent_on_disk(&ring.dir, boot));
+            ring.keep = info_of(&ring.dir).is_some_and(|info| is_kept(&info));
         }
     }
 }
@@ -99,10 +103,10 @@ pub fn look_into(
 pub fn choose(all: &[Found], policy: Policy, budget: u64, now: SystemTime) -> Vec<(Found, Reason)> {
     let mut gone = Vec::new();
     let mut stopped: Vec<&Found> = all.iter().filter(|ring| !ring.live).collect();
-    stopped.sort_by_key(|ring| (ring.unsent > 0, ring.written));
+    stopped.sort_by_key(|ring| (ring.unsent > 0, ring.keep, ring.written));
     let mut used: u64 = all.iter().map(|ring| ring.bytes).sum();
     for ring in stopped {
-        let reason = if ring.unsent == 0 && ring.age(now) >= policy.retention {
+        let reason = if ring.unsent == 0 && !ring.keep && ring.age(now) >= policy.retention {
             Reason::Age
         } else if used > budget {
             Reason::Budget
@@ -123,8 +127,7 @@ pub fn budget(policy: Policy, rings: &Path) -> u64 {
 
 /// Removes a ring and says so.
 pub fn retire(ring: &Found, reason: Reason) {
-    let name = fs::read(ring.dir.join(INFO)).ok().and_then(|bytes| serde_json::from_slice::<Info>(&bytes).ok());
-    let name = name.map(|info| info.name().to_owned()).unwrap_or_default();
+    let name = info_of(&ring.dir).map(|info| info.name().to_owned()).unwrap_or_default();
     let Found { container, bytes, unsent, .. } = ring;
     if let Err(error) = fs::remove_dir_all(&ring.dir) {
         error!(container = name, id = container, %error, "a ring cannot be removed");
@@ -150,18 +153,22 @@ pub fn retire(ring: &Found, reason: Reason) {
     }
 }
 
-/// Lines of `ring` behind a cursor that stands at `saved`.
-pub fn unsent(ring: &Ring, saved: Option<Position>) -> u64 {
+/// What dockerd said of the container when its ring was made.
+fn info_of(dir: &Path) -> Option<Info> {
+    serde_json::from_slice(&fs::read(dir.join(INFO)).ok()?).ok()
+}
+
+/// Lines of `ring` from number `sent` on; `None` when none was sent.
+pub fn unsent(ring: &Ring, sent: Option<u64>) -> u64 {
     let (oldest, next) = (ring.oldest().seq, ring.published().next_seq);
-    next - saved.map_or(0, |position| position.seq).clamp(oldest, next)
+    next - sent.unwrap_or(0).clamp(oldest, next)
 }
 
 /// None when the ring cannot be opened, for then its lines cannot be sent either.
 fn unsent_on_disk(dir: &Path, boot: BootId) -> u64 {
     let options = ring::Options { budget: ring::LEAST_BUDGET, boot };
     let Ok(ring) = Ring::open(dir, options, &DockerFrames) else { return 0 };
-    let saved = Cursor::open(dir).ok().and_then(|cursor| cursor.saved());
-    unsent(&ring, saved.map(|(position, _)| position))
+    unsent(&ring, cursors::furthest_behind(dir).map(|(position, _)| position.seq))
 }
 
 // === impl Found ===
@@ -181,7 +188,7 @@ mod tests {
 
     fn ring(container: &str, bytes: u64, days: u32, live: bool, unsent: u64) -> Found {
         let written = SystemTime::UNIX_EPOCH + 100 * DAY - days * DAY;
-        Found { dir: container.into(), container: container.into(), bytes, written, live, unsent }
+        Found { dir: container.into(), container: container.into(), bytes, written, live, unsent, keep: false }
     }
 
     fn chosen(all: &[Found], budget: u64) -> Vec<(String, Reason)> {
@@ -199,6 +206,16 @@ mod tests {
             ring("live", 1, 50, true, 0),
         ];
         assert_eq!(chosen(&all, 1000), [("old".to_string(), Reason::Age)]);
+    }
+
+    #[test]
+    fn what_is_to_be_kept_stays_past_the_retention_and_goes_for_the_budget_after_what_is_not() {
+        let kept = |container, days| Found { keep: true, ..ring(container, 10, days, false, 0) };
+        let all = [kept("kept-old", 90), ring("new", 10, 1, false, 0), ring("unsent", 10, 90, false, 5)];
+        let names = |budget| chosen(&all, budget).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(names(30), Vec::<String>::new());
+        assert_eq!(names(20), ["new"]);
+        assert_eq!(names(10), ["new", "kept-old"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! lock: StopLogging ends what is *live*, and makes the shipper catch up; but until dockerd closes the FIFO, and when
 //! it does, lines can still come, and a stream that starts meanwhile finds the container in the table.
 
+use std::fs;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -21,52 +22,66 @@ use crate::shipper::destination::Destination;
 use crate::shipper::{self, Done, Plan, Shipper};
 
 impl Registry {
-    /// Opens a container's ring, and makes its shipper.
+    /// Opens a container's ring, and makes a shipper for each destination.
     pub(super) fn open_container(
         &self,
         table: &mut Table,
         info: &Info,
         options: &StreamOptions,
         labels: &ContainerLabels,
-        destination: Arc<Destination>,
-    ) -> Result<(Arc<Container>, Shipper), StartError> {
-        let container = self.open_ring(info, options.ring.budget())?;
-        let shipper = Shipper::new(
-            &container.ring,
-            container.cursor.clone(),
-            plan(options, labels),
-            destination,
-            container.live(),
-            self.inner.shutdown.subscribe(),
-            Arc::new(shipper::events::Events::new(&container.name)),
-        );
+        destinations: Vec<Arc<Destination>>,
+    ) -> Result<(Arc<Container>, Vec<Shipper>), StartError> {
+        let names: Vec<_> = options.destinations.iter().map(|target| target.id()).collect();
+        let container = self.open_ring(info, &options.ring, &names)?;
+        let several = destinations.len() > 1;
+        let shippers = destinations.into_iter().enumerate().map(|(at, destination)| {
+            // Otherwise nobody could tell whose lines were lost.
+            let name = if several {
+                format!("{} to {}", container.name, destination.name())
+            } else {
+                container.name.to_string()
+            };
+            Shipper::new(
+                &container.ring,
+                (container.cursors.clone(), at),
+                plan(options, labels),
+                destination,
+                container.live(),
+                self.inner.shutdown.subscribe(),
+                Arc::new(shipper::events::Events::new(&name.into())),
+            )
+        });
+        let shippers = shippers.collect();
         table.containers.insert(info.container_id.clone(), container.clone());
-        Ok((container, shipper))
+        Ok((container, shippers))
     }
 
     /// Lets a container be shipped.
-    pub(super) fn launch(&self, shipper: Shipper, container: &Arc<Container>, control: &Handle) {
+    pub(super) fn launch(&self, all: Vec<Shipper>, container: &Arc<Container>, control: &Handle) {
         let mut shippers = lock(&self.inner.shippers);
         // Those that have ended are let go of here, so that the set does not grow with every container that ever ran.
         while shippers.try_join_next().is_some() {}
-        shippers.spawn_on(self.clone().ship(shipper, container.clone()), control);
+        for shipper in all {
+            shippers.spawn_on(self.clone().ship(shipper, container.clone()), control);
+        }
     }
 
-    /// Ships a container until it leaves the table.
+    /// Ships a container to one destination until it leaves the table.
     async fn ship(self, mut shipper: Shipper, container: Arc<Container>) {
         let (mut attached, mut live, mut follow) = (container.attached(), container.live(), container.ring.follow());
-        let (mut shutdown, mut condemned) = (self.inner.shutdown.subscribe(), container.condemned());
+        let (mut shutdown, mut over) = (self.inner.shutdown.subscribe(), container.over());
         loop {
             let done = tokio::select! {
                 done = shipper.run() => done,
                 // Its ring is gone, and a new one may have taken its place in the table.
-                _ = condemned.wait_for(|condemned| *condemned) => return,
+                _ = over.wait_for(|over| *over) => return,
             };
             // What changes from here on is seen below, or by the look before the container goes.
             attached.mark_unchanged();
             live.mark_unchanged();
             follow.mark_unchanged();
-            if self.let_go(&container, || shipper.is_caught_up()).await || done == Done::Shutdown {
+            let is_done = || shipper.is_caught_up() && container.unsent() == 0;
+            if self.let_go(&container, is_done).await || done == Done::Shutdown {
                 return;
             }
             if !shipper.is_caught_up() {
@@ -77,6 +92,8 @@ impl Registry {
                 _ = live.changed() => {}
                 _ = follow.changed() => {}
                 _ = shutdown.changed() => {}
+                // Whoever is the last to catch up lets go.
+                _ = over.wait_for(|over| *over) => return,
             }
         }
     }
@@ -92,7 +109,7 @@ impl Registry {
             Some(container) => container.clone(),
             None => {
                 let ring = RingOptions::salvage(&info.config, &self.inner.setup.defaults);
-                let container = self.open_ring(info, ring.map_or(0, |ring| ring.budget()))?;
+                let container = self.open_ring(info, &ring, &[])?;
                 table.containers.insert(info.container_id.clone(), container.clone());
                 container
             }
@@ -130,13 +147,18 @@ impl Registry {
         if table.containers.get(&container.id).is_some_and(|known| Arc::ptr_eq(known, container)) {
             table.containers.remove(&container.id);
         }
+        container.leave();
+        if container.forgets && container.unsent() == 0 {
+            container.condemn();
+            let _ = fs::remove_dir_all(container.ring.dir());
+        }
         true
     }
 
-    fn open_ring(&self, info: &Info, budget: u64) -> Result<Arc<Container>, RingError> {
-        let options = ring::Options { budget, boot: self.inner.boot };
+    fn open_ring(&self, info: &Info, ring: &RingOptions, cursors: &[String]) -> Result<Arc<Container>, RingError> {
+        let options = ring::Options { budget: ring.budget(), boot: self.inner.boot };
         let dir = self.ring_dir(&info.container_id);
-        let container = Container::open(&info.container_id, info.name(), &dir, options)?;
+        let container = Container::open(&info.container_id, info.name(), &dir, options, cursors, ring.no_file)?;
         if let Ok(description) = serde_json::to_vec(info)
             && let Err(error) = container.ring.describe(&description)
         {
@@ -154,6 +176,7 @@ fn plan(options: &StreamOptions, labels: &ContainerLabels) -> Plan {
         batch_size: options.batch.size_bytes,
         batch_wait: options.batch.wait,
         protects: options.ring.block.is_some(),
+        forgets: options.ring.no_file,
         attempts: options.retry.attempts,
         backoff: Backoff::try_new(options.retry.min_backoff, options.retry.max_backoff).unwrap_or_default(),
     }

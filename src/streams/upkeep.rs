@@ -5,11 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::timeout;
 
+use super::Info;
 use super::record::Record;
 use super::registry::{Registry, Stream};
 use super::retention::{self, Policy};
 use super::strays::Seen;
 use crate::buffers;
+use crate::config::RingOptions;
 
 /// How much of what was written a power loss may cost, and how soon a disk that has recovered is used again.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
@@ -69,7 +71,8 @@ impl Registry {
         let budget = retention::budget(policy, &rings);
         let mut all = retention::survey(&rings, |id| find(id).is_some_and(|container| container.is_attached()));
         let known = |id: &str| find(id).map(|container| container.unsent());
-        retention::look_into(&mut all, policy, budget, now, self.inner.boot, known);
+        let is_kept = |info: &Info| RingOptions::salvage(&info.config, &self.inner.setup.defaults).keep_file;
+        retention::look_into(&mut all, policy, budget, now, self.inner.boot, known, is_kept);
         for (ring, reason) in retention::choose(&all, policy, budget, now) {
             // Nothing can open it while the table is held.
             let mut table = self.table();

@@ -95,24 +95,40 @@ impl Scene {
 
     /// Waits until Loki has this many lines of a container.
     pub fn wait_for_lines(&self, name: &str, count: usize) {
-        let has = |state: &State| state.count(&[("container_name", name)]);
-        let came = self.loki.wait_for(|state| has(state) >= count, patience());
-        let now = self.loki.count(&[("container_name", name)]);
-        assert!(came, "{name} wrote {count} lines, and Loki has {now}");
+        wait_for_lines_in(&self.loki, name, count);
     }
 
     /// The lines of a container in Loki, as text, in the order in which they came.
     pub fn lines_in_loki(&self, name: &str) -> Vec<String> {
-        let lines = self.loki.lines(&[("container_name", name)]);
-        lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+        lines_in(&self.loki, name)
     }
 
     /// Waits until Loki has as many lines of a container as there are in `expected`, and then holds them against each
     /// other.
     pub fn assert_lines_in_loki<L: AsRef<str>>(&self, name: &str, expected: &[L]) {
-        self.wait_for_lines(name, expected.len());
-        assert_same(&self.lines_in_loki(name), expected);
+        assert_lines_in(&self.loki, name, expected);
     }
+}
+
+/// Waits until a Loki has this many lines of a container.
+pub fn wait_for_lines_in(loki: &Standin, name: &str, count: usize) {
+    let has = |state: &State| state.count(&[("container_name", name)]);
+    let came = loki.wait_for(|state| has(state) >= count, patience());
+    let now = loki.count(&[("container_name", name)]);
+    assert!(came, "{name} wrote {count} lines, and Loki has {now}");
+}
+
+/// The lines of a container in a Loki, as text, in the order in which they came.
+pub fn lines_in(loki: &Standin, name: &str) -> Vec<String> {
+    let lines = loki.lines(&[("container_name", name)]);
+    lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+}
+
+/// Waits until a Loki has as many lines of a container as there are in `expected`, and then holds them against each
+/// other.
+pub fn assert_lines_in<L: AsRef<str>>(loki: &Standin, name: &str, expected: &[L]) {
+    wait_for_lines_in(loki, name, expected.len());
+    assert_same(&lines_in(loki, name), expected);
 }
 
 /// Holds two lists of lines against each other, and shows of long ones only where they part.

@@ -220,6 +220,13 @@ impl Plugin {
         Duration::from_millis(10 * ticks)
     }
 
+    /// The files of the cursors in a container's ring.
+    pub fn cursors(&self, container: &str) -> Vec<PathBuf> {
+        let ring = self.ring(container);
+        let names = names_in(&ring).into_iter().filter(|name| name.starts_with("cursor-"));
+        names.map(|name| ring.join(name)).collect()
+    }
+
     /// How often one of its threads has woken up, or has had to wait for another.
     pub fn wake_ups(&self) -> u64 {
         let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");

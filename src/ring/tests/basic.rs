@@ -198,7 +198,7 @@ fn readers_wake_after_the_record_is_there() {
 fn protected_records_are_not_retired_and_the_writer_is_told_before_it_reads() {
     let dir = tempfile::tempdir().unwrap();
     let ring = open(dir.path(), BOOT);
-    ring.protect_from(0);
+    ring.protect_from(0, 0);
     let mut writer = ring.writer("a");
     let (mut written, mut rest) = (0, Vec::new());
     let full = loop {
@@ -216,13 +216,58 @@ fn protected_records_are_not_retired_and_the_writer_is_told_before_it_reads() {
     assert!(is_protected(&full));
     assert_eq!(ring.oldest().seq, 0);
     assert!(on_disk(dir.path()) <= LEAST_BUDGET);
-    ring.protect_from(60);
+    ring.protect_from(0, 60);
+    ring.protect_from(1, 100);
     land(&mut writer, &rest);
     assert!(ring.oldest().seq > 0 && ring.oldest().seq <= 60);
-    ring.protect_from(u64::MAX);
+    ring.unprotect();
+    while writer.land(&Toy, |to| to.put(&record(written, &[b'x'; 90]))).is_ok() {
+        written += 1;
+    }
+    assert!(ring.oldest().seq > 60 && ring.oldest().seq <= 100, "the other is still protected");
+    ring.unprotect();
     for _ in 0..1000 {
         land(&mut writer, &record(written, &[b'x'; 90]));
     }
+}
+
+#[test]
+fn what_nobody_needs_goes_and_the_ring_goes_on_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    let (mut writer, mut reader) = (ring.writer("a"), ring.reader());
+    let write = |writer: &mut Writer, from: i64, to: i64| {
+        for at in from..to {
+            land(writer, &record(at, &[b'x'; 90]));
+        }
+    };
+    let segments =
+        || fs::read_dir(dir.path()).unwrap().flatten().filter(|file| file.path().extension().is_some()).count();
+    write(&mut writer, 0, 200);
+    let all = segments();
+    ring.retire_before(100);
+    assert!(segments() < all && ring.oldest().seq <= 100 && ring.oldest().seq > 0);
+    assert_eq!(read_all(&mut reader).len() as u64, 200 - ring.oldest().seq);
+    ring.retire_all_before(199);
+    assert!(segments() > 0, "there is one that somebody needs");
+    land(&mut writer, &record(200, b"torn")[..8]);
+    ring.retire_all_before(201);
+    assert!(segments() > 0, "half a record is there");
+    land(&mut writer, &record(200, b"torn")[8..]);
+    assert_eq!(read_all(&mut reader).len(), 1);
+    ring.retire_all_before(201);
+    assert_eq!((segments(), on_disk(dir.path()), ring.oldest().seq), (0, 0, 201));
+    reader.take_lost();
+    write(&mut writer, 201, 211);
+    assert_eq!((read_all(&mut reader).len(), reader.take_lost()), (10, Lost::default()));
+
+    // A cursor is all that the next process finds.
+    Cursor::open(&dir.path().join(CURSOR)).unwrap().save(reader.position(), [0; cursor::NOTE]).unwrap();
+    ring.retire_all_before(211);
+    let (ring, position) = (open(dir.path(), BOOT), reader.position());
+    write(&mut ring.writer("a"), 211, 221);
+    let mut reader = ring.reader_at(position);
+    assert_eq!((read_all(&mut reader).len(), reader.take_lost(), reader.position().seq), (10, Lost::default(), 221));
 }
 
 #[test]

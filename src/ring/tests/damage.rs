@@ -145,7 +145,7 @@ fn a_cursor_ahead_of_the_ring_keeps_its_numbers() {
     let dir = tempfile::tempdir().unwrap();
     written(dir.path());
     let ahead = Position { segment: 9, offset: 77, seq: 500 };
-    Cursor::open(dir.path()).unwrap().save(ahead, [0; cursor::NOTE]).unwrap();
+    Cursor::open(&dir.path().join(CURSOR)).unwrap().save(ahead, [0; cursor::NOTE]).unwrap();
     let ring = open(dir.path(), NEXT_BOOT);
     assert_eq!(ring.published().next_seq, 500);
     let mut reader = ring.reader_at(ahead);

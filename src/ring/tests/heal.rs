@@ -54,12 +54,12 @@ fn a_deleted_file_is_left_and_what_was_in_it_is_written_again() {
 fn a_cursor_whose_file_was_deleted_is_saved_in_a_new_one() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("ring");
-    let mut cursor = Cursor::open(&dir).unwrap();
+    let mut cursor = Cursor::open(&dir.join(CURSOR)).unwrap();
     let at = |seq| Position { seq, ..Position::default() };
     cursor.save(at(1), [0; cursor::NOTE]).unwrap();
     fs::remove_dir_all(&dir).unwrap();
     cursor.save(at(2), [0; cursor::NOTE]).unwrap();
-    assert_eq!(Cursor::open(&dir).unwrap().saved().unwrap().0, at(2));
+    assert_eq!(Cursor::open(&dir.join(CURSOR)).unwrap().saved().unwrap().0, at(2));
 
     fs::remove_dir_all(&dir).unwrap();
     fs::write(&dir, b"in the way").unwrap();
@@ -67,7 +67,7 @@ fn a_cursor_whose_file_was_deleted_is_saved_in_a_new_one() {
     assert!(cursor.save_again().is_err());
     fs::remove_file(&dir).unwrap();
     cursor.save_again().unwrap();
-    assert_eq!(Cursor::open(&dir).unwrap().saved().unwrap().0, at(3));
+    assert_eq!(Cursor::open(&dir.join(CURSOR)).unwrap().saved().unwrap().0, at(3));
 }
 
 #[test]
@@ -80,11 +80,11 @@ fn a_ring_that_may_only_be_read_is_read_and_goes_on_in_memory() {
         fill(&mut writer, 0..30);
         land(&mut writer, &record(30, b"whole"));
         land(&mut writer, &torn[..20]);
-        Cursor::open(dir.path()).unwrap().save(ring.oldest(), [7; cursor::NOTE]).unwrap();
+        Cursor::open(&dir.path().join(CURSOR)).unwrap().save(ring.oldest(), [7; cursor::NOTE]).unwrap();
     }
     let expected: Vec<i64> = (0..33).collect();
     let refusal = Refusal::of(dir.path());
-    let mut cursor = Cursor::open(dir.path()).unwrap();
+    let mut cursor = Cursor::open(&dir.path().join(CURSOR)).unwrap();
     assert_eq!(cursor.saved().unwrap().1, [7; cursor::NOTE]);
     let ring = open(dir.path(), BOOT);
     assert_eq!(times(&ring), expected[..31]);
@@ -98,7 +98,7 @@ fn a_ring_that_may_only_be_read_is_read_and_goes_on_in_memory() {
     assert!(ring.heal::<Toy>().in_memory.is_none());
     assert_eq!(times(&open(dir.path(), BOOT)), expected);
     cursor.save(ring.oldest(), [9; cursor::NOTE]).unwrap();
-    assert_eq!(Cursor::open(dir.path()).unwrap().saved().unwrap().1, [9; cursor::NOTE]);
+    assert_eq!(Cursor::open(&dir.path().join(CURSOR)).unwrap().saved().unwrap().1, [9; cursor::NOTE]);
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn memory_holds_no_more_than_its_share_and_no_protected_record_is_dropped_for_an
     let dir = parent.path().join("ring");
     let ring = open(&dir, BOOT);
     fs::write(&dir, b"in the way").unwrap();
-    ring.protect_from(0);
+    ring.protect_from(0, 0);
     let mut writer = ring.writer("a");
     let stream = record(1, &[b'x'; 190]).repeat(100);
     let mut at = 0;
@@ -191,7 +191,7 @@ fn what_is_before_the_lines_that_a_kill_took_from_memory_stays() {
     fill(&mut writer, 0..10);
     // As if ten more had been in memory, and sent.
     let sent = Position { segment: 3, offset: 100, seq: 20 };
-    Cursor::open(&dir).unwrap().save(sent, [0; cursor::NOTE]).unwrap();
+    Cursor::open(&dir.join(CURSOR)).unwrap().save(sent, [0; cursor::NOTE]).unwrap();
     let ring = open(&dir, BOOT);
     fill(&mut ring.writer("a"), 20..25);
     let expected: Vec<i64> = (0..10).chain(20..25).collect();

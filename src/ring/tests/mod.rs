@@ -35,6 +35,9 @@ fn record(time: i64, payload: &[u8]) -> Vec<u8> {
     [&[payload.len() as u8, b'R'][..], &time.to_le_bytes(), payload].concat()
 }
 
+/// A file of a cursor.
+const CURSOR: &str = "cursor-there";
+
 const BOOT: BootId = BootId([1; 16]);
 
 fn open(dir: &Path, boot: BootId) -> Arc<Ring> {

@@ -128,7 +128,7 @@ impl Model {
                 assert!(read.len() as u64 + lost.overwritten + lost.damaged >= self.records.len() as u64 - from - gone);
             }
             Action::Acknowledge => {
-                let mut cursor = Cursor::open(self.dir.path()).unwrap();
+                let mut cursor = Cursor::open(&self.dir.path().join(CURSOR)).unwrap();
                 let saved = cursor.save(self.reader.position(), [0; cursor::NOTE]);
                 assert_eq!(saved.is_err(), self.refusal.is_some(), "{saved:?}");
                 if saved.is_err() {
@@ -137,7 +137,7 @@ impl Model {
                 if let Some(file) = cursor.to_sync() {
                     file.sync_all().unwrap();
                 }
-                let path = self.dir.path().join(cursor::FILE);
+                let path = self.dir.path().join(CURSOR);
                 self.synced.insert(path.clone(), fs::read(path).unwrap());
             }
             Action::SeekLast(count) => {
