@@ -233,7 +233,7 @@ impl Registry {
             return Ok(());
         }
         let fifo = open_fifo(file)?;
-        let destination = self.destination(&options.destination)?;
+        let destination = self.destination(&labels.target(&options.destination))?;
         for note in options.notes.iter().chain(&labels.notes) {
             info!(container = info.name(), "{note}");
         }
