@@ -154,7 +154,7 @@ fn rules_that_cannot_be_used_keep_the_container_from_starting() {
         ("foo", "loki-relabel-config: \"foo\" is not a YAML list of relabel rules: line 1, column 1: a list of rules"),
         ("[{action: replace}]", "relabel configuration for replace action requires 'target_label' value"),
         ("[{action: labeldrop, regex: .*}]", "loki-relabel-config: no label is left for lines of stdout"),
-        ("[{target_label: __tenant_id__, replacement: a/b}]", "__tenant_id__: \"a/b\" is not a tenant id"),
+        ("[{target_label: __tenant_id__, replacement: a/b}]", "label __tenant_id__: \"a/b\" is not a tenant id"),
     ] {
         let refusal = scene.container("web").option("loki-relabel-config", rules).try_start().expect_err(rules);
         assert!(refusal.contains(why), "{refusal}");

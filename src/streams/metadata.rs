@@ -13,11 +13,14 @@ const TASK_ID: &str = "com.docker.swarm.task.id";
 const TASK_NAME: &str = "com.docker.swarm.task.name";
 const NODE_ID: &str = "com.docker.swarm.node.id";
 
+/// Names and values.
+pub type Pairs = Vec<(String, String)>;
+
 /// Names with values that are not empty, and notes for the log.
 ///
 /// # Errors
 /// One sentence when it is more than Loki takes.
-pub fn metadata(info: &Info, items: &[MetadataItem]) -> Result<(Vec<(String, String)>, Vec<String>), String> {
+pub fn metadata(info: &Info, items: &[MetadataItem]) -> Result<(Pairs, Vec<String>), String> {
     let mut found: Vec<(&LabelName, String)> = Vec::new();
     let mut notes = Vec::new();
     for MetadataItem { name, source } in items {
@@ -106,7 +109,7 @@ mod tests {
         }
     }
 
-    fn found(typed: &str) -> (Vec<(String, String)>, Vec<String>) {
+    fn found(typed: &str) -> (Pairs, Vec<String>) {
         metadata(&info(), &items(typed).unwrap()).unwrap()
     }
 

@@ -88,7 +88,7 @@ fn stream(
     let mut typed: BTreeMap<LabelName, String> = BTreeMap::new();
     for (name, value) in labels {
         if name == TENANT {
-            tenant = tenant_id(&value).map_err(|refusal| format!("{TENANT}: {refusal}"))?;
+            tenant = tenant_id(&value).map_err(|refusal| format!("label {TENANT}: {refusal}"))?;
             continue;
         }
         if name.starts_with(INTERNAL) {
@@ -215,7 +215,7 @@ mod tests {
             ),
             (
                 "[{target_label: __tenant_id__, replacement: a|b}]",
-                "__tenant_id__: \"a|b\" is not a tenant id (up to 150 letters, digits and !-_.*'(), try team-a)",
+                "label __tenant_id__: \"a|b\" is not a tenant id (up to 150 letters, digits and !-_.*'(), try team-a)",
             ),
         ] {
             assert_eq!(made(&[("app", "web")], rules), expected);
