@@ -17,11 +17,11 @@
 //! 5. [`shipper`]: from the ring to Loki, and what to do when Loki says no.
 //! 6. [`loki`]: one POST.
 //!
-//! [`config`] turns what was typed into what is meant, [`telemetry`] is what the plugin says of itself, [`app`] is
+//! [`config`] turns what was typed into what is meant, with [`relabel`], [`template`] and [`yaml`]; [`telemetry`] is what the plugin says of itself, [`app`] is
 //! the one place that knows everybody, and [`cli`] is above it.
 //!
-//! Downward only: `cli → app → docker → streams → shipper → loki`. The leaves `ring`, `codec`, `fifo`, `loki` and
-//! `config::parse` import nothing of ours, except that `ring` uses `disk`, and `ring` and `loki` take their memory from
+//! Downward only: `cli → app → docker → streams → shipper → loki`. The leaves `ring`, `codec`, `fifo`, `loki`, `yaml`
+//! and `config::parse` import nothing of ours, except that `ring` uses `disk`, and `ring` and `loki` take their memory from
 //! `buffers`. `ring` knows no log line and `codec` no
 //! file: they meet in `streams`, `shipper` and `docker/read_logs`.
 
@@ -35,8 +35,10 @@ pub mod docker;
 pub mod fifo;
 pub mod frames;
 pub mod loki;
+pub mod relabel;
 pub mod ring;
 pub mod shipper;
 pub mod streams;
 pub mod telemetry;
 pub mod template;
+pub mod yaml;

@@ -8,9 +8,9 @@ use loki_rs::frames::DockerFrames;
 use loki_rs::loki::StreamEncoder;
 use loki_rs::loki::encode::Metadata;
 use loki_rs::ring::{BootId, Options, Ring, Writer};
-use loki_rs::shipper::Plan;
 use loki_rs::shipper::backoff::Backoff;
 use loki_rs::shipper::collect::Collector;
+use loki_rs::shipper::{Plan, Stream};
 
 /// Lines in the megabyte, of 100 bytes each.
 pub const LINES: usize = 8000;
@@ -97,7 +97,7 @@ fn metadata() -> Metadata {
 fn plan() -> Plan {
     let wait = Duration::from_secs(1);
     Plan {
-        labels: [LABELS.into(), LABELS.into()],
+        streams: [(); 2].map(|()| Some(Stream { labels: LABELS.into(), tenant: None })),
         metadata: vec![
             ("container_id".into(), "0123456789abcdef".repeat(4)),
             ("image_name".into(), "busybox:1".into()),

@@ -1,5 +1,6 @@
 //! The command line. Without a command the plugin serves; that is how dockerd starts it.
 
+mod relabel;
 mod ring;
 
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ enum Command {
     Serve,
     /// Look into the rings that containers are logged to.
     Ring(ring::Arguments),
+    /// Try out rules for loki-relabel-config.
+    Relabel(relabel::Arguments),
 }
 
 /// Runs the program.
@@ -33,6 +36,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command.unwrap_or(Command::Serve) {
         Command::Serve => serve(),
         Command::Ring(arguments) => ring::run(&arguments),
+        Command::Relabel(arguments) => relabel::run(&arguments),
     }
 }
 

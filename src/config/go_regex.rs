@@ -1,6 +1,6 @@
 //! Go's regular expressions on the `regex` crate.
 //!
-//! Docker's `labels-regex` and `env-regex` are Go RE2 patterns. The crate descends from RE2 and
+//! Docker's `labels-regex` and `env-regex` are Go RE2 patterns, and so are those of relabelling. The crate descends from RE2 and
 //! agrees with it on nearly everything; this file translates the rest before compiling, so that a
 //! pattern selects here what it selects with Docker's own drivers:
 //!
@@ -17,6 +17,7 @@
 //! | `\b{start}` | `\b` and text | a word boundary |
 //! | `\p{^Greek}` | `\P{Greek}` | an error |
 //! | `(?x) (?u) (?R)` | an error | flags |
+//! | `(?P<1>…)(?P<1>…)` | names of groups | an error |
 //!
 //! What stays different is what Go refuses and the crate allows (`a**`, repetitions above 1000),
 //! and the few characters on which their versions of Unicode disagree.
@@ -41,6 +42,16 @@ pub struct KeyPattern {
 struct Translator<'a> {
     rest: &'a str,
     out: String,
+    groups: Vec<Option<String>>,
+}
+
+/// A Go pattern for the crate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Translated {
+    /// Matches what the Go pattern matches. Its groups have the same numbers, and no names.
+    pub pattern: String,
+    /// The names of the groups from 1 on. Go allows one name for several, and a digit at its beginning.
+    pub groups: Vec<Option<String>>,
 }
 
 /// What a step of the translation answers; the text of an error goes on from `is not a regular
@@ -57,7 +68,7 @@ impl KeyPattern {
             Refusal::new(text, reason)
         };
         let translated = translate(text).map_err(refuse)?;
-        let regex = Regex::new(&translated).map_err(|error| refuse(brief(&error)))?;
+        let regex = Regex::new(&translated.pattern).map_err(|error| refuse(brief(&error)))?;
         let text = text.to_owned();
         Ok(KeyPattern { text, regex })
     }
@@ -89,15 +100,19 @@ impl Eq for KeyPattern {}
 
 /// The crate draws the pattern over several lines and marks a place in the translation; only its
 /// last line, the cause, means something to whoever typed the pattern.
-fn brief(error: &regex::Error) -> String {
+pub fn brief(error: &regex::Error) -> String {
     let text = error.to_string();
     let cause = text.lines().last().unwrap_or_default();
     cause.trim_start_matches("error: ").to_owned()
 }
 
 /// The pattern for the crate that matches what `pattern` matches in Go.
-pub fn translate(pattern: &str) -> Result<String, String> {
-    let mut translator = Translator { rest: pattern, out: String::with_capacity(pattern.len() + 8) };
+///
+/// # Errors
+/// What Go refuses and the crate would take for something else; the text goes on from `is not a regular expression: `.
+pub fn translate(pattern: &str) -> Result<Translated, String> {
+    let out = String::with_capacity(pattern.len() + 8);
+    let mut translator = Translator { rest: pattern, out, groups: Vec::new() };
     while let Some(c) = translator.next() {
         match c {
             '\\' => translator.escape()?,
@@ -108,7 +123,7 @@ pub fn translate(pattern: &str) -> Result<String, String> {
             c => translator.out.push(c),
         }
     }
-    Ok(translator.out)
+    Ok(Translated { pattern: translator.out, groups: translator.groups })
 }
 
 // === impl Translator ===
@@ -290,12 +305,19 @@ impl Translator<'_> {
     fn group(&mut self) -> Step {
         self.out.push('(');
         if !self.eat("?") {
+            self.groups.push(None);
+            return Ok(());
+        }
+        if self.eat("P<") || self.eat("<") {
+            let (name, rest) = self.rest.split_once('>').ok_or("the name of a group has no >")?;
+            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+                return Err(format!("{} is not the name of a group", quote(name)));
+            }
+            self.rest = rest;
+            self.groups.push(Some(name.to_owned()));
             return Ok(());
         }
         self.out.push('?');
-        if self.rest.starts_with("P<") || self.rest.starts_with('<') {
-            return Ok(());
-        }
         let end = self.rest.find([':', ')']).unwrap_or(self.rest.len());
         let flags = &self.rest[..end];
         if !flags.chars().all(|flag| matches!(flag, 'i' | 'm' | 's' | 'U' | '-')) {
@@ -377,6 +399,7 @@ mod tests {
             ("(?i)^APP$", &["app"], &["apk"]),
             ("(?i:A)b", &["ab"], &["aB"]),
             ("(?P<x>a)(?<y>b)", &["ab"], &["a"]),
+            ("^(?P<1>a)(?P<1>b)$", &["ab"], &["a"]),
             ("^.$", &["é"], &["\n", "ab"]),
             ("(?s)^.$", &["\n"], &[]),
             ("^\\A\\-\\_\\/a\\z", &["-_/a"], &[]),
@@ -389,6 +412,14 @@ mod tests {
                 assert!(!compiled.is_match(key), "{pattern} should not match {key:?}");
             }
         }
+    }
+
+    #[test]
+    fn groups_keep_their_numbers_and_their_names_are_told() {
+        let translated = translate("(a)(?P<x>b)(?:c)(?i:d)(?<x>e)\\((").unwrap();
+        assert_eq!(translated.pattern, "(a)(b)(?:c)(?i:d)(e)\\x28(");
+        let named = || Some("x".to_owned());
+        assert_eq!(translated.groups, [None, named(), named(), None]);
     }
 
     #[test]
@@ -415,6 +446,8 @@ mod tests {
             ("\\p{Greek", "a \\p{ has no }"),
             ("(?x)a", "\"(?x\" is not a group or flag that Go knows"),
             ("(?=a)", "\"(?=a\" is not a group or flag that Go knows"),
+            ("(?P<a", "the name of a group has no >"),
+            ("(?P<a-b>x)", "\"a-b\" is not the name of a group"),
             ("a{2,1}", "invalid repetition count range, the start must be <= the end"),
         ] {
             let error = KeyPattern::parse(pattern).unwrap_err().to_string();

@@ -16,6 +16,8 @@
 //! - [`destination`]: [`PushUrl`], [`Credentials`], [`Destination`]; the one secret stays here.
 //! - [`settings`]: [`SETTINGS`], the table of what the plugin itself may be given, and
 //!   [`PluginDefaults`], what containers get when they say nothing.
+//! - [`metadata`]: the grammar of `loki-structured-metadata`; [`tenant`]: which tenants there can be; `idle`: options
+//!   that are taken and do nothing.
 //! - [`render`]: a table as aligned text and as Markdown.
 //! - [`parse`], [`duration`], [`go_regex`]: the leaves. Go's and Docker's grammars, one value at a time; [`refusal`] is
 //!   what they answer to anything else.
@@ -27,6 +29,8 @@
 pub mod destination;
 pub mod duration;
 pub mod go_regex;
+mod idle;
+pub mod metadata;
 pub mod options;
 pub mod parse;
 mod reader;
@@ -34,10 +38,12 @@ pub mod refusal;
 pub mod render;
 pub mod settings;
 pub mod stream_options;
+pub mod tenant;
 mod unknown;
 
 pub use destination::{Credentials, Destination, PushUrl};
 pub use go_regex::KeyPattern;
+pub use metadata::{Fact, MetadataItem, MetadataSource};
 pub use options::{OPTIONS, OptionError, OptionErrors, OptionSpec, RawOptions};
 pub use settings::{
     Environment, LogLevel, PluginDefaults, RingBudget, SETTINGS, SettingErrors, SettingSpec, Settings, Strings,

@@ -31,12 +31,20 @@ pub const LABELS: &str = "labels";
 pub const LABELS_REGEX: &str = "labels-regex";
 pub const ENV: &str = "env";
 pub const ENV_REGEX: &str = "env-regex";
+pub const LOKI_RELABEL_CONFIG: &str = "loki-relabel-config";
+pub const LOKI_STRUCTURED_METADATA: &str = "loki-structured-metadata";
+pub const LOKI_FILENAME_LABEL: &str = "loki-filename-label";
+pub const TAG: &str = "tag";
 pub const MAX_SIZE: &str = "max-size";
 pub const MAX_FILE: &str = "max-file";
 pub const NO_FILE: &str = "no-file";
 pub const KEEP_FILE: &str = "keep-file";
 pub const MODE: &str = "mode";
 pub const MAX_BUFFER_SIZE: &str = "max-buffer-size";
+pub const COMPRESS: &str = "compress";
+
+/// All that begin so.
+pub const CACHE: &str = "cache-*";
 
 /// One option: a row of `--help` and of the README.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +177,39 @@ pub const OPTIONS: &[OptionSpec] = &[
         doc: "The same for all environment variables whose name matches. Go's syntax, not anchored.",
     },
     OptionSpec {
+        key: TAG,
+        env: Some("TAG"),
+        default: None,
+        form: "Go template",
+        doc: "The value of a label named tag, as for Docker's own drivers: {{.Name}}/{{.ID}}. Not given, there is no \
+              such label.",
+    },
+    OptionSpec {
+        key: LOKI_RELABEL_CONFIG,
+        env: Some("LOKI_RELABEL_CONFIG"),
+        default: None,
+        form: "YAML list of relabel rules",
+        doc: "Rules in the manner of Prometheus that change the labels, once for stdout and once for stderr. What they \
+              drop is not sent; docker logs has it all the same. The label __tenant_id__ becomes the tenant.",
+    },
+    OptionSpec {
+        key: LOKI_STRUCTURED_METADATA,
+        env: Some("LOKI_STRUCTURED_METADATA"),
+        default: Some("container_id,image_name,swarm_task_id,swarm_slot,swarm_node_id"),
+        form: "list of metadata",
+        doc: "What goes beside each line without being a label: label:NAME and env:NAME of the container, and \
+              container_id, container_name, container_created, image_id, image_name, command, daemon_name, \
+              swarm_task_id, swarm_slot, swarm_node_id. Any of them under another name with NAME=. An empty value means none.",
+    },
+    OptionSpec {
+        key: LOKI_FILENAME_LABEL,
+        env: Some("LOKI_FILENAME_LABEL"),
+        default: Some("false"),
+        form: "boolean",
+        doc: "Adds the label filename that Grafana's driver always adds, for dashboards made for it. It is another one for \
+              every container, and makes new streams each time.",
+    },
+    OptionSpec {
         key: MAX_SIZE,
         env: Some("MAX_SIZE"),
         default: Some("20m"),
@@ -214,6 +255,20 @@ pub const OPTIONS: &[OptionSpec] = &[
         form: "size",
         doc: "Read by dockerd: its buffer when mode is non-blocking.",
     },
+    OptionSpec {
+        key: COMPRESS,
+        env: None,
+        default: None,
+        form: "boolean",
+        doc: "Taken and without effect: the log on disk is not compressed.",
+    },
+    OptionSpec {
+        key: CACHE,
+        env: None,
+        default: None,
+        form: "any value",
+        doc: "cache-disabled, cache-max-size and the like: taken and without effect, as docker logs needs no cache here.",
+    },
 ];
 
 /// Options as they were typed, before anything is known of them. Values are not shown.
@@ -241,7 +296,12 @@ pub struct OptionErrors(pub Vec<OptionError>);
 
 /// The row of one option, `None` for a key that is in no row.
 pub fn spec(key: &str) -> Option<&'static OptionSpec> {
-    OPTIONS.iter().find(|spec| spec.key == key)
+    OPTIONS.iter().find(|spec| is_of(key, spec.key))
+}
+
+/// Whether a key belongs to the row of that name, which may stand for all that begin alike.
+pub fn is_of(key: &str, row: &str) -> bool {
+    row.strip_suffix('*').map_or(key == row, |beginning| key.starts_with(beginning))
 }
 
 /// The table for `--help`.
@@ -312,7 +372,7 @@ mod tests {
         for spec in OPTIONS {
             match spec.env {
                 Some(env) => assert_eq!(env, spec.key.to_uppercase().replace('-', "_")),
-                None => assert!(matches!(spec.key, MODE | MAX_BUFFER_SIZE)),
+                None => assert!(matches!(spec.key, MODE | MAX_BUFFER_SIZE | COMPRESS | CACHE)),
             }
             assert!(spec.doc.ends_with('.'), "{}", spec.key);
             assert!(spec.default != Some(""), "{}", spec.key);
@@ -335,7 +395,7 @@ mod tests {
         let (help, readme) = (help(), markdown_table());
         for spec in OPTIONS {
             let (_, entry) = help.split_once(&format!("\n  {} ", spec.key)).unwrap();
-            let facts: String = entry.lines().take(2).collect();
+            let facts: String = entry.lines().take(3).collect();
             for part in [spec.default, spec.env].into_iter().flatten() {
                 assert!(facts.contains(part), "{facts} should have {part}");
             }

@@ -10,13 +10,11 @@ use super::options::{self as keys, OptionError, OptionErrors, RawOptions, spec};
 use super::refusal::{Refusal, quote};
 use super::settings::PluginDefaults;
 use super::stream_options::{Batch, LabelOptions, MAX_BATCH_SIZE, Retry, RingOptions, StreamOptions};
-use super::unknown;
-use super::{duration, parse};
+use super::tenant::tenant_id;
+use super::{duration, idle, metadata, parse, unknown};
 use crate::loki::labels::{LabelName, MAX_NAME};
+use crate::relabel::Rules;
 use crate::template;
-
-/// The longest tenant id Loki takes (dskit, `tenant.ValidTenantID`), in bytes.
-const MAX_TENANT_ID: usize = 150;
 
 /// Looks options up in order of precedence, and collects every mistake.
 pub struct Reader<'a> {
@@ -41,6 +39,7 @@ impl<'a> Reader<'a> {
         let labels = self.labels();
         let ring = self.ring();
         self.errors.extend(unknown::complaints(self.container));
+        self.notes.extend(idle::notes(self.container));
         match (destinations, batch, retry, labels, ring) {
             (Some(destinations), Some(batch), Some(retry), Some(labels), Some(ring)) if self.errors.is_empty() => {
                 Ok(StreamOptions { destinations, batch, retry, labels, ring, notes: self.notes })
@@ -159,7 +158,21 @@ impl<'a> Reader<'a> {
         let labels_regex = self.optional(keys::LABELS_REGEX, pattern);
         let env = self.names(keys::ENV);
         let env_regex = self.optional(keys::ENV_REGEX, pattern);
-        Some(LabelOptions { external: external?, labels, labels_regex, env, env_regex })
+        let tag = self.optional(keys::TAG, tag);
+        let relabel = self.optional(keys::LOKI_RELABEL_CONFIG, relabel).unwrap_or_default();
+        let metadata = self.required(keys::LOKI_STRUCTURED_METADATA, metadata::items);
+        let filename = self.required(keys::LOKI_FILENAME_LABEL, parse::boolean);
+        Some(LabelOptions {
+            external: external?,
+            labels,
+            labels_regex,
+            env,
+            env_regex,
+            tag,
+            filename: filename?,
+            metadata: metadata?,
+            relabel,
+        })
     }
 
     fn names(&mut self, key: &str) -> Vec<String> {
@@ -213,28 +226,31 @@ fn attempts(text: &str) -> Result<Option<NonZeroU32>, Refusal> {
     Ok(NonZeroU32::new(u32::try_from(attempts).unwrap_or(u32::MAX)))
 }
 
-/// The rule of dskit's `tenant.ValidTenantID`, which Loki applies to `X-Scope-OrgID`. A `|` would
-/// mean several tenants, which cannot be pushed to.
-///
-/// An empty id is none: so one container can do without the plugin's.
-fn tenant_id(text: &str) -> Result<Option<String>, Refusal> {
-    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"!-_.*'()".contains(&byte);
-    if text.is_empty() {
-        return Ok(None);
-    }
-    if !text.bytes().all(valid) || text.len() > MAX_TENANT_ID || matches!(text, "." | "..") {
-        let reason = "is not a tenant id (up to 150 letters, digits and !-_.*'(), try team-a)";
-        return Err(Refusal::new(text, reason));
-    }
-    Ok(Some(text.to_owned()))
-}
-
 /// An empty pattern selects nothing, as in Docker.
 fn pattern(text: &str) -> Result<Option<KeyPattern>, Refusal> {
     match text {
         "" => Ok(None),
         text => KeyPattern::parse(text).map(Some),
     }
+}
+
+/// A template that parses. An empty one gives no label.
+fn tag(text: &str) -> Result<Option<String>, Refusal> {
+    let refuse = |error| Refusal::new(text, format!("is not a Go template ({error}, try {{{{.Name}}}}/{{{{.ID}}}})"));
+    template::check(text).map_err(refuse)?;
+    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+}
+
+/// Nothing is no rules.
+fn relabel(text: &str) -> Result<Option<Rules>, Refusal> {
+    let refuse = |error| {
+        let reason = format!(
+            "is not a YAML list of relabel rules: {error} (try [{{action: labeldrop, regex: host}}], and loki-rs relabel \
+             check FILE)"
+        );
+        Refusal::new(text, reason)
+    };
+    Rules::parse(text).map(Some).map_err(refuse)
 }
 
 /// Pairs of a label and a template that parses. Whether its fields exist shows when it meets a

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use super::destination::Destination;
 use super::go_regex::KeyPattern;
+use super::metadata::MetadataItem;
 use super::options::{OptionErrors, RawOptions};
 use super::reader::Reader;
 use super::settings::PluginDefaults;
 use crate::loki::labels::LabelName;
+use crate::relabel::Rules;
 
 /// The largest batch that is sent, in bytes of lines.
 ///
@@ -63,6 +65,14 @@ pub struct LabelOptions {
     /// Exact names of environment variables.
     pub env: Vec<String>,
     pub env_regex: Option<KeyPattern>,
+    /// A Go template for the label `tag`, which parses.
+    pub tag: Option<String>,
+    /// Whether there is a label `filename`.
+    pub filename: bool,
+    /// What goes beside each line.
+    pub metadata: Vec<MetadataItem>,
+    /// What is done to the labels at last.
+    pub relabel: Rules,
 }
 
 /// How much a container may keep on disk.
@@ -187,6 +197,10 @@ mod tests {
             ("labels-regex", "^com\\.", Some("(")),
             ("env", "APP,TIER", None),
             ("env-regex", "^APP_", Some("[")),
+            ("tag", "{{.Name}}", Some("{{.Name")),
+            ("loki-relabel-config", "[{action: labeldrop, regex: host}]", Some("foo")),
+            ("loki-structured-metadata", "label:app,env:TIER,command", Some("pod")),
+            ("loki-filename-label", "true", Some("yes")),
             ("max-size", "1.5g", Some("-1")),
             ("max-file", "1", Some("0")),
             ("no-file", "1", Some("yes")),
@@ -194,6 +208,9 @@ mod tests {
             // dockerd has checked these two before a plugin hears of them.
             ("mode", "non-blocking", None),
             ("max-buffer-size", "4m", None),
+            // So has it these, or nobody.
+            ("compress", "true", None),
+            ("cache-*", "any", None),
         ] {
             let spec = &OPTIONS[walked];
             assert_eq!(spec.key, key, "the table and this test go in the same order");
@@ -349,11 +366,16 @@ mod tests {
             ("labels-regex", ""),
             ("env", ""),
             ("env-regex", ""),
+            ("tag", ""),
+            ("loki-relabel-config", ""),
+            ("loki-structured-metadata", ""),
             ("mode", ""),
         ]);
         assert!(options.labels.external.is_empty());
         assert_eq!(options.destinations[0].tenant_id, None);
         assert_eq!((options.labels.labels_regex, options.labels.env_regex), (None, None));
+        assert!(options.labels.relabel.is_empty() && options.labels.metadata.is_empty());
+        assert_eq!((options.labels.tag, options.labels.filename), (None, false));
         for key in ["loki-timeout", "loki-batch-size", "loki-retries", "max-size", "max-file"] {
             assert!(bad(&[(key, "")]).starts_with(&format!("{key}: \"\" is not")));
         }

@@ -103,9 +103,9 @@ mod tests {
                  given as ***",
             ),
             (
-                "tag",
+                "template",
                 "{{.ID}}",
-                "tag: is not an option of loki-rs (loki-rs --help lists them), \
+                "template: is not an option of loki-rs (loki-rs --help lists them), \
                  given as \"{{.ID}}\"",
             ),
             ("a\nb", "c", "a\\nb: is not an option of loki-rs (loki-rs --help lists them), given as \"c\""),

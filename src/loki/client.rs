@@ -86,15 +86,18 @@ impl Client {
         })
     }
 
-    /// Sends one body. `Ok` means that Loki has it: 204, or 200 from what stands in front of it.
+    /// Sends one body, as `tenant` or else as that of the target. `Ok` means that Loki has it: 204, or 200 from what stands in front of it.
     ///
     /// # Errors
     /// Everything else, with what Loki said. 260 is among it: a 2xx that stored nothing.
-    pub async fn push(&self, body: Bytes) -> Result<(), PushError> {
-        timeout(self.timeout, self.exchange(body)).await.unwrap_or(Err(PushError::Timeout))
+    pub async fn push(&self, body: Bytes, tenant: Option<&str>) -> Result<(), PushError> {
+        // Never under another tenant than was asked for.
+        let tenant = tenant.map(HeaderValue::from_str).transpose();
+        let tenant = tenant.map_err(|_| PushError::Transport("the tenant id is not one that HTTP can carry".into()))?;
+        timeout(self.timeout, self.exchange(body, tenant.as_ref())).await.unwrap_or(Err(PushError::Timeout))
     }
 
-    async fn exchange(&self, body: Bytes) -> Result<(), PushError> {
+    async fn exchange(&self, body: Bytes, tenant: Option<&HeaderValue>) -> Result<(), PushError> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
@@ -102,7 +105,7 @@ impl Client {
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("loki-rs/", env!("CARGO_PKG_VERSION"))));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("snappy"));
-        if let Some(tenant) = &self.tenant {
+        if let Some(tenant) = tenant.or(self.tenant.as_ref()) {
             headers.insert("x-scope-orgid", tenant.clone());
         }
         if let Some(authorization) = &self.authorization {

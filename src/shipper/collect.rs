@@ -30,6 +30,8 @@ pub struct Collector {
     metadata: Metadata,
     batch_size: usize,
     batches: [Batch; 2],
+    /// The sources whose lines are sent. Those of others are passed over.
+    sent: [bool; 2],
     /// What is acknowledged.
     acknowledged: Progress,
     /// The times of what was read into batches.
@@ -70,7 +72,8 @@ impl Collector {
             Some((position, note)) => (position, Progress::from_note(&note)),
             None => (ring.oldest(), Progress::default()),
         };
-        let batch = |source: Source| Batch::new(&plan.labels[source.index()]);
+        let labels = |source: Source| plan.streams[source.index()].as_ref().map_or("", |stream| &stream.labels);
+        let batch = |source: Source| Batch::new(labels(source));
         Self {
             ring: ring.clone(),
             reader: ring.reader_at(restart),
@@ -78,6 +81,7 @@ impl Collector {
             metadata: Metadata::new(plan.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
             batch_size: plan.batch_size,
             batches: Source::ALL.map(batch),
+            sent: plan.streams.each_ref().map(Option::is_some),
             acknowledged,
             times: acknowledged,
             floors: [i64::MIN; 2],
@@ -142,7 +146,7 @@ impl Collector {
             {
                 let source = entry.source.index();
                 // Entries below the mark were acknowledged while something before them was not.
-                if seq >= self.acknowledged.next_seq[source] {
+                if self.sent[source] && seq >= self.acknowledged.next_seq[source] {
                     joiner.push(seq, entry, |line| self.more |= take(line));
                     match joiner.open_since(entry.source) {
                         Some(first) if first == seq => {
@@ -266,13 +270,17 @@ mod tests {
     use crate::codec::entry::proto::{LogEntry, PartialLogEntryMetadata};
     use crate::loki::encode::proto::PushRequest;
     use crate::ring::{BootId, Options};
+    use crate::shipper::Stream;
     use prost::Message;
 
     const NOW: i64 = 1_790_000_000_000_000_000;
 
     fn plan(batch_size: usize) -> Plan {
         Plan {
-            labels: Source::ALL.map(|source| format!("{{source=\"{}\"}}", source.as_str())),
+            streams: Source::ALL.map(|source| {
+                let labels = format!("{{source=\"{}\"}}", source.as_str());
+                Some(Stream { labels, tenant: None })
+            }),
             metadata: vec![("container_id".into(), "c1".into())],
             batch_size,
             batch_wait: std::time::Duration::ZERO,
@@ -385,6 +393,31 @@ mod tests {
         collect(&mut collector, false);
         assert_eq!(sent(&mut collector, Source::Stdout), []);
         assert_eq!(sent(&mut collector, Source::Stderr), lines(&[(0, "err")]));
+    }
+
+    #[test]
+    fn lines_of_a_source_that_is_not_sent_are_passed_over_and_hold_nothing() {
+        let scene = Scene::new();
+        for (source, line, chunk) in
+            [("stderr", "a", None), ("stdout", "b", None), ("stderr", "half ", Some((1, false))), ("stdout", "c", None)]
+        {
+            scene.write(source, line, chunk);
+        }
+        for sent in [[true, false], [false, false]] {
+            let mut plan = plan(1 << 20);
+            for (stream, sent) in plan.streams.iter_mut().zip(sent) {
+                stream.take_if(|_| !sent);
+            }
+            let mut collector = Collector::new(&scene.ring, None, &plan);
+            collect(&mut collector, false);
+            let expected = if sent[0] { lines(&[(0, "b"), (1, "c")]) } else { Vec::new() };
+            assert_eq!(super::tests::sent(&mut collector, Source::Stdout), expected);
+            assert!(collector.batch(Source::Stderr).is_none() && !collector.holds_lines());
+            if sent[0] {
+                collector.acknowledge(Source::Stdout);
+            }
+            assert_eq!(collector.checkpoint().0.seq, 4);
+        }
     }
 
     #[test]

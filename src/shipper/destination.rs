@@ -108,8 +108,8 @@ impl Destination {
     ///
     /// # Errors
     /// See [`Client::push`].
-    pub async fn push(&self, body: Bytes) -> Result<(), PushError> {
-        self.client.push(body).await
+    pub async fn push(&self, body: Bytes, tenant: Option<&str>) -> Result<(), PushError> {
+        self.client.push(body, tenant).await
     }
 
     /// Whether a push failed and none has succeeded since.

@@ -48,8 +48,8 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How a container's lines are to be sent.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The label strings of stdout and stderr, by [`Source::index`].
-    pub labels: [String; 2],
+    /// Where lines of stdout and stderr go, by [`Source::index`]; `None`: they are passed over.
+    pub streams: [Option<Stream>; 2],
     /// Structured metadata of every line.
     pub metadata: Vec<(String, String)>,
     /// Bytes of lines and metadata in a request.
@@ -64,6 +64,15 @@ pub struct Plan {
     pub attempts: Option<NonZeroU32>,
     /// Between tries.
     pub backoff: Backoff,
+}
+
+/// Where lines of one output go.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// The label string.
+    pub labels: String,
+    /// The tenant, in place of the destination's.
+    pub tenant: Option<String>,
 }
 
 /// Ships one container.
@@ -154,6 +163,10 @@ impl Shipper {
             if !ended && failures == 0 && !self.collector.has_more() {
                 self.gather().await;
             }
+            if self.plan.streams.iter().all(Option::is_none) {
+                self.pass_over();
+                continue;
+            }
             let Some(permit) = self.permit().await else { continue };
             let ended = *self.live.borrow() == 0;
             let published = *self.follow.borrow();
@@ -186,6 +199,16 @@ impl Shipper {
                 }
             }
         }
+    }
+
+    /// Moves the cursor behind lines of which none is to be sent, whatever state Loki is in.
+    fn pass_over(&mut self) {
+        let (ended, published) = (*self.live.borrow() == 0, *self.follow.borrow());
+        self.collector.collect(&published, ended, false);
+        // Nobody misses in Loki what was not to get there.
+        self.collector.take_toll();
+        self.collector.rest();
+        self.save();
     }
 
     /// Waits for the right to send; `None` when the plugin goes down. In a long outage that takes hours, and what the
@@ -244,7 +267,8 @@ impl Shipper {
                 return Round::Again { later: false };
             }
             let (body, entries) = (batch.body(), batch.entries());
-            match self.destination.push(body).await {
+            let tenant = self.plan.streams[source.index()].as_ref().and_then(|stream| stream.tenant.as_deref());
+            match self.destination.push(body, tenant).await {
                 Ok(()) => {
                     reached = true;
                     self.events.sent(entries);

@@ -72,7 +72,7 @@ impl Registry {
         };
         let options = StreamOptions::parse(&info.config, &self.inner.setup.defaults)?;
         let labels = labels::build(&info, &options.labels, &self.inner.setup.hostname).map_err(StartError::Labels)?;
-        let destinations = self.destinations(&options)?;
+        let destinations = self.destinations(&options, &labels)?;
         let mut table = self.table();
         if info.container_id == id && !table.containers.contains_key(id) {
             let (container, shippers) = self.open_container(&mut table, &info, &options, &labels, destinations)?;

@@ -62,6 +62,12 @@ impl Info {
         short_id(&self.container_id)
     }
 
+    /// The entrypoint and its arguments, between blanks.
+    pub fn command(&self) -> String {
+        let arguments = self.container_args.iter();
+        arguments.fold(self.container_entrypoint.clone(), |command, argument| command + " " + argument)
+    }
+
     /// Environment variables by name. An entry without `=` is none.
     pub fn env(&self) -> BTreeMap<&str, &str> {
         let entries = self.container_env.iter();

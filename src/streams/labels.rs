@@ -7,19 +7,24 @@
 //! 3. what swarm and compose say, where they do: `swarm_service`, `swarm_stack`,
 //!    `compose_service`, `compose_project`;
 //! 4. `host`, the name of the host, unless one of the above has set it;
-//! 5. `source`, `stdout` or `stderr`, which makes two streams of one container.
+//! 5. `filename` with `loki-filename-label`, likewise;
+//! 6. `source`, `stdout` or `stderr`, which makes two streams of one container, and the rules of `loki-relabel-config`:
+//!    [`sources`](super::sources).
 //!
-//! Different from Grafana's driver: there is no `filename` (it makes new streams with every
-//! container), a `host` of one's own stays, names are mended instead of costing every push, and
-//! `labels-regex` works. An empty value means no label, so `loki-external-labels=host=` leaves the
-//! host out.
+//! The label of the option `tag` comes behind those of step 2.
+//!
+//! Different from Grafana's driver: there is no `filename` unless it is asked for (it makes new streams with every
+//! container), a `host` of one's own stays, rules see `source`, names are mended instead of costing every push, and
+//! `labels-regex` and `tag` work. An empty value means no label, so `loki-external-labels=host=` leaves the host out.
 
 use std::collections::BTreeMap;
 
+use super::metadata::metadata;
+use super::sources::{SOURCE, Stream, Streams, streams};
 use crate::codec::source::Source;
-use crate::config::LabelOptions;
 use crate::config::refusal::quote;
-use crate::loki::labels::{LabelName, LabelSet, MAX_LABELS, MAX_NAME};
+use crate::config::{Destination, LabelOptions};
+use crate::loki::labels::{LabelName, MAX_NAME};
 use crate::streams::info::Info;
 use crate::template;
 
@@ -31,20 +36,14 @@ const AUTOMATIC: [(&str, &str); 4] = [
     ("compose_project", "com.docker.compose.project"),
 ];
 
-/// Added by Loki itself if nobody sets it, and not counted against the limit.
-const SERVICE_NAME: &str = "service_name";
-
-/// Labels that a complaint about too many of them names.
-const NAMED: usize = 30;
-
 const HOST: &str = "host";
-const SOURCE: &str = "source";
+const TAG: &str = "tag";
+const FILENAME: &str = "filename";
 
 /// Labels of a container, and what goes beside its lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerLabels {
-    /// All but `source`.
-    common: LabelSet,
+    streams: Streams,
     metadata: Vec<(String, String)>,
     /// What was mended or replaced, to be logged.
     pub notes: Vec<String>,
@@ -76,8 +75,8 @@ pub fn hostname() -> String {
 ///
 /// # Errors
 ///
-/// One sentence for each template that does not go with this container, and one if there are more
-/// labels than Loki takes. Loki would refuse every push, so the container had better not start.
+/// One sentence for each template that does not go with this container, and for each thing that would make Loki refuse
+/// every push: the container had better not start.
 pub fn build(info: &Info, options: &LabelOptions, hostname: &str) -> Result<ContainerLabels, Vec<String>> {
     let mut draft = Draft::default();
     let mut errors = Vec::new();
@@ -92,6 +91,11 @@ pub fn build(info: &Info, options: &LabelOptions, hostname: &str) -> Result<Cont
         }
     }
     draft.pick(info, options);
+    match options.tag.as_ref().map(|template| template::render(template, info, hostname)) {
+        Some(Ok(value)) => draft.set(LabelName::known(TAG), value, "the option tag".to_owned()),
+        Some(Err(error)) => errors.push(format!("tag: the template does not go with this container: {error}")),
+        None => {}
+    }
     for (name, label) in AUTOMATIC {
         let value = info.container_labels.get(label);
         if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -100,56 +104,60 @@ pub fn build(info: &Info, options: &LabelOptions, hostname: &str) -> Result<Cont
         }
     }
     draft.set_default(HOST, hostname);
-    let (common, notes) = draft.finish();
+    if options.filename {
+        // Where Grafana's driver has it.
+        draft.set_default(FILENAME, &format!("/var/log/docker/{}/json.log", info.container_id));
+    }
+    let (common, mut notes) = draft.finish();
 
-    if let Err(error) = few_enough(&common) {
-        errors.push(error);
+    let streams = collect(streams(&common, &options.relabel), &mut notes, &mut errors);
+    let metadata = metadata(info, &options.metadata).map_err(|error| vec![error]);
+    let metadata = collect(metadata, &mut notes, &mut errors);
+    match (streams, metadata) {
+        (Some(streams), Some(metadata)) if errors.is_empty() => Ok(ContainerLabels { streams, metadata, notes }),
+        _ => Err(errors),
     }
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    let metadata = [("container_id", &info.container_id), ("image_name", &info.container_image_name)];
-    let metadata = metadata.into_iter().filter(|(_, value)| !value.is_empty());
-    Ok(ContainerLabels {
-        common,
-        metadata: metadata.map(|(name, value)| (name.to_owned(), value.clone())).collect(),
-        notes,
-    })
 }
 
-/// Loki refuses a stream with more names than its limit, lines and all.
-fn few_enough(common: &LabelSet) -> Result<(), String> {
-    let mut names: Vec<&str> = common.iter().map(|(name, _)| name.as_str()).collect();
-    names.push(SOURCE);
-    names.retain(|name| *name != SERVICE_NAME);
-    let count = names.len();
-    if count <= MAX_LABELS {
-        return Ok(());
+/// What was made, with its notes and errors put to the others.
+fn collect<T>(
+    made: Result<(T, Vec<String>), Vec<String>>,
+    notes: &mut Vec<String>,
+    errors: &mut Vec<String>,
+) -> Option<T> {
+    match made {
+        Ok((made, more)) => {
+            notes.extend(more);
+            Some(made)
+        }
+        Err(more) => {
+            errors.extend(more);
+            None
+        }
     }
-    names.truncate(NAMED);
-    let more = match count - names.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    Err(format!(
-        "{count} labels are more than the {MAX_LABELS} that Loki takes: {}{more} (pick fewer with \
-         labels, labels-regex, env, env-regex or loki-external-labels)",
-        names.join(", ")
-    ))
 }
 
 // === impl ContainerLabels ===
 
 impl ContainerLabels {
-    /// The labels of the stream that carries one of the two outputs.
-    pub fn stream(&self, source: Source) -> LabelSet {
-        let mut labels = self.common.clone();
-        labels.insert(LabelName::known(SOURCE), source.as_str());
-        labels
+    /// Where lines of one of the two outputs go; `None`: nowhere.
+    pub fn stream(&self, source: Source) -> Option<&Stream> {
+        self.streams[source.index()].as_ref()
     }
 
-    /// What goes with each line without being part of its stream: values that change with every
-    /// container, and would make a new stream each time.
+    /// The destination of a container that was given `typed`: under the tenant that its labels name, if they name one
+    /// for all that is sent. So containers share an outage only with those of their own tenant.
+    pub fn target(&self, typed: &Destination) -> Destination {
+        let mut tenants = self.streams.iter().flatten().map(|stream| stream.tenant.as_ref());
+        let first = tenants.next().flatten();
+        let mut target = typed.clone();
+        if first.is_some() && tenants.all(|other| other == first) {
+            target.tenant_id = first.cloned();
+        }
+        target
+    }
+
+    /// What goes with each line without being part of its stream.
     pub fn structured_metadata(&self) -> Vec<(String, String)> {
         self.metadata.clone()
     }
@@ -203,17 +211,17 @@ impl Draft {
     }
 
     /// Leaves out what is empty, as Loki would.
-    fn finish(mut self) -> (LabelSet, Vec<String>) {
-        let mut set = LabelSet::new();
+    fn finish(mut self) -> (BTreeMap<String, String>, Vec<String>) {
+        let mut common = BTreeMap::new();
         for (name, Origin { value, place }) in self.labels {
             if name.as_str() == SOURCE {
                 let note = format!("label {name}: stdout or stderr replaces {place}");
                 self.notes.push(note);
             } else if !value.is_empty() {
-                self.notes.extend(set.insert(name, value));
+                common.insert(name.as_str().to_owned(), value);
             }
         }
-        (set, self.notes)
+        (common, self.notes)
     }
 }
 
@@ -255,6 +263,10 @@ mod tests {
         build(&info(), &options(pairs), "box").unwrap_or_else(|errors| panic!("{errors:?}"))
     }
 
+    fn labels_of(labels: &ContainerLabels, source: Source) -> String {
+        labels.stream(source).map_or_else(String::new, |stream| stream.labels.to_string())
+    }
+
     #[test]
     fn labels_come_in_grafanas_order() {
         const COMPOSE: &str = "compose_project=\"shop\", compose_service=\"front\"";
@@ -271,6 +283,28 @@ mod tests {
             (
                 &[("loki-external-labels", "host=mine,compose_service=mine")],
                 format!("{{{COMPOSE}, host=\"mine\", source=\"stdout\"}}"),
+            ),
+            (
+                &[("loki-external-labels", "tag=mine"), ("tag", "{{.Name}}/{{.ImageName}}")],
+                format!("{{{COMPOSE}, host=\"box\", source=\"stdout\", tag=\"shop-front-1/shop:1.2\"}}"),
+            ),
+            (
+                &[("loki-external-labels", ""), ("loki-filename-label", "true")],
+                format!(
+                    "{{{COMPOSE}, filename=\"/var/log/docker/{}/json.log\", host=\"box\", source=\"stdout\"}}",
+                    info().container_id
+                ),
+            ),
+            (
+                &[("loki-external-labels", "filename=mine"), ("loki-filename-label", "true")],
+                format!("{{{COMPOSE}, filename=\"mine\", host=\"box\", source=\"stdout\"}}"),
+            ),
+            (
+                &[(
+                    "loki-relabel-config",
+                    "[{action: labelmap, regex: compose_(.*)}, {action: labelkeep, regex: '[^_]*'}]",
+                )],
+                "{host=\"box\", project=\"shop\", service=\"front\", source=\"stdout\"}".to_owned(),
             ),
             (&[("loki-external-labels", "host=")], format!("{{{COMPOSE}, source=\"stdout\"}}")),
             (
@@ -303,16 +337,16 @@ mod tests {
                 format!("{{app=\"x\", {COMPOSE}, host=\"box\", source=\"stdout\", tier=\"from label\"}}"),
             ),
         ] {
-            assert_eq!(built(pairs).stream(Source::Stdout).to_string(), expected, "{pairs:?}");
+            assert_eq!(labels_of(&built(pairs), Source::Stdout), expected, "{pairs:?}");
         }
     }
 
     #[test]
     fn the_two_streams_differ_in_their_source_only() {
         let labels = built(&[]);
-        let [stdout, stderr] = Source::ALL.map(|source| labels.stream(source));
-        assert_eq!((stdout.get("source"), stderr.get("source")), (Some("stdout"), Some("stderr")));
-        assert_eq!(stdout.to_string().replace("stdout", "stderr"), stderr.to_string());
+        let [stdout, stderr] = Source::ALL.map(|source| labels_of(&labels, source));
+        assert!(stdout.contains("source=\"stdout\""), "{stdout}");
+        assert_eq!(stdout.replace("stdout", "stderr"), stderr);
     }
 
     #[test]
@@ -322,7 +356,7 @@ mod tests {
         assert_eq!(built(&[]).structured_metadata(), expected);
         let bare = build(&Info::default(), &options(&[]), "").unwrap();
         assert_eq!(bare.structured_metadata(), []);
-        assert_eq!(bare.stream(Source::Stderr).to_string(), "{source=\"stderr\"}");
+        assert_eq!(labels_of(&bare, Source::Stderr), "{source=\"stderr\"}");
     }
 
     #[test]
@@ -358,10 +392,38 @@ mod tests {
     }
 
     #[test]
+    fn the_tenant_of_all_that_is_sent_is_that_of_the_destination() {
+        let target = |rules: &str| {
+            let rules = format!("[{rules}]");
+            let typed = BTreeMap::from([
+                ("loki-url".to_owned(), "http://loki/x".to_owned()),
+                ("loki-tenant-id".to_owned(), "typed".to_owned()),
+                ("loki-relabel-config".to_owned(), rules),
+            ]);
+            let options = StreamOptions::parse(&typed, &PluginDefaults::default()).unwrap();
+            let labels = build(&info(), &options.labels, "box").unwrap();
+            labels.target(&options.destinations[0]).tenant_id.unwrap()
+        };
+        const TENANT: &str = "{target_label: __tenant_id__, replacement: one}";
+        for (rules, expected) in [
+            ("", "typed"),
+            (TENANT, "one"),
+            ("{source_labels: [source], target_label: __tenant_id__}", "typed"),
+            ("{source_labels: [source], regex: stderr, target_label: __tenant_id__, replacement: one}", "typed"),
+            ("{source_labels: [source], regex: stdout, action: keep}", "typed"),
+        ] {
+            assert_eq!(target(rules), expected, "{rules}");
+        }
+        assert_eq!(target(&format!("{TENANT}, {{source_labels: [source], regex: stdout, action: keep}}")), "one");
+    }
+
+    #[test]
     fn templates_that_do_not_fit_are_all_told() {
-        let options = options(&[("loki-external-labels", "a={{.Nmae}},b={{.Name}},c={{upper 1}}")]);
+        let options =
+            options(&[("loki-external-labels", "a={{.Nmae}},b={{.Name}},c={{upper 1}}"), ("tag", "{{.Nmae}}")]);
         let errors = build(&info(), &options, "box").unwrap_err();
-        assert_eq!(errors.len(), 2);
+        assert_eq!(errors.len(), 3);
+        assert!(errors[2].starts_with("tag: the template does not go with this container: there is no field"));
         for (error, start) in errors.iter().zip([
             "loki-external-labels: the template of a does not go with this container: \
              there is no field or method Nmae",
@@ -380,7 +442,7 @@ mod tests {
             build(&info(), &options(&[("loki-external-labels", &external)]), "box")
         };
         // compose_project, compose_service, host and source are there anyhow.
-        assert_eq!(many(11).unwrap().stream(Source::Stdout).len(), 16);
+        assert_eq!(many(11).unwrap().stream(Source::Stdout).unwrap().labels.len(), 16);
         let errors = many(12).unwrap_err();
         assert_eq!(
             errors,
@@ -397,12 +459,13 @@ mod tests {
         let labels = build(&info, &options(&[("labels-regex", "^x")]), "box").unwrap();
         let note = format!("the name of container label \"{}…\" is cut to 1024 bytes, Loki's limit", "x".repeat(200));
         assert_eq!(labels.notes, [note]);
-        assert_eq!(labels.stream(Source::Stdout).get(&"x".repeat(1_024)), Some("1"));
+        let stream = labels.stream(Source::Stdout).unwrap();
+        assert_eq!(stream.labels.get(&"x".repeat(1_024)), Some("1"));
 
         info.container_labels = (0..50).map(|n| (format!("x{n:02}"), "1".to_owned())).collect();
         let errors = build(&info, &options(&[("labels-regex", "^x")]), "box").unwrap_err();
         assert!(errors[0].starts_with("53 labels are more than the 15"), "{errors:?}");
-        assert!(errors[0].contains("x27 and 23 more (pick fewer"), "{errors:?}");
+        assert!(errors[0].contains("x26 and 23 more (pick fewer"), "{errors:?}");
     }
 
     #[test]

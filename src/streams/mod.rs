@@ -8,7 +8,8 @@
 //! * `ship`: a container from the opening of its ring until it is let go;
 //! * [`intake`]: FIFO to ring;
 //! * [`record`]: what is persisted about a stream, so that the next process takes it up;
-//! * [`labels`]: from a container's [`info`] and options to Loki labels;
+//! * [`labels`]: from a container's [`info`] and options to Loki labels; [`sources`]: the streams of its two outputs;
+//!   [`metadata`]: what goes beside its lines;
 //! * [`adopt`]: what happens at boot; [`upkeep`]: what happens beside logging;
 //! * [`strays`]: FIFOs that nobody else reads;
 //! * [`retention`]: when the ring of a container that is gone may go.
@@ -19,10 +20,12 @@ pub mod events;
 pub mod info;
 pub mod intake;
 pub mod labels;
+pub mod metadata;
 pub mod record;
 pub mod registry;
 pub mod retention;
 mod ship;
+pub mod sources;
 pub mod strays;
 pub mod upkeep;
 

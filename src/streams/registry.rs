@@ -21,7 +21,7 @@ use tracing::{debug, error, info, warn};
 use super::container::{Attachment, Container};
 use super::info::Info;
 use super::intake::{Command, Intake};
-use super::labels;
+use super::labels::{self, ContainerLabels};
 use super::record::{Record, Records, stream_id};
 use crate::config::{Destination as Target, OptionErrors, PluginDefaults, StreamOptions};
 use crate::fifo::{Fifo, OpenError};
@@ -237,7 +237,7 @@ impl Registry {
             return Ok(());
         }
         let fifo = open_fifo(file)?;
-        let destinations = self.destinations(&options)?;
+        let destinations = self.destinations(&options, &labels)?;
         for note in options.notes.iter().chain(&labels.notes) {
             info!(container = info.name(), "{note}");
         }
@@ -306,9 +306,13 @@ impl Registry {
         drop(attachment);
     }
 
-    /// The destinations for these options, at least one.
-    pub(super) fn destinations(&self, options: &StreamOptions) -> Result<Vec<Arc<Destination>>, StartError> {
-        options.destinations.iter().map(|target| self.destination(target)).collect()
+    /// The destinations of a container, at least one.
+    pub(super) fn destinations(
+        &self,
+        options: &StreamOptions,
+        labels: &ContainerLabels,
+    ) -> Result<Vec<Arc<Destination>>, StartError> {
+        options.destinations.iter().map(|target| self.destination(&labels.target(target))).collect()
     }
 
     /// The destination for a target; containers with equal ones share it.

@@ -14,6 +14,7 @@ use super::info::Info;
 use super::labels::ContainerLabels;
 use super::record::Record;
 use super::registry::{Registry, StartError, Table, check_id, lock, open_fifo};
+use super::sources;
 use crate::codec::Source;
 use crate::config::{RingOptions, StreamOptions};
 use crate::ring::{self, RingError};
@@ -168,10 +169,14 @@ impl Registry {
     }
 }
 
+fn stream(stream: &sources::Stream) -> shipper::Stream {
+    shipper::Stream { labels: stream.labels.to_string(), tenant: stream.tenant.clone() }
+}
+
 /// The options and labels of a container as its shipper wants them.
 fn plan(options: &StreamOptions, labels: &ContainerLabels) -> Plan {
     Plan {
-        labels: Source::ALL.map(|source| labels.stream(source).to_string()),
+        streams: Source::ALL.map(|source| labels.stream(source).map(stream)),
         metadata: labels.structured_metadata(),
         batch_size: options.batch.size_bytes,
         batch_wait: options.batch.wait,

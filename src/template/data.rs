@@ -50,10 +50,7 @@ impl Container {
             Some(timestamp) => time::format(timestamp, time::STRING).into(),
             None => info.container_created.as_str().into(),
         };
-        let command = info
-            .container_args
-            .iter()
-            .fold(info.container_entrypoint.clone(), |command, argument| command + " " + argument);
+        let command = info.command();
         let entries: [(&str, Value); 20] = [
             // Methods, as moby's daemon/logger/loginfo.go has them.
             ("Command", command.to_value()),

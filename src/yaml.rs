@@ -1,0 +1,420 @@
+//! YAML as a tree that remembers how it was typed, and where.
+//!
+//! Parsed by `saphyr-parser`; this builds the tree, by the rules of go-yaml, which is what Promtail and Prometheus read
+//! their configuration with:
+//!
+//! * only the first document counts;
+//! * a key that stands twice in a map is an error;
+//! * plain `yes`, `off` and dates are text; `~`, `null` and nothing are null;
+//! * anchors, aliases and merge keys (`<<`) work.
+//!
+//! Every scalar keeps its text, so that `1.10` or `0x10` can be taken as the text that it is. What a tree may hold is
+//! bounded: an option that names itself a thousand times over must not take the plugin's memory.
+
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, StrInput, Tag};
+
+/// Lists and maps inside each other. Nobody types more; what is on the stack must have an end.
+const MAX_DEPTH: usize = 64;
+
+const TOO_DEEP: &str = "more than 64 lists and maps are inside each other";
+
+/// Nodes of a tree, those that stand for an alias included.
+const MAX_NODES: usize = 100_000;
+
+/// A value and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Where it begins.
+    pub place: Place,
+    pub value: Value,
+}
+
+/// A place in the text, both counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub line: usize,
+    pub column: usize,
+}
+
+/// What a node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// One word or text.
+    Scalar {
+        /// As it was typed, quotes and escapes resolved.
+        text: String,
+        kind: Kind,
+    },
+    List(Vec<Node>),
+    /// In the order in which they were typed; keys are scalars and differ.
+    Map(Vec<(Node, Node)>),
+}
+
+/// What a scalar means by itself. Quoted ones are text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Null,
+    Bool,
+    Int,
+    Float,
+    Text,
+}
+
+/// Why a text is no YAML.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {reason}")]
+pub struct YamlError {
+    pub place: Place,
+    pub reason: String,
+}
+
+/// The tree of the first document; `None` when there is nothing in it.
+///
+/// # Errors
+/// When it is no YAML, or more than it may be.
+pub fn parse(text: &str) -> Result<Option<Node>, YamlError> {
+    let mut loader = Loader { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0 };
+    loop {
+        match loader.next()? {
+            (Event::StreamEnd, _) => return Ok(None),
+            (Event::StreamStart | Event::Nothing | Event::DocumentStart(_), _) => {}
+            (event, mark) => return loader.node(event, mark, 0).map(Some),
+        }
+    }
+}
+
+struct Loader<'a> {
+    parser: Parser<'a, StrInput<'a>>,
+    /// What has an anchor and is complete.
+    anchors: HashMap<usize, Node>,
+    nodes: usize,
+}
+
+// === impl Loader ===
+
+impl<'a> Loader<'a> {
+    fn next(&mut self) -> Result<(Event<'a>, Marker), YamlError> {
+        match self.parser.next() {
+            Some(Ok((event, span))) => Ok((event, span.start)),
+            Some(Err(error)) => Err(YamlError { place: error.marker().into(), reason: error.info().to_owned() }),
+            None => Ok((Event::StreamEnd, Marker::new(0, 1, 0))),
+        }
+    }
+
+    fn node(&mut self, event: Event<'a>, mark: Marker, depth: usize) -> Result<Node, YamlError> {
+        let place = Place::from(&mark);
+        let fail = |reason: &str| Err(YamlError { place, reason: reason.to_owned() });
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return fail("there is more than 100000 values, those of aliases included");
+        }
+        if depth > MAX_DEPTH {
+            return fail(TOO_DEEP);
+        }
+        let (anchor, value) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let kind = kind(&text, style, tag.as_deref());
+                let Some(kind) = kind else {
+                    return fail("its tag is not one of !!str, !!int, !!float, !!bool, !!null");
+                };
+                (anchor, Value::Scalar { text: text.into_owned(), kind })
+            }
+            Event::SequenceStart(anchor, _) => {
+                let mut items = Vec::new();
+                loop {
+                    match self.next()? {
+                        (Event::SequenceEnd, _) => break,
+                        (event, mark) => items.push(self.node(event, mark, depth + 1)?),
+                    }
+                }
+                (anchor, Value::List(items))
+            }
+            Event::MappingStart(anchor, _) => (anchor, self.map(depth)?),
+            Event::Alias(anchor) => {
+                let Some(node) = self.anchors.get(&anchor).cloned() else {
+                    return fail("this alias is inside of what it stands for");
+                };
+                let (nodes, height) = size(&node);
+                self.nodes += nodes;
+                if depth + height > MAX_DEPTH {
+                    return fail(TOO_DEEP);
+                }
+                return Ok(Node { place, ..node });
+            }
+            _ => return fail("a value is expected here"),
+        };
+        let node = Node { place, value };
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        Ok(node)
+    }
+
+    /// Pairs up to the end of a map, with what is merged into it.
+    fn map(&mut self, depth: usize) -> Result<Value, YamlError> {
+        let mut pairs: Vec<(Node, Node)> = Vec::new();
+        let mut merged: Vec<(Node, Node)> = Vec::new();
+        loop {
+            let key = match self.next()? {
+                (Event::MappingEnd, _) => break,
+                (event, mark) => self.node(event, mark, depth + 1)?,
+            };
+            let Value::Scalar { text, .. } = &key.value else {
+                return Err(YamlError { place: key.place, reason: "a list or map cannot be a key".into() });
+            };
+            if pairs.iter().any(|(other, _)| other.text() == Some(text)) {
+                return Err(YamlError { place: key.place, reason: format!("the key {text:?} is there already") });
+            }
+            let (event, mark) = self.next()?;
+            let value = self.node(event, mark, depth + 1)?;
+            if text == "<<" {
+                merge(&mut merged, value)?;
+            } else {
+                pairs.push((key, value));
+            }
+        }
+        // A key of its own comes before one that is merged in.
+        merged.retain(|(key, _)| pairs.iter().all(|(own, _)| own.text() != key.text()));
+        pairs.append(&mut merged);
+        Ok(Value::Map(pairs))
+    }
+}
+
+/// What `<<` brings along: a map, or several of which the first that has a key counts.
+fn merge(merged: &mut Vec<(Node, Node)>, value: Node) -> Result<(), YamlError> {
+    match value.value {
+        Value::Map(pairs) => {
+            for (key, value) in pairs {
+                if merged.iter().all(|(other, _)| other.text() != key.text()) {
+                    merged.push((key, value));
+                }
+            }
+            Ok(())
+        }
+        Value::List(items) if items.iter().all(|item| matches!(item.value, Value::Map(_))) => {
+            items.into_iter().try_for_each(|item| merge(merged, item))
+        }
+        _ => Err(YamlError { place: value.place, reason: "a map, or a list of maps, is expected behind <<".into() }),
+    }
+}
+
+/// Nodes, and how many of them are inside each other.
+fn size(node: &Node) -> (usize, usize) {
+    let of = |inner: &mut dyn Iterator<Item = &Node>| {
+        inner.map(size).fold((1, 1), |(nodes, height), (more, inner)| (nodes + more, height.max(inner + 1)))
+    };
+    match &node.value {
+        Value::Scalar { .. } => (1, 0),
+        Value::List(items) => of(&mut items.iter()),
+        Value::Map(pairs) => of(&mut pairs.iter().flat_map(|(key, value)| [key, value])),
+    }
+}
+
+/// `None` for a tag that is not known.
+fn kind(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Option<Kind> {
+    let Some(tag) = tag else {
+        return Some(if style == ScalarStyle::Plain { plain(text) } else { Kind::Text });
+    };
+    if !tag.is_yaml_core_schema() {
+        // A lone ! says text, and nothing else.
+        return (tag.handle.is_empty() && tag.suffix == "!").then_some(Kind::Text);
+    }
+    match tag.suffix.as_str() {
+        "str" => Some(Kind::Text),
+        "int" => Some(Kind::Int),
+        "float" => Some(Kind::Float),
+        "bool" => Some(Kind::Bool),
+        "null" => Some(Kind::Null),
+        _ => None,
+    }
+}
+
+/// go-yaml's `resolve`, without its times, which everybody means as text.
+fn plain(text: &str) -> Kind {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Kind::Null,
+        "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => return Kind::Bool,
+        ".nan" | ".NaN" | ".NAN" => return Kind::Float,
+        _ => {}
+    }
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if matches!(unsigned, ".inf" | ".Inf" | ".INF") {
+        return Kind::Float;
+    }
+    if !unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        return Kind::Text;
+    }
+    let digits = unsigned.replace('_', "");
+    if integer(&digits).is_some() {
+        return Kind::Int;
+    }
+    let is_decimal = digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'));
+    if is_decimal && digits.parse::<f64>().is_ok() { Kind::Float } else { Kind::Text }
+}
+
+/// Digits without sign and `_`: decimal, `0x`, `0o`, `0b`, or octal behind a `0`.
+fn integer(digits: &str) -> Option<u64> {
+    for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2), ("0", 8)] {
+        if let Some(rest) = digits.strip_prefix(prefix)
+            && rest.bytes().all(|b| b.is_ascii_alphanumeric())
+            && let Ok(number) = u64::from_str_radix(rest, radix)
+        {
+            return Some(number);
+        }
+    }
+    let is_decimal = digits.bytes().all(|b| b.is_ascii_digit());
+    is_decimal.then(|| digits.parse().ok()).flatten()
+}
+
+// === impl Node ===
+
+impl Node {
+    /// The text of a scalar, whatever it means.
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
+    pub fn is_null(&self) -> bool {
+        matches!(self.value, Value::Scalar { kind: Kind::Null, .. })
+    }
+
+    /// A whole number from 0 up; `None` for text, were it of digits.
+    pub fn unsigned(&self) -> Option<u64> {
+        let Value::Scalar { text, kind } = &self.value else { return None };
+        let digits = text.replace('_', "");
+        match kind {
+            Kind::Int => integer(digits.strip_prefix('+').unwrap_or(&digits)),
+            // Go cuts to whole numbers here.
+            Kind::Float => {
+                let number: f64 = digits.parse().ok()?;
+                (0.0..u64::MAX as f64).contains(&number).then_some(number as u64)
+            }
+            _ => None,
+        }
+    }
+
+    /// In words, for a complaint.
+    pub fn what(&self) -> &'static str {
+        match &self.value {
+            Value::Scalar { kind, .. } => match kind {
+                Kind::Null => "nothing",
+                Kind::Bool => "a boolean",
+                Kind::Int | Kind::Float => "a number",
+                Kind::Text => "a text",
+            },
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
+        }
+    }
+}
+
+// === impl Place ===
+
+impl From<&Marker> for Place {
+    fn from(mark: &Marker) -> Self {
+        Self { line: mark.line(), column: mark.col() + 1 }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}, column {}", self.line, self.column)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The tree, written as plainly as can be.
+    fn shown(text: &str) -> String {
+        fn show(node: &Node) -> String {
+            match &node.value {
+                Value::Scalar { text, kind } => format!("{kind:?}({text})"),
+                Value::List(items) => format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(" ")),
+                Value::Map(pairs) => {
+                    let pairs = pairs.iter().map(|(key, value)| format!("{}:{}", key.text().unwrap(), show(value)));
+                    format!("{{{}}}", pairs.collect::<Vec<_>>().join(" "))
+                }
+            }
+        }
+        match parse(text) {
+            Ok(node) => node.as_ref().map_or("none".into(), show),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn trees_are_those_of_go_yaml() {
+        for (text, expected) in [
+            ("", "none"),
+            ("# nothing\n", "none"),
+            ("foo", "Text(foo)"),
+            ("- a\n- b: 1\n  c: [x, 2.5]\n", "[Text(a) {b:Int(1) c:[Text(x) Float(2.5)]}]"),
+            (
+                "[yes, off, true, ~, '1', \"true\", 2006-01-02]",
+                "[Text(yes) Text(off) Bool(true) Null(~) Text(1) Text(true) Text(2006-01-02)]",
+            ),
+            (
+                "[0x1F, 0o17, 017, 1_000, -5, +5, 1e3, .5, .inf, -.inf, .nan, 1.2.3, 0x, e5]",
+                "[Int(0x1F) Int(0o17) Int(017) Int(1_000) Int(-5) Int(+5) Float(1e3) Float(.5) Float(.inf) Float(-.inf) Float(.nan) Text(1.2.3) Text(0x) Text(e5)]",
+            ),
+            ("a:\nb: ''\n", "{a:Null() b:Text()}"),
+            ("a: !!str 5\nb: !!int '7'\n", "{a:Text(5) b:Int(7)}"),
+            ("a: |\n  x\n  y\n", "{a:Text(x\ny\n)}"),
+            ("- &x {a: 1}\n- *x\n", "[{a:Int(1)} {a:Int(1)}]"),
+            ("- &x {a: 1, b: 2}\n- {<<: *x, b: 3}\n", "[{a:Int(1) b:Int(2)} {b:Int(3) a:Int(1)}]"),
+            (
+                "- &x {a: 1}\n- &y {a: 2, c: 3}\n- {<<: [*x, *y]}\n",
+                "[{a:Int(1)} {a:Int(2) c:Int(3)} {a:Int(1) c:Int(3)}]",
+            ),
+            ("a: 1\n---\nb: 2\n", "{a:Int(1)}"),
+        ] {
+            assert_eq!(shown(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        for (text, expected) in [
+            ("a: 1\nb: 2\na: 3\n", "line 3, column 1: the key \"a\" is there already"),
+            ("? [a]\n: b\n", "line 1, column 3: a list or map cannot be a key"),
+            ("a: !mine x\n", "line 1, column 4: its tag is not one of !!str, !!int, !!float, !!bool, !!null"),
+            ("&x [*x]", "line 1, column 5: this alias is inside of what it stands for"),
+            ("a: {<<: 5}", "line 1, column 9: a map, or a list of maps, is expected behind <<"),
+        ] {
+            assert_eq!(shown(text), expected, "{text}");
+        }
+        for text in ["a: b: c", "- a\nb", "a:\n\tb: 1", "[a", "\"\\/x", "*none", "\"a"] {
+            assert!(shown(text).starts_with("line "), "{text:?}: {}", shown(text));
+        }
+    }
+
+    #[test]
+    fn neither_depth_nor_aliases_of_aliases_cost_the_plugin_its_memory() {
+        assert_eq!(shown(&"[".repeat(100)), "line 1, column 66: more than 64 lists and maps are inside each other");
+        assert!(shown(&"[".repeat(100_000)).starts_with("line 1, "));
+        let chain = |step: usize| format!("- &a{step} {}*a{}{}\n", "[".repeat(50), step - 1, "]".repeat(50));
+        let chain = format!("- &a0 [x]\n{}", (1..50).map(chain).collect::<String>());
+        assert!(shown(&chain).ends_with("more than 64 lists and maps are inside each other"), "{}", shown(&chain));
+        let mut bomb = "- &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..12 {
+            let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
+            bomb.push_str(&format!("- &a{level} [{aliases}]\n"));
+        }
+        assert!(shown(&bomb).ends_with("more than 100000 values, those of aliases included"), "{}", shown(&bomb));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC{0,60}|[-\\[\\]{}:,&*!|>'\"#%@?a1 \\n\\t<~.]{0,60}") {
+            let _ = parse(&text);
+        }
+    }
+}
