@@ -99,7 +99,10 @@ fn apply(rule: &Rule, labels: &mut Labels) -> bool {
             for (name, value) in labels.clone().iter() {
                 if let Some(found) = rule.regex.captures(name) {
                     let name = rule.regex.expand(&rule.replacement, &found);
-                    labels.set(&name, value);
+                    // Prometheus sets a label without a name here, which no rule can name and nobody takes.
+                    if !name.is_empty() {
+                        labels.set(&name, value);
+                    }
                 }
             }
         }

@@ -49,6 +49,8 @@ fn each_action_does_what_it_does_in_prometheus() {
         ("[{source_labels: [none], target_label: a, action: uppercase}]", "b=bar c=foo"),
         ("[{source_labels: [a], target_label: a, action: uppercase}]", "a=FOO b=bar c=foo"),
         ("[{regex: '(a|b)', replacement: 'x_$1', action: labelmap}]", "a=foo b=bar c=foo x_a=foo x_b=bar"),
+        // There is no group, so there is no name.
+        ("[{regex: a, action: labelmap}]", "a=foo b=bar c=foo"),
         // Labels that were there go first, in the order of their names; then those that were set.
         ("[{regex: '[abc]', replacement: x, action: labelmap}]", "a=foo b=bar c=foo x=foo"),
         (
