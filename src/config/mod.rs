@@ -13,7 +13,8 @@
 //!   `unknown` words those about keys that are not in it.
 //! - [`stream_options`]: [`StreamOptions`], validated, by concern, with nothing left to check;
 //!   `reader` is the way there.
-//! - [`destination`]: [`PushUrl`], [`Credentials`], [`Destination`]; the one secret stays here.
+//! - [`destination`]: [`PushUrl`], [`Credentials`], [`Destination`]; [`transport`] reads what of it is about TLS, proxies and
+//!   authorization.
 //! - [`settings`]: [`SETTINGS`], the table of what the plugin itself may be given, and
 //!   [`PluginDefaults`], what containers get when they say nothing.
 //! - [`render`]: a table as aligned text and as Markdown.
@@ -34,6 +35,7 @@ pub mod refusal;
 pub mod render;
 pub mod settings;
 pub mod stream_options;
+pub mod transport;
 mod unknown;
 
 pub use destination::{Credentials, Destination, PushUrl};

@@ -20,9 +20,9 @@ const MAX_TENANT_ID: usize = 150;
 
 /// Looks options up in order of precedence, and collects every mistake.
 pub struct Reader<'a> {
-    container: &'a RawOptions,
-    defaults: &'a PluginDefaults,
-    errors: Vec<OptionError>,
+    pub(super) container: &'a RawOptions,
+    pub(super) defaults: &'a PluginDefaults,
+    pub(super) errors: Vec<OptionError>,
     notes: Vec<String>,
 }
 
@@ -52,9 +52,12 @@ impl<'a> Reader<'a> {
     fn destination(&mut self) -> Option<Destination> {
         let typed = self.url();
         let tenant_id = self.optional(keys::LOKI_TENANT_ID, tenant_id);
+        let transport = self.transport(typed.as_ref().is_some_and(|typed| typed.credentials.is_some()));
         let timeout = self.required(keys::LOKI_TIMEOUT, duration::positive_duration)?;
-        let TypedUrl { url, credentials, .. } = typed?;
-        Some(Destination { url, credentials, tenant_id, timeout })
+        let (TypedUrl { url, credentials, .. }, transport) = (typed?, transport?);
+        // Whom the URL says to be may be the plugin's word, and another the container's.
+        let credentials = credentials.filter(|_| transport.authorization.is_none());
+        Some(Destination { url, credentials, transport, tenant_id, timeout })
     }
 
     /// The text that counts: the container's, the plugin's, the table's.
@@ -65,7 +68,11 @@ impl<'a> Reader<'a> {
     }
 
     /// `None` without a value, and when it was refused, which is then on record.
-    fn optional<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<Option<T>, Refusal>) -> Option<T> {
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<Option<T>, Refusal>,
+    ) -> Option<T> {
         let parsed = parse(self.text(key)?);
         parsed.unwrap_or_else(|refusal| {
             self.errors.push(OptionError::new(key, refusal));
@@ -74,7 +81,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `None` only together with an error on record.
-    fn required<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, Refusal>) -> Option<T> {
+    pub(super) fn required<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, Refusal>) -> Option<T> {
         if self.text(key).is_none() {
             self.errors.push(OptionError::new(key, "is missing"));
         }

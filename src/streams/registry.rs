@@ -232,10 +232,20 @@ impl Registry {
         if self.table().streams.contains_key(file) {
             return Ok(());
         }
+        if is_new {
+            // Later, what cannot be read any more is waited for.
+            options.destination.check_files()?;
+        }
         let fifo = open_fifo(file)?;
         let destination = self.destination(&options.destination)?;
         for note in options.notes.iter().chain(&labels.notes) {
             info!(container = info.name(), "{note}");
+        }
+        if options.destination.transport.tls.insecure {
+            warn!(
+                container = info.name(),
+                "loki-tls-insecure-skip-verify: whoever is between here and Loki can read and change what is sent"
+            );
         }
         if is_new {
             self.record(record);
@@ -318,6 +328,7 @@ impl Registry {
         let client = loki::Client::new(&loki::client::Target {
             url: target.url.as_str(),
             tenant: target.tenant_id.as_deref(),
+            transport: &target.transport,
             authorization: authorization.as_deref(),
             timeout: target.timeout,
         })?;
