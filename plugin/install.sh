@@ -77,7 +77,7 @@ users_of() {
 # NAME=value of what differs from the defaults that the plugin brought, and NAME.source=directory of its mounts: what those
 # were by default Docker does not keep.
 changed_settings() {
-    docker plugin inspect --format '{{range .Settings.Mounts}}{{printf "%s.source=%s\n" .Name .Source}}{{end}}' "$1" |
+    docker plugin inspect --format '{{range .Settings.Mounts}}{{.Name}}.source={{with .Source}}{{.}}{{end}}{{println}}{{end}}' "$1" |
         sed '/^$/d'
     local set='{{range .Settings.Env}}{{println .}}{{end}}'
     local brought='{{range .Config.Env}}{{.Name}}={{with .Value}}{{.}}{{end}}{{println}}{{end}}'

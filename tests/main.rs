@@ -7,6 +7,7 @@
 //!
 //! * [`lifecycle`]: streams start and stop, and leave nothing behind;
 //! * [`docker_logs`]: `docker logs` gives what `json-file` would give;
+//! * [`transport`]: they get there by TLS, past passwords and round proxies;
 //! * [`shipping`]: lines arrive in Loki as they should;
 //! * [`hidden_loss`]: nor is anything lost that Loki does not speak of;
 //! * [`outage`]: Loki is away, and nobody notices;
@@ -38,3 +39,4 @@ mod outage;
 mod restart;
 mod retention;
 mod shipping;
+mod transport;
