@@ -13,5 +13,5 @@
 mod auth;
 mod proxy;
 mod secrets;
-mod stage;
+pub mod stage;
 mod tls;

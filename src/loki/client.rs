@@ -47,7 +47,7 @@ pub struct TargetError(String);
 // === impl Client ===
 
 impl Client {
-    /// A client for `target`. Nothing is connected before the first push. Reads files.
+    /// A client for `target`. Nothing is connected, nor any file read, before the first push.
     ///
     /// # Errors
     /// When the URL, tenant or credentials cannot be put into a request; secrets are not repeated.

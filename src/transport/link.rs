@@ -15,11 +15,12 @@ use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, PROXY_AUTHORIZATION};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::ServerName;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::connector::Connector;
 use super::material::{Flaw, Stamp};
-use super::{Authorization, Transport, sensitive, tls};
+use super::{Authorization, Material, Transport, sensitive, tls};
 use crate::telemetry::throttle::Throttle;
 
 /// Between two looks at the files.
@@ -40,6 +41,8 @@ pub struct Link {
     /// How long a connection may take to come about.
     patience: Duration,
     state: Mutex<State>,
+    /// Becomes true when files were looked at for the first time.
+    first: watch::Sender<bool>,
     unusable: Throttle,
 }
 
@@ -66,7 +69,8 @@ struct State {
     /// As files were when they were last read.
     stamps: Option<Vec<Option<Stamp>>>,
     ready: Result<Ready, Vec<Flaw>>,
-    looked: Instant,
+    /// When somebody last looked at them.
+    looked: Option<Instant>,
     /// Somebody is looking; a file system that hangs is asked once.
     looking: bool,
 }
@@ -123,16 +127,16 @@ impl Authorization {
 // === impl Link ===
 
 impl Link {
-    /// Connections to `target`, of which none is made yet. Files that cannot be read now are tried again. Reads files.
+    /// Connections to `target`, of which none is made yet, nor any file read: a file system that hangs holds up nobody but
+    /// those who push there.
     pub fn new(transport: Transport, target: Uri, patience: Duration) -> Arc<Link> {
         let name: Arc<str> = target.to_string().into();
-        let state = State { stamps: None, ready: Err(Vec::new()), looked: Instant::now(), looking: true };
+        let state = State { stamps: None, ready: Err(Vec::new()), looked: None, looking: false };
         let unusable = Throttle::new(&name, |destination, _, reason| {
             warn!(%destination, %reason, "files that changed cannot be used; what was read of them before is used on");
         });
-        let link = Link { transport, target, patience, state: Mutex::new(state), unusable };
-        link.look();
-        Arc::new(link)
+        let (state, first) = (Mutex::new(state), watch::Sender::new(false));
+        Arc::new(Link { transport, target, patience, state, first, unusable })
     }
 
     /// What to make a request with. Looks at the files when it is time to.
@@ -144,18 +148,16 @@ impl Link {
             let link = self.clone();
             let _ = tokio::task::spawn_blocking(move || link.look()).await;
         }
-        let state = self.state();
-        state.ready.clone().map_err(|flaws| {
-            let sentences: Vec<String> = flaws.iter().map(ToString::to_string).collect();
-            sentences.join("; ")
-        })
+        // Its sender is in `self`.
+        let _ = self.first.subscribe().wait_for(|looked| *looked).await;
+        self.state().ready.clone().map_err(|flaws| sentences(&flaws))
     }
 
     /// Whether the caller is the one to look.
     fn is_due(&self) -> bool {
+        let has_files = self.transport.materials().any(Material::is_file);
         let mut state = self.state();
-        let has_files = self.transport.materials().any(|material| material.is_file());
-        let due = has_files && !state.looking && state.looked.elapsed() >= LOOK;
+        let due = state.looked.is_none_or(|looked| has_files && looked.elapsed() >= LOOK) && !state.looking;
         state.looking |= due;
         due
     }
@@ -176,20 +178,20 @@ impl Link {
         let made = before.map(|before| (self.make(before.as_ref()), before));
         let mut state = self.state();
         state.looking = false;
-        state.looked = Instant::now();
+        state.looked = Some(Instant::now());
         let Some((made, before)) = made else { return };
         match (made, before) {
             (Err(flaws), Some(_)) => {
                 // The stamps stay as they were, so that it is tried again.
                 drop(state);
-                let reasons: Vec<String> = flaws.iter().map(ToString::to_string).collect();
-                self.unusable.lasts(|| reasons.join("; "));
+                self.unusable.lasts(|| sentences(&flaws));
             }
             (made, before) => {
                 let renewed = matches!((&made, &before), (Ok(now), Some(then)) if now.contents != then.contents);
                 state.ready = made;
                 state.stamps = Some(stamps);
                 drop(state);
+                self.first.send_replace(true);
                 if renewed {
                     info!(destination = %self.target, "files have changed, and what is in them is used from now on");
                 }
@@ -244,4 +246,9 @@ impl Link {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn sentences(flaws: &[Flaw]) -> String {
+    let sentences: Vec<String> = flaws.iter().map(ToString::to_string).collect();
+    sentences.join("; ")
 }
