@@ -74,8 +74,11 @@ users_of() {
         sed -nE "s#^$1(:latest)? /##p"
 }
 
-# NAME=value of what differs from the defaults that the plugin brought.
+# NAME=value of what differs from the defaults that the plugin brought, and NAME.source=directory of its mounts: what those
+# were by default Docker does not keep.
 changed_settings() {
+    docker plugin inspect --format '{{range .Settings.Mounts}}{{.Name}}.source={{with .Source}}{{.}}{{end}}{{println}}{{end}}' "$1" |
+        sed '/^$/d'
     local set='{{range .Settings.Env}}{{println .}}{{end}}'
     local brought='{{range .Config.Env}}{{.Name}}={{with .Value}}{{.}}{{end}}{{println}}{{end}}'
     comm -23 \

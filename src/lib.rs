@@ -15,14 +15,14 @@
 //! 3. [`codec`]: Docker's frames and entries, pure.
 //! 4. [`ring`]: the file in between; read its module first, everything else relies on it.
 //! 5. [`shipper`]: from the ring to Loki, and what to do when Loki says no.
-//! 6. [`loki`]: one POST.
+//! 6. [`loki`]: one POST; [`transport`]: how it gets there, and as whom.
 //!
 //! [`config`] turns what was typed into what is meant, with [`relabel`], [`template`] and [`yaml`]; [`telemetry`] is what the plugin says of itself, [`app`] is
 //! the one place that knows everybody, and [`cli`] is above it.
 //!
-//! Downward only: `cli → app → docker → streams → shipper → loki`. The leaves `ring`, `codec`, `fifo`, `loki`, `yaml`
-//! and `config::parse` import nothing of ours, except that `ring` uses `disk`, and `ring` and `loki` take their memory from
-//! `buffers`. `ring` knows no log line and `codec` no
+//! Downward only: `cli → app → docker → streams → shipper → loki → transport`. The leaves `ring`, `codec`, `fifo`, `transport`,
+//! `yaml` and `config::parse` import nothing of ours, except that `ring` uses `disk`, `ring` and `loki` take their
+//! memory from `buffers`, and `transport` says what lasts through `telemetry::throttle`. `ring` knows no log line and `codec` no
 //! file: they meet in `streams`, `shipper` and `docker/read_logs`.
 
 pub mod app;
@@ -41,4 +41,5 @@ pub mod shipper;
 pub mod streams;
 pub mod telemetry;
 pub mod template;
+pub mod transport;
 pub mod yaml;

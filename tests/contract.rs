@@ -2,6 +2,7 @@
 
 use loki_rs::config::options::{self, OPTIONS};
 use loki_rs::config::settings::{self, SETTINGS, SOCKET};
+use loki_rs::config::transport::FILES_DIR;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -49,8 +50,14 @@ fn the_manifest_is_that_of_a_log_driver_that_outlives_its_upgrades() {
     assert!(settings::DEFAULT_STATE_DIR.starts_with(&format!("{kept}/")));
     let socket = format!("/run/docker/plugins/{}", manifest["interface"]["socket"].as_str().unwrap());
     assert_eq!(socket, settings::DEFAULT_SOCKET);
-    // A mount whose source is missing on some machine keeps the plugin from starting there.
-    assert_eq!(manifest.get("mounts"), None);
+    // A mount whose source is missing on some machine keeps the plugin from starting there, so nobody has to set this one.
+    // What it has, the plugin sees in its own /sys anyway; the control groups mounted below it are left out without rbind.
+    let [files] = manifest["mounts"].as_array().unwrap().as_slice() else { panic!("there is one mount") };
+    assert_eq!((&files["name"], &files["source"]), (&json!("files"), &json!("/sys/fs")));
+    assert_eq!(files["settable"], json!(["source"]));
+    assert_eq!(files["destination"], FILES_DIR);
+    let options = files["options"].as_array().unwrap();
+    assert!(options.contains(&json!("ro")) && options.contains(&json!("bind")), "{options:?}");
 }
 
 #[test]

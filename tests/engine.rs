@@ -7,6 +7,7 @@
 //! * [`selection`]: tail, since, until and follow, of containers in every state;
 //! * [`volume`]: many lines at once, many containers at once;
 //! * [`options`]: where options come from, and how a wrong one is refused;
+//! * [`files`]: how certificates and passwords are handed over;
 //! * [`outage`]: with Loki away, nobody waits;
 //! * [`soak`]: an outage that lasts, of every kind at once;
 //! * [`crash`]: the plugin or dockerd dies, and no line is missing;
@@ -16,6 +17,7 @@
 
 mod crash;
 mod disk;
+mod files;
 mod kills;
 mod main_job;
 mod options;

@@ -7,6 +7,7 @@
 //!
 //! * [`lifecycle`]: streams start and stop, and leave nothing behind;
 //! * [`docker_logs`]: `docker logs` gives what `json-file` would give;
+//! * [`transport`]: they get there by TLS, past passwords and round proxies;
 //! * [`shipping`]: lines arrive in Loki as they should;
 //! * [`destinations`]: to several Lokis, each for itself;
 //! * [`labels`]: under the labels that were asked for, and nobody else's tenant;
@@ -46,3 +47,4 @@ mod relabel;
 mod restart;
 mod retention;
 mod shipping;
+mod transport;

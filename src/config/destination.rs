@@ -8,7 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use super::options::{OptionError, OptionErrors};
 use super::refusal::Refusal;
+use crate::transport::Transport;
 
 /// The path of Loki's push API.
 pub const PUSH_PATH: &str = "/loki/api/v1/push";
@@ -23,6 +25,8 @@ pub const EXAMPLE_URL: &str = "http://localhost:3100/loki/api/v1/push";
 pub struct Destination {
     pub url: PushUrl,
     pub credentials: Option<Credentials>,
+    /// How to get there, and as whom.
+    pub transport: Transport,
     /// Goes out as `X-Scope-OrgID`.
     pub tenant_id: Option<String>,
     /// How long one push may take, from connecting to the last byte of the answer.
@@ -58,6 +62,17 @@ impl Destination {
     /// same when credentials change.
     pub fn id(&self) -> String {
         format!("{:08x}", crc32fast::hash(self.url.as_str().as_bytes()))
+    }
+
+    /// Looks whether the files that are needed to push can be used.
+    ///
+    /// # Errors
+    /// What is wrong with each that cannot.
+    pub fn check_files(&self) -> Result<(), OptionErrors> {
+        self.transport.check().map_err(|flaws| {
+            let errors = flaws.into_iter().map(|flaw| OptionError::new(flaw.option, flaw.reason));
+            OptionErrors(errors.collect())
+        })
     }
 }
 
@@ -184,7 +199,7 @@ impl TypedUrl {
 }
 
 /// Moves the user info out of the URL. `None` if it decodes to something that is not UTF-8.
-fn take_credentials(url: &mut Url) -> Option<Option<Credentials>> {
+pub(super) fn take_credentials(url: &mut Url) -> Option<Option<Credentials>> {
     if url.username().is_empty() && url.password().is_none() {
         return Some(None);
     }
@@ -201,7 +216,7 @@ fn take_credentials(url: &mut Url) -> Option<Option<Credentials>> {
 }
 
 /// Bytes of `http://` or `https://` at the start, in any case.
-fn scheme_length(text: &str) -> Option<usize> {
+pub(super) fn scheme_length(text: &str) -> Option<usize> {
     ["http://", "https://"]
         .into_iter()
         .find(|scheme| {
@@ -214,7 +229,7 @@ fn scheme_length(text: &str) -> Option<usize> {
 /// A refusal of `text` that shows nothing that may be user info.
 ///
 /// Only a proper scheme is trusted to be one: in `user:p//w@host`, the password has slashes too.
-fn refuse(text: &str, reason: impl Into<String>) -> Refusal {
+pub(super) fn refuse(text: &str, reason: impl Into<String>) -> Refusal {
     let Some(at) = text.rfind('@') else {
         return Refusal::new(text, reason);
     };
@@ -240,6 +255,7 @@ fn suggestion(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::Secret;
 
     #[test]
     fn several_urls_have_commas_between_them() {
@@ -340,7 +356,7 @@ mod tests {
         let parse = |typed: &str| {
             let TypedUrl { url, credentials, .. } = TypedUrl::parse(typed).unwrap();
             let timeout = Duration::from_secs(10);
-            Destination { url, credentials, tenant_id: None, timeout }
+            Destination { url, credentials, transport: Transport::default(), tenant_id: None, timeout }
         };
         let one = parse("http://user:secret@loki/x");
         let shown = format!("{one:?} {} {}", one.url, one.credentials.clone().unwrap());
@@ -349,5 +365,8 @@ mod tests {
         assert_ne!(one, parse("http://user:other@loki/x"));
         let pool = std::collections::HashSet::from([one.clone(), one.clone(), parse("http://loki/x")]);
         assert_eq!(pool.len(), 2);
+        let other =
+            Transport { proxy: None, headers: vec![(hyper::header::FROM, Secret::new("x"))], ..one.transport.clone() };
+        assert_ne!(one, Destination { transport: other, ..one.clone() });
     }
 }

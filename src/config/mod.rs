@@ -13,7 +13,8 @@
 //!   `unknown` words those about keys that are not in it.
 //! - [`stream_options`]: [`StreamOptions`], validated, by concern, with nothing left to check;
 //!   `reader` is the way there.
-//! - [`destination`]: [`PushUrl`], [`Credentials`], [`Destination`]; the one secret stays here.
+//! - [`destination`]: [`PushUrl`], [`Credentials`], [`Destination`]; [`transport`] reads what of it is about TLS, proxies and
+//!   authorization.
 //! - [`settings`]: [`SETTINGS`], the table of what the plugin itself may be given, and
 //!   [`PluginDefaults`], what containers get when they say nothing.
 //! - [`metadata`]: the grammar of `loki-structured-metadata`; [`tenant`]: which tenants there can be; `idle`: options
@@ -39,6 +40,7 @@ pub mod render;
 pub mod settings;
 pub mod stream_options;
 pub mod tenant;
+pub mod transport;
 mod unknown;
 
 pub use destination::{Credentials, Destination, PushUrl};

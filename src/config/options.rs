@@ -27,6 +27,17 @@ pub const LOKI_BLOCK_TIMEOUT: &str = "loki-block-timeout";
 pub const LOKI_MIN_BACKOFF: &str = "loki-min-backoff";
 pub const LOKI_MAX_BACKOFF: &str = "loki-max-backoff";
 pub const LOKI_TENANT_ID: &str = "loki-tenant-id";
+pub const LOKI_TLS_CA_FILE: &str = "loki-tls-ca-file";
+pub const LOKI_TLS_CERT_FILE: &str = "loki-tls-cert-file";
+pub const LOKI_TLS_KEY_FILE: &str = "loki-tls-key-file";
+pub const LOKI_TLS_SERVER_NAME: &str = "loki-tls-server-name";
+pub const LOKI_TLS_INSECURE_SKIP_VERIFY: &str = "loki-tls-insecure-skip-verify";
+pub const LOKI_PROXY_URL: &str = "loki-proxy-url";
+pub const LOKI_USERNAME: &str = "loki-username";
+pub const LOKI_PASSWORD: &str = "loki-password";
+pub const LOKI_PASSWORD_FILE: &str = "loki-password-file";
+pub const LOKI_BEARER_TOKEN_FILE: &str = "loki-bearer-token-file";
+pub const LOKI_HEADERS: &str = "loki-headers";
 pub const LABELS: &str = "labels";
 pub const LABELS_REGEX: &str = "labels-regex";
 pub const ENV: &str = "env";
@@ -140,6 +151,84 @@ pub const OPTIONS: &[OptionSpec] = &[
         form: "duration",
         doc: "How long a container waits with loki-backpressure=block before the oldest lines go all the \
               same.",
+    },
+    OptionSpec {
+        key: LOKI_TLS_CA_FILE,
+        env: Some("LOKI_TLS_CA_FILE"),
+        default: None,
+        form: "file or PEM text",
+        doc: "Certificates of authorities that are trusted instead of the public ones.",
+    },
+    OptionSpec {
+        key: LOKI_TLS_CERT_FILE,
+        env: Some("LOKI_TLS_CERT_FILE"),
+        default: None,
+        form: "file or PEM text",
+        doc: "The certificate to show to Loki, with those between it and its authority behind it.",
+    },
+    OptionSpec {
+        key: LOKI_TLS_KEY_FILE,
+        env: Some("LOKI_TLS_KEY_FILE"),
+        default: None,
+        form: "file or PEM text",
+        doc: "The private key of that certificate, not encrypted.",
+    },
+    OptionSpec {
+        key: LOKI_TLS_SERVER_NAME,
+        env: Some("LOKI_TLS_SERVER_NAME"),
+        default: None,
+        form: "host name",
+        doc: "The name in Loki's certificate, where it is not the one in the URL.",
+    },
+    OptionSpec {
+        key: LOKI_TLS_INSECURE_SKIP_VERIFY,
+        env: Some("LOKI_TLS_INSECURE_SKIP_VERIFY"),
+        default: Some("false"),
+        form: "boolean",
+        doc: "Believes every certificate, and so everybody who says that he is Loki.",
+    },
+    OptionSpec {
+        key: LOKI_PROXY_URL,
+        env: Some("LOKI_PROXY_URL"),
+        default: None,
+        form: "http or https URL",
+        doc: "The HTTP proxy on the way to Loki. A user and password in it are for the proxy. The setting \
+              NO_PROXY names hosts that it is not used for.",
+    },
+    OptionSpec {
+        key: LOKI_USERNAME,
+        env: Some("LOKI_USERNAME"),
+        default: None,
+        form: "name",
+        doc: "Basic authentication, where it is not in the URL.",
+    },
+    OptionSpec {
+        key: LOKI_PASSWORD,
+        env: Some("LOKI_PASSWORD"),
+        default: None,
+        form: "password",
+        doc: "The password that goes with it. docker inspect shows it; loki-password-file does not.",
+    },
+    OptionSpec {
+        key: LOKI_PASSWORD_FILE,
+        env: Some("LOKI_PASSWORD_FILE"),
+        default: None,
+        form: "file",
+        doc: "The file that has the password in it.",
+    },
+    OptionSpec {
+        key: LOKI_BEARER_TOKEN_FILE,
+        env: Some("LOKI_BEARER_TOKEN_FILE"),
+        default: None,
+        form: "file",
+        doc: "The file that has a token in it, sent as Authorization: Bearer.",
+    },
+    OptionSpec {
+        key: LOKI_HEADERS,
+        env: Some("LOKI_HEADERS"),
+        default: None,
+        form: "Name=value,Name=value",
+        doc: "Headers of every push, for what stands in front of Loki.",
     },
     OptionSpec {
         key: LOKI_TENANT_ID,

@@ -18,9 +18,9 @@ use crate::template;
 
 /// Looks options up in order of precedence, and collects every mistake.
 pub struct Reader<'a> {
-    container: &'a RawOptions,
-    defaults: &'a PluginDefaults,
-    errors: Vec<OptionError>,
+    pub(super) container: &'a RawOptions,
+    pub(super) defaults: &'a PluginDefaults,
+    pub(super) errors: Vec<OptionError>,
     notes: Vec<String>,
 }
 
@@ -51,10 +51,14 @@ impl<'a> Reader<'a> {
     fn destinations(&mut self) -> Option<Vec<Destination>> {
         let typed = self.urls();
         let tenant_id = self.optional(keys::LOKI_TENANT_ID, tenant_id);
+        let transport = self.transport(typed.iter().flatten().any(|url| url.credentials.is_some()));
         let timeout = self.required(keys::LOKI_TIMEOUT, duration::positive_duration)?;
+        let transport = transport?;
         let destination = |TypedUrl { url, credentials, .. }| {
-            let tenant_id = tenant_id.clone();
-            Destination { url, credentials, tenant_id, timeout }
+            // Whom the URL says to be may be the plugin's word, and another the container's.
+            let credentials = credentials.filter(|_| transport.authorization.is_none());
+            let (tenant_id, transport) = (tenant_id.clone(), transport.clone());
+            Destination { url, credentials, transport, tenant_id, timeout }
         };
         Some(typed?.into_iter().map(destination).collect())
     }
@@ -67,7 +71,11 @@ impl<'a> Reader<'a> {
     }
 
     /// `None` without a value, and when it was refused, which is then on record.
-    fn optional<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<Option<T>, Refusal>) -> Option<T> {
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<Option<T>, Refusal>,
+    ) -> Option<T> {
         let parsed = parse(self.text(key)?);
         parsed.unwrap_or_else(|refusal| {
             self.errors.push(OptionError::new(key, refusal));
@@ -76,7 +84,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `None` only together with an error on record.
-    fn required<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, Refusal>) -> Option<T> {
+    pub(super) fn required<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, Refusal>) -> Option<T> {
         if self.text(key).is_none() {
             self.errors.push(OptionError::new(key, "is missing"));
         }

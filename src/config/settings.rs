@@ -16,16 +16,18 @@ use thiserror::Error;
 
 use super::destination::EXAMPLE_URL;
 use super::options::{LOKI_URL, OPTIONS, OptionError, OptionErrors, RawOptions, spec};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, quote, redact};
 use super::render::{self, Entry, cell, code};
 use super::stream_options::StreamOptions;
 use super::{duration, parse};
+use crate::transport::NoProxy;
 
 pub const LOG_LEVEL: &str = "LOG_LEVEL";
 pub const STATE_DIR: &str = "STATE_DIR";
 pub const SOCKET: &str = "SOCKET";
 pub const RING_RETENTION: &str = "RING_RETENTION";
 pub const RING_BUDGET: &str = "RING_BUDGET";
+pub const NO_PROXY: &str = "NO_PROXY";
 
 /// Grafana's driver knows the first four of the five levels, under the same variable.
 pub const DEFAULT_LOG_LEVEL: &str = "info";
@@ -94,6 +96,13 @@ pub const SETTINGS: &[SettingSpec] = &[
               system, and 10 GB at most. The oldest logs of stopped containers go first, those with \
               lines that were not sent last.",
     },
+    SettingSpec {
+        name: NO_PROXY,
+        default: "",
+        form: "hosts",
+        doc: "Hosts that loki-proxy-url is not used for, between commas: names with all that is below them, \
+              addresses, networks (10.0.0.0/8), each with a port if need be, or * for all.",
+    },
 ];
 
 /// Where settings come from: the environment, or a map in tests.
@@ -141,7 +150,7 @@ pub enum LogLevel {
 
 /// What containers get when they say nothing: by option, never empty. Values are not shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PluginDefaults(RawOptions);
+pub struct PluginDefaults(RawOptions, NoProxy);
 
 /// Every mistake in the environment. The plugin does not start; dockerd's log has the sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -153,7 +162,8 @@ pub fn help() -> String {
     let entries: Vec<Entry<2>> = SETTINGS
         .iter()
         .map(|spec| {
-            let facts = format!("{}; default {}", spec.form, spec.default);
+            let default = if spec.default.is_empty() { "none" } else { spec.default };
+            let facts = format!("{}; default {default}", spec.form);
             let (name, paragraphs) = (spec.name, [facts, spec.doc.to_owned()]);
             Entry { name, paragraphs }
         })
@@ -167,7 +177,8 @@ pub fn markdown_table() -> String {
     let rows: Vec<[String; 4]> = SETTINGS
         .iter()
         .map(|spec| {
-            let (name, default) = (code(Some(spec.name)), code(Some(spec.default)));
+            let default = Some(spec.default).filter(|default| !default.is_empty());
+            let (name, default) = (code(Some(spec.name)), code(default));
             [name, cell(spec.form), default, cell(spec.doc)]
         })
         .collect();
@@ -211,7 +222,8 @@ impl Settings {
         let socket = read(strings, SOCKET, DEFAULT_SOCKET, absolute, &mut errors);
         let ring_retention = read(strings, RING_RETENTION, DEFAULT_RING_RETENTION, duration::duration, &mut errors);
         let ring_budget = read(strings, RING_BUDGET, DEFAULT_RING_BUDGET, RingBudget::parse, &mut errors);
-        let defaults = PluginDefaults::read(strings);
+        let no_proxy = read(strings, NO_PROXY, "", no_proxy, &mut errors).unwrap_or_default();
+        let defaults = PluginDefaults(PluginDefaults::read(strings), no_proxy);
         errors.extend(defaults.mistakes());
         let settings = || {
             let (log_level, state_dir, socket) = (log_level?, state_dir?, socket?);
@@ -237,6 +249,14 @@ fn read<T>(
 
 fn log_level(text: &str) -> Result<LogLevel, Refusal> {
     text.parse()
+}
+
+fn no_proxy(text: &str) -> Result<NoProxy, Refusal> {
+    NoProxy::parse(text).map_err(|part| {
+        let reason =
+            format!("is not a list of hosts ({} is none, try localhost,.example.com,10.0.0.0/8)", quote(&redact(part)));
+        Refusal::new(text, reason)
+    })
 }
 
 fn absolute(text: &str) -> Result<PathBuf, Refusal> {
@@ -306,7 +326,12 @@ impl PluginDefaults {
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> PluginDefaults {
         let given = pairs.into_iter().filter(|(_, value)| !value.is_empty());
         let given = given.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        PluginDefaults(RawOptions(given.collect()))
+        PluginDefaults(RawOptions(given.collect()), NoProxy::default())
+    }
+
+    /// Hosts that no proxy is used for.
+    pub fn no_proxy(&self) -> &NoProxy {
+        &self.1
     }
 
     /// The default of one option.
@@ -314,12 +339,12 @@ impl PluginDefaults {
         self.0.get(key)
     }
 
-    fn read(strings: &dyn Strings) -> PluginDefaults {
+    fn read(strings: &dyn Strings) -> RawOptions {
         let given = OPTIONS.iter().filter_map(|spec| {
             let value = strings.get(spec.env?)?;
             (!value.is_empty()).then(|| (spec.key.to_owned(), value))
         });
-        PluginDefaults(RawOptions(given.collect()))
+        RawOptions(given.collect())
     }
 
     /// What a container without options would be told, under the names of the variables.
@@ -418,6 +443,7 @@ mod tests {
         let error = read(&[
             ("LOG_LEVEL", "loud"),
             ("STATE_DIR", "here"),
+            ("NO_PROXY", "loki:http"),
             ("LOKI_URL", "http://u:secret@bad host"),
             ("LOKI_TIMEOUT", "10"),
             ("LABELS_REGEX", "("),
@@ -428,6 +454,7 @@ mod tests {
         for part in [
             "LOG_LEVEL: \"loud\" is not a log level",
             "STATE_DIR: \"here\" is not an absolute path",
+            "NO_PROXY: \"loki:http\" is not a list of hosts",
             "LOKI_URL: \"http://***@bad host\" is not an http or https URL",
             "LOKI_TIMEOUT: \"10\" is not a duration (try 10s, 500ms, 1m)",
             "LABELS_REGEX: \"(\" is not a regular expression",
@@ -435,7 +462,7 @@ mod tests {
         ] {
             assert!(message.contains(part), "{part} in {message}");
         }
-        assert_eq!(error.0.0.len(), 6);
+        assert_eq!(error.0.0.len(), 7);
         assert!(!message.contains("secret"));
         let settings = read(&[("LOKI_URL", "http://u:secret@loki/x")]).unwrap();
         assert!(!format!("{settings:?}").contains("secret"));
@@ -446,7 +473,8 @@ mod tests {
         let (help, readme) = (help(), markdown_table());
         for spec in SETTINGS {
             assert!(help.contains(&format!("\n  {} ", spec.name)));
-            let start = format!("| `{}` | {} | `{}` | ", spec.name, spec.form, spec.default);
+            let default = if spec.default.is_empty() { String::new() } else { format!("`{}`", spec.default) };
+            let start = format!("| `{}` | {} | {default} | ", spec.name, spec.form);
             assert!(readme.contains(&start), "{readme}");
         }
     }

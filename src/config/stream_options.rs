@@ -129,6 +129,7 @@ impl RingOptions {
 mod tests {
     use super::*;
     use crate::config::options::OPTIONS;
+    use crate::transport::Transport;
     use proptest::prelude::*;
 
     const URL: (&str, &str) = ("loki-url", "http://loki:3100/x");
@@ -159,6 +160,7 @@ mod tests {
         let options = good(&[]);
         assert_eq!(options.destinations[0].url.as_str(), "http://loki:3100/x");
         assert_eq!(options.destinations[0].credentials, None);
+        assert_eq!(options.destinations[0].transport, Transport::default());
         assert_eq!(options.destinations[0].tenant_id, None);
         assert_eq!(options.destinations[0].timeout, Duration::from_secs(10));
         let wait = Duration::from_secs(1);
@@ -191,6 +193,18 @@ mod tests {
             ("loki-max-backoff", "1h", Some("5")),
             ("loki-backpressure", "block", Some("wait")),
             ("loki-block-timeout", "1m", Some("0s")),
+            ("loki-tls-ca-file", "ca.pem", None),
+            ("loki-tls-cert-file", "cert.pem", None),
+            ("loki-tls-key-file", "key.pem", None),
+            ("loki-tls-server-name", "loki.example.com", Some("lo ki")),
+            ("loki-tls-insecure-skip-verify", "T", Some("yes")),
+            ("loki-proxy-url", "http://u:p@proxy:3128", Some("proxy:3128")),
+            // Of the rest a refusal shows nothing, see `transport`.
+            ("loki-username", "me", None),
+            ("loki-password", "x", None),
+            ("loki-password-file", "password", None),
+            ("loki-bearer-token-file", "token", None),
+            ("loki-headers", "X-Team=a,X-Site=b", None),
             ("loki-tenant-id", "team-a_(1)", Some("a|b")),
             // Any text is a list of names.
             ("labels", "app,tier", None),
@@ -215,7 +229,13 @@ mod tests {
             let spec = &OPTIONS[walked];
             assert_eq!(spec.key, key, "the table and this test go in the same order");
             walked += 1;
-            good(&[(key, good_value)]);
+            let other = match key {
+                "loki-tls-cert-file" => ("loki-tls-key-file", "key.pem"),
+                "loki-tls-key-file" => ("loki-tls-cert-file", "cert.pem"),
+                "loki-password" | "loki-password-file" => ("loki-username", "me"),
+                _ => URL,
+            };
+            good(&[other, (key, good_value)]);
             if let Some(default) = spec.default {
                 assert_eq!(good(&[(key, default)]), good(&[]), "{key}: {default}");
             }
@@ -363,6 +383,14 @@ mod tests {
             ("loki-external-labels", ""),
             ("loki-tenant-id", ""),
             ("labels", ""),
+            ("loki-tls-ca-file", ""),
+            ("loki-tls-cert-file", ""),
+            ("loki-tls-server-name", ""),
+            ("loki-proxy-url", ""),
+            ("loki-username", ""),
+            ("loki-password", ""),
+            ("loki-bearer-token-file", ""),
+            ("loki-headers", ""),
             ("labels-regex", ""),
             ("env", ""),
             ("env-regex", ""),
@@ -372,6 +400,7 @@ mod tests {
             ("mode", ""),
         ]);
         assert!(options.labels.external.is_empty());
+        assert_eq!(options.destinations[0].transport, Transport::default());
         assert_eq!(options.destinations[0].tenant_id, None);
         assert_eq!((options.labels.labels_regex, options.labels.env_regex), (None, None));
         assert!(options.labels.relabel.is_empty() && options.labels.metadata.is_empty());

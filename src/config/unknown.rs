@@ -17,7 +17,11 @@ fn complaint(key: &str, value: &str) -> OptionError {
         Some(near) => format!("did you mean {near}?"),
         None => "loki-rs --help lists them".to_owned(),
     };
-    let value = if looks_secret(key) { "***".to_owned() } else { quote(&redact(value)) };
+    let value = if looks_secret(key) || value.trim_start().starts_with("-----BEGIN") {
+        "***".to_owned()
+    } else {
+        quote(&redact(value))
+    };
     // The key was typed by somebody as well: it gets the same treatment, less the quotes.
     let key = quote(key).trim_matches('"').to_owned();
     let reason = format!("is not an option of loki-rs ({hint}), given as {value}");
@@ -27,7 +31,7 @@ fn complaint(key: &str, value: &str) -> OptionError {
 /// Whether the value behind an unknown key had better not be shown.
 fn looks_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["pass", "token", "secret", "key", "credential", "auth"].iter().any(|word| key.contains(word))
+    ["pass", "token", "secret", "key", "credential", "auth", "header", "user"].iter().any(|word| key.contains(word))
 }
 
 /// The option that was probably meant: the fewest typing errors away, and few enough of them.
@@ -97,9 +101,9 @@ mod tests {
                  given as \"x\"",
             ),
             (
-                "loki-password",
+                "loki-passwd",
                 "hunter2",
-                "loki-password: is not an option of loki-rs (loki-rs --help lists them), \
+                "loki-passwd: is not an option of loki-rs (did you mean loki-password?), \
                  given as ***",
             ),
             (

@@ -1,6 +1,7 @@
 //! One POST to `/loki/api/v1/push` over a pool of connections that all containers of a destination share.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,23 +9,15 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Uri};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
 use super::error::{MOST, PushError};
-
-/// Loki closes idle connections after 120 s; ours are gone before that, so that no push meets a closing one.
-const IDLE: Duration = Duration::from_secs(60);
-
-/// Connections kept open to a destination while there is nothing to send.
-const IDLE_CONNECTIONS: usize = 8;
+use crate::transport::{Link, Transport};
 
 /// Pushes to one URL with one tenant and one set of credentials.
 #[derive(Debug)]
 pub struct Client {
-    http: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    link: Arc<Link>,
     uri: Uri,
     tenant: Option<HeaderValue>,
     authorization: Option<HeaderValue>,
@@ -38,7 +31,9 @@ pub struct Target<'a> {
     pub url: &'a str,
     /// `X-Scope-OrgID`.
     pub tenant: Option<&'a str>,
-    /// The value of `Authorization`.
+    /// How to get there, and as whom.
+    pub transport: &'a Transport,
+    /// The value of `Authorization`, when the URL says it.
     pub authorization: Option<&'a str>,
     /// From the first byte sent to the last byte of the answer.
     pub timeout: Duration,
@@ -52,12 +47,13 @@ pub struct TargetError(String);
 // === impl Client ===
 
 impl Client {
-    /// A client for `target`. Nothing is connected before the first push.
+    /// A client for `target`. Nothing is connected, nor any file read, before the first push.
     ///
     /// # Errors
     /// When the URL, tenant or credentials cannot be put into a request; secrets are not repeated.
     pub fn new(target: &Target<'_>) -> Result<Self, TargetError> {
-        let uri = target.url.parse().map_err(|_| TargetError("the push URL is not one that HTTP can carry".into()))?;
+        let uri: Uri =
+            target.url.parse().map_err(|_| TargetError("the push URL is not one that HTTP can carry".into()))?;
         let header = |what: &str, value: Option<&str>, secret: bool| {
             let header = value.map(HeaderValue::from_str).transpose();
             let mut header =
@@ -67,18 +63,8 @@ impl Client {
             }
             Ok::<_, TargetError>(header)
         };
-        let tls = hyper_rustls::HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1();
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(target.timeout));
-        let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .pool_timer(TokioTimer::new())
-            .build(tls.wrap_connector(connector));
         Ok(Self {
-            http,
+            link: Link::new(target.transport.clone(), uri.clone(), target.timeout),
             uri,
             tenant: header("tenant id", target.tenant, false)?,
             authorization: header("user name or password", target.authorization, true)?,
@@ -98,10 +84,12 @@ impl Client {
     }
 
     async fn exchange(&self, body: Bytes, tenant: Option<&HeaderValue>) -> Result<(), PushError> {
+        let ready = self.link.ready().await.map_err(PushError::Unready)?;
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         let headers = request.headers_mut();
+        headers.extend(ready.headers);
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("loki-rs/", env!("CARGO_PKG_VERSION"))));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("snappy"));
@@ -111,7 +99,7 @@ impl Client {
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        let response = self.http.request(request).await.map_err(|error| PushError::Transport(chain(&error)))?;
+        let response = ready.http.request(request).await.map_err(|error| PushError::Transport(chain(&error)))?;
         let code = response.status().as_u16();
         if matches!(code, 200 | 204) {
             return Ok(());

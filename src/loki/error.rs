@@ -14,6 +14,8 @@ const EXCERPT: usize = 1024;
 pub enum PushError {
     /// No connection, or it broke. Loki may have stored the lines.
     Transport(String),
+    /// Nothing was sent: a file that is needed for it cannot be used.
+    Unready(String),
     /// No answer in time. Loki may have stored the lines.
     Timeout,
     /// Any other status.
@@ -35,10 +37,11 @@ impl PushError {
         Self::Status { code, body: line.trim().to_owned() }
     }
 
-    /// A word for counters: the status code, `transport` or `timeout`.
+    /// A word for counters: the status code, `transport`, `unready` or `timeout`.
     pub fn code(&self) -> String {
         match self {
             Self::Transport(_) => "transport".into(),
+            Self::Unready(_) => "unready".into(),
             Self::Timeout => "timeout".into(),
             Self::Status { code, .. } => code.to_string(),
         }
@@ -49,6 +52,7 @@ impl fmt::Display for PushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Transport(why) => write!(f, "Loki cannot be reached: {why}"),
+            Self::Unready(why) => f.write_str(why),
             Self::Timeout => write!(f, "Loki did not answer in time"),
             Self::Status { code, body } if body.is_empty() => write!(f, "Loki answered {code}"),
             Self::Status { code, body } => {

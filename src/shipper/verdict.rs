@@ -3,6 +3,7 @@
 //! | answer | stored? | verdict |
 //! |---|---|---|
 //! | no connection, connection lost, no answer in time | unknown | retry the same entries |
+//! | a certificate, key or secret that cannot be read | nothing | retry: files get mended |
 //! | 429 | nothing of this stream | retry; after three times in halves, because a request above the burst never passes |
 //! | 500 with "larger than max", 413 | nothing | halve; a single entry is given up |
 //! | other 5xx, 408 | unknown | retry |
@@ -130,6 +131,7 @@ mod tests {
         let meta = "stream '{a=\"b\"}' includes structured metadata, but this feature is disallowed. Please see …";
         for (error, entries, tries, expected) in [
             (PushError::Transport("refused".into()), 5, 1, Retry),
+            (PushError::Unready("no file".into()), 5, 1, Retry),
             (PushError::Timeout, 5, 999, Retry),
             (status(429, "Ingestion rate limit exceeded"), 5, 1, Retry),
             (status(429, "Ingestion rate limit exceeded"), 5, 4, Split),

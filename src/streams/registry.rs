@@ -23,7 +23,7 @@ use super::info::Info;
 use super::intake::{Command, Intake};
 use super::labels::{self, ContainerLabels};
 use super::record::{Record, Records, stream_id};
-use crate::config::{Destination as Target, OptionErrors, PluginDefaults, StreamOptions};
+use crate::config::{self, Destination as Target, OptionErrors, PluginDefaults, StreamOptions};
 use crate::fifo::{Fifo, OpenError};
 use crate::loki;
 use crate::ring::{self, BootId, Reader, RingError};
@@ -236,10 +236,20 @@ impl Registry {
         if self.table().streams.contains_key(file) {
             return Ok(());
         }
+        if is_new {
+            // Later, what cannot be read any more is waited for.
+            options.destinations.iter().try_for_each(config::Destination::check_files)?;
+        }
         let fifo = open_fifo(file)?;
         let destinations = self.destinations(&options, &labels)?;
         for note in options.notes.iter().chain(&labels.notes) {
             info!(container = info.name(), "{note}");
+        }
+        if options.destinations.iter().any(|destination| destination.transport.tls.insecure) {
+            warn!(
+                container = info.name(),
+                "loki-tls-insecure-skip-verify: whoever is between here and Loki can read and change what is sent"
+            );
         }
         if is_new {
             self.record(record);
@@ -326,6 +336,7 @@ impl Registry {
         let client = loki::Client::new(&loki::client::Target {
             url: target.url.as_str(),
             tenant: target.tenant_id.as_deref(),
+            transport: &target.transport,
             authorization: authorization.as_deref(),
             timeout: target.timeout,
         })?;

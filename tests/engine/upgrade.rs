@@ -9,7 +9,7 @@ use std::fs;
 use std::io::Write;
 
 /// Puts the plugin into the registry, with a file in it that tells which one it is.
-fn push(engine: &Engine, reference: &str, version: &str) {
+pub fn push(engine: &Engine, reference: &str, version: &str) {
     let layout = engine.lay_out(&format!("pushed-{version}"));
     fs::write(layout.join("rootfs/version"), version).unwrap();
     engine.docker([OsStr::new("plugin"), "create".as_ref(), reference.as_ref(), layout.as_ref()]);
@@ -24,7 +24,7 @@ fn version_of(pid: Option<u32>) -> String {
 }
 
 #[test]
-fn a_plugin_from_a_registry_asks_for_the_hosts_network_and_nothing_else() {
+fn a_plugin_from_a_registry_asks_for_the_hosts_network_and_the_folder_of_files_and_nothing_else() {
     let engine = Engine::shared();
     let registry = Registry::start();
     let reference = registry.reference("loki-rs");
@@ -34,7 +34,7 @@ fn a_plugin_from_a_registry_asks_for_the_hosts_network_and_nothing_else() {
     let question = text(&output.stdout);
     assert!(!output.status.success(), "{question}");
     let asked: Vec<&str> = question.lines().filter(|line| line.starts_with(" - ")).collect();
-    assert_eq!(asked, [" - network: [host]"], "{question}");
+    assert_eq!(asked, [" - network: [host]", " - mount: [/sys/fs]"], "{question}");
 }
 
 #[test]

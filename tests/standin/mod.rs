@@ -200,6 +200,11 @@ impl Standin {
         self.shared.change(|state| change(&mut state.limits));
     }
 
+    /// Answers pushes with 401 that have not this header, from now on, as a gateway in front of Loki does.
+    pub fn demand(&self, name: &str, value: &str) {
+        self.shared.change(|state| state.demanded = Some((name.to_owned(), value.to_owned())));
+    }
+
     /// Forgets all lines, streams and requests, but not the failures ordered.
     pub fn forget(&self) {
         self.shared.change(|state| {

@@ -47,6 +47,14 @@ pub async fn serve(request: hyper::Request<Incoming>, shared: Arc<Shared>, door:
 }
 
 async fn serve_push(request: hyper::Request<Incoming>, mut visit: Visit, door: &Door) -> Answer {
+    let is_let_in = match &visit.shared.look().demanded {
+        None => true,
+        Some((name, value)) => request.headers().get(name).is_some_and(|given| given.as_bytes() == value.as_bytes()),
+    };
+    if !is_let_in {
+        let _ = read(request.into_body(), &Reading { most: usize::MAX, ..Reading::default() }, &mut visit).await;
+        return visit.done(Answer::text(401, "who are you?"));
+    }
     let ordered = visit.shared.change(|state| state.script.for_any());
     let mut reading = Reading { most: visit.shared.look().limits.max_recv_msg_size, ..Reading::default() };
     match ordered {

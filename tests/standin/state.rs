@@ -48,6 +48,8 @@ pub struct Request {
 pub struct State {
     pub(super) limits: Limits,
     pub(super) auth: bool,
+    /// A header without which no push is let in.
+    pub(super) demanded: Option<(String, String)>,
     pub(super) script: Script,
     pub(super) store: Store,
     pub(super) requests: Vec<Request>,
@@ -111,6 +113,7 @@ impl Shared {
         let state = State {
             limits,
             auth,
+            demanded: None,
             script: Script::default(),
             store: Store::default(),
             requests: Vec::new(),

@@ -1,0 +1,156 @@
+//! One connection: straight to Loki, or by way of a proxy.
+//!
+//! ```text
+//! no proxy          TCP ─▶ (TLS) ─▶ requests
+//! http target       TCP ─▶ (TLS to the proxy) ─▶ requests with the whole URL
+//! https target      TCP ─▶ (TLS to the proxy) ─▶ CONNECT ─▶ TLS to Loki ─▶ requests
+//! ```
+
+use std::error::Error;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use super::{Proxy, sensitive, tls};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+type Inner = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// Makes connections for hyper's pool.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    direct: HttpsConnector<HttpConnector>,
+    proxied: Option<Proxied>,
+}
+
+#[derive(Clone, Debug)]
+struct Proxied {
+    proxy: Arc<Proxy>,
+    /// To the proxy itself, under its own name.
+    to_it: HttpsConnector<HttpConnector>,
+    through_it: HttpsConnector<Tunnel<HttpsConnector<HttpConnector>>>,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Wire {
+    io: MaybeHttpsStream<Inner>,
+    /// The proxy wants whole URLs.
+    whole_urls: bool,
+}
+
+/// A proxy that is of no use, by its address.
+#[derive(Debug, thiserror::Error)]
+#[error("by way of the proxy {0}")]
+struct ByProxy(Uri, #[source] BoxError);
+
+// === impl Connector ===
+
+impl Connector {
+    /// Connections that are given up after `patience`.
+    pub fn new(
+        config: ClientConfig,
+        name: Option<&ServerName<'static>>,
+        proxy: Option<&Proxy>,
+        patience: Duration,
+    ) -> Connector {
+        let config = Arc::new(config);
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(patience));
+        let proxied = proxy.map(|proxy| {
+            let to_it = tls::over(http.clone(), &config, None);
+            let mut tunnel = Tunnel::new(proxy.uri.clone(), to_it.clone());
+            if let Some(Ok(authorization)) = proxy.authorization.as_ref().map(|it| sensitive(it.expose())) {
+                tunnel = tunnel.with_auth(authorization);
+            }
+            Proxied { proxy: Arc::new(proxy.clone()), to_it, through_it: tls::over(tunnel, &config, name) }
+        });
+        Connector { direct: tls::over(http, &config, name), proxied }
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = Wire;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Wire, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        // None of what it is made of ever is not.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, target: Uri) -> Self::Future {
+        let Some(proxied) = self.proxied.as_mut().filter(|proxied| proxied.proxy.is_for(&target)) else {
+            let connecting = self.direct.call(target);
+            return Box::pin(
+                async move { Ok(Wire { io: MaybeHttpsStream::Http(connecting.await?), whole_urls: false }) },
+            );
+        };
+        let address = proxied.proxy.uri.clone();
+        let blame = move |error| BoxError::from(ByProxy(address, error));
+        if target.scheme_str() == Some("https") {
+            let connecting = proxied.through_it.call(target);
+            return Box::pin(async move { Ok(Wire { io: connecting.await.map_err(blame)?, whole_urls: false }) });
+        }
+        let connecting = proxied.to_it.call(proxied.proxy.uri.clone());
+        Box::pin(async move {
+            let io = MaybeHttpsStream::Http(connecting.await.map_err(blame)?);
+            Ok(Wire { io, whole_urls: true })
+        })
+    }
+}
+
+// === impl Wire ===
+
+impl Connection for Wire {
+    fn connected(&self) -> Connected {
+        self.io.connected().proxy(self.whole_urls)
+    }
+}
+
+impl Read for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl Write for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}
