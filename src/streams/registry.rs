@@ -233,8 +233,9 @@ impl Registry {
         if self.table().streams.contains_key(file) {
             return Ok(());
         }
-        if is_new {
-            // Later, what cannot be read any more is waited for.
+        if is_new && !self.ring_dir(&info.container_id).exists() {
+            // Of a container that ran before, this may be a `docker logs`, or a start at boot that nobody watches: its
+            // lines wait for the files.
             options.destination.check_files()?;
         }
         let fifo = open_fifo(file)?;
