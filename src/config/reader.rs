@@ -139,7 +139,10 @@ impl<'a> Reader<'a> {
         let min = self.required(keys::LOKI_MIN_BACKOFF, duration::positive_duration);
         let max = self.required(keys::LOKI_MAX_BACKOFF, duration::positive_duration);
         let (mut min_backoff, max_backoff) = (min?, max?);
-        let typed = |key| self.container.get(key).or_else(|| self.defaults.get(key));
+        // dockerd hands the manifest's defaults over as if somebody had set them.
+        let set =
+            |key: &str| self.defaults.get(key).filter(|set| spec(key).is_none_or(|spec| spec.default != Some(*set)));
+        let typed = |key| self.container.get(key).or_else(|| set(key));
         if typed(keys::LOKI_MIN_BACKOFF).is_none() {
             // Only the longest wait was asked for, as with Grafana's driver.
             min_backoff = min_backoff.min(max_backoff);

@@ -252,8 +252,18 @@ mod tests {
 
     #[test]
     fn a_short_longest_wait_shortens_the_first_one_that_nobody_asked_for() {
-        let retry = good(&[("loki-max-backoff", "100ms")]).retry;
-        assert_eq!((retry.min_backoff, retry.max_backoff), (Duration::from_millis(100), Duration::from_millis(100)));
+        let short = map(&[URL, ("loki-max-backoff", "100ms")]);
+        // A managed plugin is given the defaults of its manifest as settings.
+        let managed = PluginDefaults::new([("loki-min-backoff", "500ms"), ("loki-max-backoff", "5m")]);
+        for defaults in [PluginDefaults::default(), managed] {
+            let retry = StreamOptions::parse(&short, &defaults).unwrap().retry;
+            assert_eq!(
+                (retry.min_backoff, retry.max_backoff),
+                (Duration::from_millis(100), Duration::from_millis(100))
+            );
+        }
+        let asked_for = PluginDefaults::new([("loki-min-backoff", "200ms")]);
+        assert!(StreamOptions::parse(&short, &asked_for).is_err());
     }
 
     #[test]

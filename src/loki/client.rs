@@ -12,7 +12,7 @@ use hyper::{Method, Request, Uri};
 use tokio::time::timeout;
 
 use super::error::{MOST, PushError};
-use crate::transport::{Link, Transport};
+use crate::transport::{Link, Secret, Transport};
 
 /// Pushes to one URL with one tenant and one set of credentials.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Target<'a> {
     /// How to get there, and as whom.
     pub transport: &'a Transport,
     /// The value of `Authorization`, when the URL says it.
-    pub authorization: Option<&'a str>,
+    pub authorization: Option<&'a Secret>,
     /// From the first byte sent to the last byte of the answer.
     pub timeout: Duration,
 }
@@ -67,7 +67,7 @@ impl Client {
             link: Link::new(target.transport.clone(), uri.clone(), target.timeout),
             uri,
             tenant: header("tenant id", target.tenant, false)?,
-            authorization: header("user name or password", target.authorization, true)?,
+            authorization: header("user name or password", target.authorization.map(Secret::expose), true)?,
             timeout: target.timeout,
         })
     }

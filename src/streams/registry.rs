@@ -29,6 +29,7 @@ use crate::loki;
 use crate::ring::{self, BootId, Reader, RingError};
 use crate::shipper::destination::Destination;
 use crate::telemetry::throttle::Throttle;
+use crate::transport::Secret;
 
 /// StopLogging is answered after this long even if the FIFO was not read empty: nothing is lost by that, because
 /// reading goes on to its end, and dockerd holds the container's lock meanwhile.
@@ -236,8 +237,9 @@ impl Registry {
         if self.table().streams.contains_key(file) {
             return Ok(());
         }
-        if is_new {
-            // Later, what cannot be read any more is waited for.
+        if is_new && !self.ring_dir(&info.container_id).exists() {
+            // Of a container that ran before, this may be a `docker logs`, or a start at boot that nobody watches: its
+            // lines wait for the files.
             options.destinations.iter().try_for_each(config::Destination::check_files)?;
         }
         let fifo = open_fifo(file)?;
@@ -332,12 +334,12 @@ impl Registry {
         if let Some(destination) = destinations.get(target).and_then(Weak::upgrade) {
             return Ok(destination);
         }
-        let authorization = target.credentials.as_ref().map(|credentials| credentials.authorization());
+        let authorization = target.credentials.as_ref().map(|credentials| Secret::new(credentials.authorization()));
         let client = loki::Client::new(&loki::client::Target {
             url: target.url.as_str(),
             tenant: target.tenant_id.as_deref(),
             transport: &target.transport,
-            authorization: authorization.as_deref(),
+            authorization: authorization.as_ref(),
             timeout: target.timeout,
         })?;
         let destination = Destination::new(target.url.as_str().into(), client);

@@ -193,3 +193,25 @@ fn a_file_that_is_gone_when_the_plugin_starts_again_is_waited_for() {
     scene.assert_lines_in_loki("web", &["before", "meanwhile", "after"]);
     run.stop();
 }
+
+#[test]
+fn a_file_that_is_gone_keeps_nobody_from_docker_logs_nor_a_container_from_its_next_run() {
+    let (scene, files, authority) = (Scene::new(), Files::new(), Authority::new());
+    let front = Front::start(scene.loki.port(), &authority.vouch_for(HOST).serves(None));
+    let ca = files.put("ca.pem", &authority.pem());
+    let container = scene.container("web").option("loki-url", &front.url()).option("loki-tls-ca-file", &ca);
+    let run = container.start();
+    run.out("first run");
+    scene.assert_lines_in_loki("web", &["first run"]);
+    run.stop();
+    assert_eventually!(scene.plugin.files_of_containers() == 0, "the container is let go of");
+    files.remove("ca.pem");
+    assert_eq!(container.lines(), ["first run"]);
+    let run = container.start();
+    run.out("second run");
+    run.stop();
+    assert_eventually!(scene.plugin.log().contains("loki-tls-ca-file: "), "the log says what is missing");
+    assert_eq!(container.lines(), ["first run", "second run"]);
+    files.put("ca.pem", &authority.pem());
+    scene.assert_lines_in_loki("web", &["first run", "second run"]);
+}
