@@ -32,6 +32,7 @@ pub mod codec;
 pub mod config;
 pub mod disk;
 pub mod docker;
+pub mod doctor;
 pub mod fifo;
 pub mod frames;
 pub mod loki;

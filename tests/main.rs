@@ -20,7 +20,8 @@
 //! * [`no_file`]: what was sent is not kept, if that is what is wanted;
 //! * [`many`]: many containers, one after another and at once;
 //! * [`bad_disk`]: nor does a disk that takes nothing, or damage on it, harm more than it has to;
-//! * [`bad_input`]: what nobody should send harms nobody else.
+//! * [`bad_input`]: what nobody should send harms nobody else;
+//! * [`doctor`]: what would become of a container's lines can be known before.
 //!
 //! And the plugin as users have it:
 //!
@@ -35,6 +36,7 @@ mod bad_input;
 mod contract;
 mod destinations;
 mod docker_logs;
+mod doctor;
 mod engine;
 mod full_ring;
 mod hidden_loss;

@@ -1,5 +1,6 @@
 //! The command line. Without a command the plugin serves; that is how dockerd starts it.
 
+mod doctor;
 mod relabel;
 mod ring;
 
@@ -27,6 +28,10 @@ enum Command {
     Serve,
     /// Look into the rings that containers are logged to.
     Ring(ring::Arguments),
+    /// Look whether a container with these options would be logged, and say what is wrong if not.
+    ///
+    /// Settings of the plugin are read from the environment, as the plugin does.
+    Doctor(doctor::Arguments),
     /// Try out rules for loki-relabel-config.
     Relabel(relabel::Arguments),
 }
@@ -36,6 +41,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command.unwrap_or(Command::Serve) {
         Command::Serve => serve(),
         Command::Ring(arguments) => ring::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Relabel(arguments) => relabel::run(&arguments),
     }
 }

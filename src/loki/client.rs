@@ -8,11 +8,14 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, Uri};
+use hyper::{Method, Request, Response, Uri};
 use tokio::time::timeout;
 
 use super::error::{MOST, PushError};
 use crate::transport::{Link, Secret, Transport};
+
+/// The most that is read of an answer to anything but a push, in bytes.
+const LONGEST_ANSWER: usize = 1 << 20;
 
 /// Pushes to one URL with one tenant and one set of credentials.
 #[derive(Debug)]
@@ -83,35 +86,66 @@ impl Client {
         timeout(self.timeout, self.exchange(body, tenant.as_ref())).await.unwrap_or(Err(PushError::Timeout))
     }
 
+    /// Asks the same server for something else, by path and query. Gives the status and the body, as far as it is worth
+    /// reading.
+    ///
+    /// # Errors
+    /// When it is not answered.
+    pub async fn get(&self, path_and_query: &str) -> Result<(u16, Vec<u8>), PushError> {
+        let asked = async {
+            let mut parts = self.uri.clone().into_parts();
+            let path = path_and_query.parse();
+            parts.path_and_query = Some(path.map_err(|error| PushError::Transport(format!("{error}")))?);
+            let uri = Uri::from_parts(parts).map_err(|error| PushError::Transport(error.to_string()))?;
+            let response = self.send(Method::GET, uri, Bytes::new(), None).await?;
+            let code = response.status().as_u16();
+            Ok((code, beginning(response.into_body(), LONGEST_ANSWER).await))
+        };
+        timeout(self.timeout, asked).await.unwrap_or(Err(PushError::Timeout))
+    }
+
     async fn exchange(&self, body: Bytes, tenant: Option<&HeaderValue>) -> Result<(), PushError> {
+        let response = self.send(Method::POST, self.uri.clone(), body, tenant).await?;
+        let code = response.status().as_u16();
+        if matches!(code, 200 | 204) {
+            return Ok(());
+        }
+        Err(PushError::status(code, &beginning(response.into_body(), MOST).await))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        uri: Uri,
+        body: Bytes,
+        tenant: Option<&HeaderValue>,
+    ) -> Result<Response<Incoming>, PushError> {
         let ready = self.link.ready().await.map_err(PushError::Unready)?;
         let mut request = Request::new(Full::new(body));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
+        let is_push = method == Method::POST;
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
         let headers = request.headers_mut();
         headers.extend(ready.headers);
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("loki-rs/", env!("CARGO_PKG_VERSION"))));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("snappy"));
+        if is_push {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("snappy"));
+        }
         if let Some(tenant) = tenant.or(self.tenant.as_ref()) {
             headers.insert("x-scope-orgid", tenant.clone());
         }
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        let response = ready.http.request(request).await.map_err(|error| PushError::Transport(chain(&error)))?;
-        let code = response.status().as_u16();
-        if matches!(code, 200 | 204) {
-            return Ok(());
-        }
-        Err(PushError::status(code, &beginning(response.into_body()).await))
+        ready.http.request(request).await.map_err(|error| PushError::Transport(chain(&error)))
     }
 }
 
 /// The beginning of a body. What is behind it is not worth waiting for; the connection is then closed, not reused.
-async fn beginning(mut body: Incoming) -> Vec<u8> {
+async fn beginning(mut body: Incoming, most: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while bytes.len() < MOST
+    while bytes.len() < most
         && let Some(Ok(frame)) = body.frame().await
     {
         bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));

@@ -1,0 +1,125 @@
+//! For each failure its likely cause and the next step, in a sentence or two.
+
+use std::io;
+
+use crate::loki::PushError;
+
+/// The name could not be resolved.
+pub const NO_SUCH_NAME: &str = "No name server knows it. A plugin has the network of the host and not that of a compose file: give the host's \
+     name or address, or publish Loki's port and use localhost. Inside a container localhost is another machine.";
+
+/// There was no answer at all.
+const SILENCE: &str = "Something swallows the packets: a firewall, a wrong address, or a host that is down. Try it with curl from this host.";
+
+/// Nobody listens.
+const REFUSED: &str = "Nothing listens there: is Loki running, is its port published (ports: 3100:3100), and is the port in the URL right?";
+
+const UNREACHABLE: &str = "This host has no way there. Look at its routes, and whether a VPN is up.";
+
+const UNTRUSTED: &str = "Nobody that is trusted here has signed the server's certificate. Give the authority that has with loki-tls-ca-file.";
+
+const WRONG_NAME: &str =
+    "The certificate is for another name than that in the URL. Use one that it names, or loki-tls-server-name.";
+
+const EXPIRED: &str = "The certificate is not valid today. Renew it, or set this host's clock.";
+
+const WANTS_CERTIFICATE: &str =
+    "The server wants a client certificate: give one that it knows with loki-tls-cert-file and loki-tls-key-file.";
+
+const NOT_TLS: &str =
+    "What listens there speaks no TLS: begin the URL with http://, or use the port that is for https.";
+
+const NOT_HTTP: &str = "What answers there is no HTTP server, or one that wants TLS: is the port right, and should the URL begin with https://?";
+
+const FILES: &str = "A managed plugin sees of the host's files those below the directory that docker plugin set <plugin> \
+     files.source=DIRECTORY names, as /etc/loki-rs.";
+
+const OTHER: &str = "Try the same URL with curl -v from this host, and look at Loki's own log.";
+
+/// For a connection that did not come about.
+pub fn of_connect(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => REFUSED,
+        io::ErrorKind::TimedOut => SILENCE,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => UNREACHABLE,
+        _ => OTHER,
+    }
+}
+
+/// For a request that was not answered well.
+pub fn of_request(error: &PushError) -> &'static str {
+    match error {
+        PushError::Unready(_) => FILES,
+        PushError::Timeout => SILENCE,
+        PushError::Transport(why) => of_transport(why),
+        PushError::Status { code, body } => of_status(*code, body),
+    }
+}
+
+/// Libraries tell these apart in words alone.
+fn of_transport(why: &str) -> &'static str {
+    let has = |words: &[&str]| words.iter().any(|word| why.to_ascii_lowercase().contains(word));
+    if has(&["unknownissuer", "unknown issuer", "self-signed", "cacertusedasendentity"]) {
+        UNTRUSTED
+    } else if has(&["not valid for name", "notvalidforname"]) {
+        WRONG_NAME
+    } else if has(&["expired", "notvalidyet", "not valid yet"]) {
+        EXPIRED
+    } else if has(&["certificaterequired", "certificate required", "handshakefailure", "badcertificate", "unknownca"]) {
+        WANTS_CERTIFICATE
+    } else if has(&["corrupt message", "invalidcontenttype"]) {
+        NOT_TLS
+    } else if has(&["invalid http", "connection closed before message", "parse", "connection reset"]) {
+        NOT_HTTP
+    } else if has(&["refused"]) {
+        REFUSED
+    } else {
+        OTHER
+    }
+}
+
+fn of_status(code: u16, body: &str) -> &'static str {
+    match code {
+        401 if body.contains("no org id") => {
+            "Loki keeps tenants apart (auth_enabled): say with loki-tenant-id which one this is."
+        }
+        401 => "It does not know who this is: give loki-username and loki-password-file, or loki-bearer-token-file.",
+        403 => "It knows who this is, and does not let them push: look at the rights of the user or token.",
+        404 | 405 => {
+            "There is no push API under this URL. Loki's ends in /loki/api/v1/push; a gateway may have something before it."
+        }
+        400 => "Loki refuses the line itself; what it says above is the reason.",
+        429 => {
+            "Loki limits the rate. Lines are kept and sent later; raise ingestion_rate_mb and per_stream_rate_limit if it lasts."
+        }
+        301..=399 => "It sends on to another URL. Give that one as loki-url: a push follows nobody.",
+        413 => {
+            "Something before Loki takes no request so large: raise its limit (nginx: client_max_body_size), or lower loki-batch-size."
+        }
+        500..=599 => "Loki, or what stands before it, is not well: look at its log. Lines are kept until it is.",
+        _ => OTHER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_apart() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(of_connect(&refused), REFUSED);
+        let transport = |why: &str| of_request(&PushError::Transport(why.into()));
+        assert_eq!(transport("invalid peer certificate: UnknownIssuer"), UNTRUSTED);
+        assert_eq!(transport("invalid peer certificate: certificate not valid for name \"a\""), WRONG_NAME);
+        assert_eq!(transport("invalid peer certificate: Expired"), EXPIRED);
+        assert_eq!(transport("received fatal alert: CertificateRequired"), WANTS_CERTIFICATE);
+        assert_eq!(transport("received corrupt message of type InvalidContentType"), NOT_TLS);
+        assert_eq!(transport("client error (SendRequest): invalid HTTP version parsed"), NOT_HTTP);
+        let status = |code, body: &str| of_request(&PushError::status(code, body.as_bytes()));
+        assert!(status(401, "no org id").contains("loki-tenant-id"));
+        assert!(status(401, "").contains("loki-username"));
+        assert!(status(404, "").contains("/loki/api/v1/push"));
+        assert!(status(503, "").contains("not well"));
+    }
+}

@@ -1,0 +1,91 @@
+//! Which options are in force for a container, and where each value comes from.
+
+use crate::config::options::{self as keys, OPTIONS};
+use crate::config::refusal::{quote, redact};
+use crate::config::{PluginDefaults, RawOptions};
+
+/// An option that has a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    pub key: String,
+    /// Fit to be shown: nothing secret is in it.
+    pub value: String,
+    pub origin: Origin,
+}
+
+/// Who said it. The later one counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The table of options.
+    BuiltIn,
+    /// A setting of the plugin, under this name.
+    Plugin(&'static str),
+    /// The container, or daemon.json, which dockerd puts into the container.
+    Container,
+}
+
+/// What is in force, in the order of the table; what is not in the table comes last.
+pub fn effective(container: &RawOptions, defaults: &PluginDefaults) -> Vec<Effective> {
+    let mut found = Vec::new();
+    for spec in OPTIONS.iter().filter(|spec| spec.key != keys::CACHE) {
+        let own = container.get(spec.key).map(|value| (value, Origin::Container));
+        let plugin = || Some((defaults.get(spec.key)?, Origin::Plugin(spec.env?)));
+        let built_in = || Some((spec.default?, Origin::BuiltIn));
+        if let Some((value, origin)) = own.or_else(plugin).or_else(built_in) {
+            found.push(Effective { key: spec.key.to_owned(), value: shown(spec.key, value), origin });
+        }
+    }
+    for key in container.0.keys().filter(|key| OPTIONS.iter().all(|spec| spec.key != key.as_str())) {
+        // Whatever it is meant to be, it may be a secret.
+        found.push(Effective { key: key.clone(), value: "***".into(), origin: Origin::Container });
+    }
+    found
+}
+
+/// A value without anything secret in it, on one line.
+fn shown(key: &str, value: &str) -> String {
+    match key {
+        keys::LOKI_PASSWORD | keys::LOKI_HEADERS if !value.is_empty() => "***".into(),
+        _ if value.contains("-----BEGIN") => "(PEM text)".into(),
+        keys::LOKI_URL | keys::LOKI_PROXY_URL => {
+            let urls: Vec<_> = value.split(',').map(redact).collect();
+            quote(&urls.join(","))
+        }
+        _ => quote(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_container_counts_before_the_plugin_and_the_plugin_before_the_table() {
+        let container = RawOptions(
+            [("loki-timeout", "3s"), ("loki-typo", "hunter2")].map(|(key, value)| (key.into(), value.into())).into(),
+        );
+        let plugin = PluginDefaults::new([("loki-timeout", "5s"), ("loki-batch-wait", "2s")]);
+        let found = effective(&container, &plugin);
+        let of =
+            |key: &str| found.iter().find(|found| found.key == key).map(|found| (found.value.as_str(), found.origin));
+        assert_eq!(of("loki-timeout"), Some(("\"3s\"", Origin::Container)));
+        assert_eq!(of("loki-batch-wait"), Some(("\"2s\"", Origin::Plugin("LOKI_BATCH_WAIT"))));
+        assert_eq!(of("loki-batch-size"), Some(("\"1048576\"", Origin::BuiltIn)));
+        assert_eq!(of("loki-typo"), Some(("***", Origin::Container)));
+        assert_eq!(of("loki-url"), None);
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        for (key, value) in [
+            ("loki-password", "hunter2"),
+            ("loki-headers", "X-Key=hunter2"),
+            ("loki-tls-key-file", "-----BEGIN PRIVATE KEY-----\\nhunter2"),
+            ("loki-url", "http://me:hunter2@loki/x,https://me:hunter2@other/x"),
+            ("loki-proxy-url", "http://me:hunter2@proxy:3128"),
+        ] {
+            assert!(!shown(key, value).contains("hunter2"), "{key}: {}", shown(key, value));
+        }
+        assert_eq!(shown("loki-url", "http://a/x,http://b/y"), "\"http://a/x,http://b/y\"");
+    }
+}
