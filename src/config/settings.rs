@@ -8,7 +8,7 @@
 //! not when the first container starts.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -38,6 +38,9 @@ pub const DEFAULT_LOG_LEVEL: &str = "info";
 /// plugin too, inside of whatever is mounted there, and a shared mount passes that on to the host. When the plugin is
 /// killed, dockerd removes the socket's folder, and runc refuses to start the next process over a mount of what was
 /// removed.
+/// The folder in the state directory for files that an operator hands over.
+pub const KEPT_FILES: &str = "files";
+
 pub const DEFAULT_STATE_DIR: &str = "/run/docker/logging/loki-rs";
 
 /// Where dockerd looks for the socket that the manifest names.
@@ -150,7 +153,12 @@ pub enum LogLevel {
 
 /// What containers get when they say nothing: by option, never empty. Values are not shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PluginDefaults(RawOptions, NoProxy);
+pub struct PluginDefaults {
+    options: RawOptions,
+    no_proxy: NoProxy,
+    /// Where files are looked for that are not in the folder that was handed over; absent in most tests.
+    kept_files: Option<PathBuf>,
+}
 
 /// Every mistake in the environment. The plugin does not start; dockerd's log has the sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -223,7 +231,8 @@ impl Settings {
         let ring_retention = read(strings, RING_RETENTION, DEFAULT_RING_RETENTION, duration::duration, &mut errors);
         let ring_budget = read(strings, RING_BUDGET, DEFAULT_RING_BUDGET, RingBudget::parse, &mut errors);
         let no_proxy = read(strings, NO_PROXY, "", no_proxy, &mut errors).unwrap_or_default();
-        let defaults = PluginDefaults(PluginDefaults::read(strings), no_proxy);
+        let kept_files = state_dir.as_ref().map(|dir| dir.join(KEPT_FILES));
+        let defaults = PluginDefaults { options: PluginDefaults::read(strings), no_proxy, kept_files };
         errors.extend(defaults.mistakes());
         let settings = || {
             let (log_level, state_dir, socket) = (log_level?, state_dir?, socket?);
@@ -326,17 +335,22 @@ impl PluginDefaults {
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> PluginDefaults {
         let given = pairs.into_iter().filter(|(_, value)| !value.is_empty());
         let given = given.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        PluginDefaults(RawOptions(given.collect()), NoProxy::default())
+        PluginDefaults { options: RawOptions(given.collect()), ..PluginDefaults::default() }
     }
 
     /// Hosts that no proxy is used for.
     pub fn no_proxy(&self) -> &NoProxy {
-        &self.1
+        &self.no_proxy
+    }
+
+    /// Where files may be put that are to outlive an upgrade of the plugin.
+    pub fn kept_files(&self) -> Option<&Path> {
+        self.kept_files.as_deref()
     }
 
     /// The default of one option.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)
+        self.options.get(key)
     }
 
     fn read(strings: &dyn Strings) -> RawOptions {
@@ -369,7 +383,6 @@ impl PluginDefaults {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     #[test]
     fn a_budget_is_a_size_or_a_share_with_a_ceiling() {
@@ -396,7 +409,7 @@ mod tests {
         assert_eq!(settings.log_level, LogLevel::Info);
         assert_eq!(settings.state_dir, Path::new("/run/docker/logging/loki-rs"));
         assert_eq!(settings.socket, Path::new("/run/docker/plugins/loki-rs.sock"));
-        assert_eq!(settings.defaults, PluginDefaults::default());
+        assert_eq!(settings.defaults.options, RawOptions::default());
 
         let mut empty: Vec<(&str, &str)> = SETTINGS.iter().map(|spec| (spec.name, "")).collect();
         empty.extend(OPTIONS.iter().filter_map(|spec| Some((spec.env?, ""))));

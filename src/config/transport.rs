@@ -3,6 +3,8 @@
 //! What they say may be a secret, so a refusal shows paths and names and nothing else of what was typed. An empty value
 //! is none: so one container can do without the plugin's.
 
+use std::path::Path;
+
 use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
 use rustls::pki_types::ServerName;
@@ -101,7 +103,9 @@ impl<'a> Reader<'a> {
         }
         match first {
             USER_INFO => None,
-            keys::LOKI_BEARER_TOKEN_FILE => self.said(first).map(|(_, path)| Authorization::Bearer(file(first, path))),
+            keys::LOKI_BEARER_TOKEN_FILE => {
+                self.said(first).map(|(_, path)| Authorization::Bearer(self.file(first, path)))
+            }
             _ => self.basic(first),
         }
     }
@@ -117,7 +121,7 @@ impl<'a> Reader<'a> {
             (Some((who, text)), path) if path.is_none_or(|(other, _)| other < who) => {
                 Some(Material::text(keys::LOKI_PASSWORD, text))
             }
-            (_, path) => path.map(|(_, path)| file(keys::LOKI_PASSWORD_FILE, path)),
+            (_, path) => path.map(|(_, path)| self.file(keys::LOKI_PASSWORD_FILE, path)),
         };
         let Some((_, username)) = self.said(keys::LOKI_USERNAME) else {
             let reason = format!("is of no use without {} (give both or neither)", keys::LOKI_USERNAME);
@@ -149,16 +153,20 @@ impl<'a> Reader<'a> {
         match text.trim_start() {
             // One line is all that many places have for a value.
             pem if pem.starts_with(PEM) => Some(Material::text(key, pem.replace("\\n", "\n"))),
-            _ => Some(file(key, text)),
+            _ => Some(self.file(key, text)),
+        }
+    }
+
+    fn file(&self, key: &'static str, path: &str) -> Material {
+        let file = Material::file(key, Path::new(FILES_DIR).join(path));
+        match self.defaults.kept_files().filter(|_| !path.starts_with('/')) {
+            Some(kept) => file.or_in(kept.join(path)),
+            None => file,
         }
     }
 }
 
 // === parsers of single options ===
-
-fn file(key: &'static str, path: &str) -> Material {
-    Material::file(key, std::path::Path::new(FILES_DIR).join(path))
-}
 
 fn server_name(text: &str) -> Result<Option<String>, Refusal> {
     match text {

@@ -14,6 +14,8 @@ use super::Info;
 use super::labels;
 use super::registry::{Registry, StartError, check_id};
 use crate::config::StreamOptions;
+use crate::config::settings::KEPT_FILES;
+use crate::disk;
 use crate::fifo::Fifo;
 use crate::ring::INFO;
 
@@ -22,6 +24,8 @@ impl Registry {
     pub async fn adopt(&self) {
         let (registry, control) = (self.clone(), Handle::current());
         let adoption = tokio::task::spawn_blocking(move || {
+            // For whoever has something to put there; without it, nobody misses it.
+            let _ = disk::make_dir(&registry.inner.setup.state_dir.join(KEPT_FILES));
             let (records, broken) = registry.inner.records.load();
             for path in broken {
                 warn!(path = %path.display(), "the record of a stream cannot be read; its container must be restarted to be logged");

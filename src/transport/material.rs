@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
@@ -31,8 +31,13 @@ pub struct Material {
 pub enum Source {
     /// Here.
     Text(Secret),
-    /// In a file, absolute.
-    File(PathBuf),
+    /// In a file.
+    File {
+        /// Absolute.
+        path: PathBuf,
+        /// Where it is looked for when it is not there.
+        fallback: Option<PathBuf>,
+    },
 }
 
 /// Something that cannot be used, and why: `loki-tls-ca-file: "/etc/loki-rs/ca.pem" cannot be read: …`. There is no
@@ -63,7 +68,23 @@ impl Material {
     }
 
     pub fn file(option: &'static str, path: impl Into<PathBuf>) -> Material {
-        Material { option, source: Source::File(path.into()) }
+        Material { option, source: Source::File { path: path.into(), fallback: None } }
+    }
+
+    /// The same file, which is looked for in another place too.
+    #[must_use]
+    pub fn or_in(mut self, other: PathBuf) -> Material {
+        if let Source::File { fallback, .. } = &mut self.source {
+            *fallback = Some(other);
+        }
+        self
+    }
+
+    /// Where the file is, or should be.
+    fn place(&self) -> Option<&Path> {
+        let Source::File { path, fallback } = &self.source else { return None };
+        let fallback = fallback.as_deref().filter(|fallback| !path.exists() && fallback.exists());
+        Some(fallback.unwrap_or(path))
     }
 
     /// The whole of it.
@@ -71,10 +92,10 @@ impl Material {
     /// # Errors
     /// When the file cannot be read, or is none that could hold such a thing.
     pub fn read(&self) -> Result<Vec<u8>, Flaw> {
-        let path = match &self.source {
-            Source::Text(text) => return Ok(text.expose().as_bytes().to_vec()),
-            Source::File(path) => path,
-        };
+        if let Source::Text(text) = &self.source {
+            return Ok(text.expose().as_bytes().to_vec());
+        }
+        let path = self.place().unwrap_or(Path::new(""));
         let unreadable = |error: io::Error| {
             self.flaw(format!(
                 "cannot be read: {error} (a managed plugin sees of the host's files those below the directory that \
@@ -115,21 +136,19 @@ impl Material {
 
     /// `None` for text, and for a file that is not there.
     pub fn stamp(&self) -> Option<Stamp> {
-        match &self.source {
-            Source::Text(_) => None,
-            Source::File(path) => fs::metadata(path).ok().map(|file| Stamp::new(&file, SystemTime::now())),
-        }
+        let file = fs::metadata(self.place()?).ok()?;
+        Some(Stamp::new(&file, SystemTime::now()))
     }
 
     pub fn is_file(&self) -> bool {
-        matches!(self.source, Source::File(_))
+        matches!(self.source, Source::File { .. })
     }
 
     /// A complaint; of what was given, only the path is shown. `reason` goes on from it.
     pub fn flaw(&self, reason: impl fmt::Display) -> Flaw {
         let subject = match &self.source {
             Source::Text(_) => "the text".to_owned(),
-            Source::File(path) => format!("{path:?}"),
+            Source::File { path, .. } => format!("{:?}", self.place().unwrap_or(path)),
         };
         Flaw { option: self.option, reason: format!("{subject} {reason}") }
     }
@@ -192,10 +211,10 @@ mod tests {
     #[test]
     fn what_is_no_file_is_said() {
         let (dir, mut material) = material(b"x");
-        material.source = Source::File(dir.path().into());
+        material = Material::file(material.option, dir.path());
         let flaw = material.read().unwrap_err().to_string();
         assert_eq!(flaw, format!("loki-password-file: {:?} is not a file", dir.path()));
-        material.source = Source::File(dir.path().join("none"));
+        material = Material::file(material.option, dir.path().join("none"));
         let flaw = material.read().unwrap_err().to_string();
         assert!(flaw.contains("none\" cannot be read: No such file") && flaw.contains("files.source="), "{flaw}");
         assert_eq!(material.stamp(), None);
@@ -204,7 +223,7 @@ mod tests {
     #[test]
     fn a_young_file_is_read_again_and_an_old_one_when_it_has_changed() {
         let (_dir, material) = material(b"one");
-        let Source::File(path) = &material.source else { panic!("a file") };
+        let Source::File { path, .. } = &material.source else { panic!("a file") };
         let file = fs::metadata(path).unwrap();
         let written = file.modified().unwrap();
         let (young, old) = (Stamp::new(&file, written), Stamp::new(&file, written + COARSE * 2));

@@ -110,3 +110,31 @@ fn after_an_upgrade_files_are_handed_over_again_and_lines_wait_for_it() {
     container.docker(&["rm"]);
     plugin.disable();
 }
+
+#[test]
+fn files_in_the_plugins_own_folder_outlive_an_upgrade() {
+    let engine = Engine::shared();
+    let registry = Registry::start();
+    let (name, reference) = ("loki-rs-kept", registry.reference("loki-rs-kept-files"));
+    push(engine, &reference, "first-with-kept-files");
+    engine.docker(["plugin", "install", "--grant-all-permissions", "--alias", name, &reference]);
+    let plugin = engine.installed(name);
+    fs::write(plugin.folder().join("propagated-mount/loki-rs/files/token"), "t\n").unwrap();
+    let scene = Scene::with("kept", &plugin);
+    scene.loki.demand("authorization", "Bearer t");
+    let (container, mut input) = scene.container("echo").option("loki-bearer-token-file", "token").start_echo();
+    let mut say = |line: &str| std::io::Write::write_all(input.stdin.as_mut().unwrap(), line.as_bytes()).unwrap();
+    say("before\n");
+    scene.expect_lines(&container, ["before"]);
+
+    push(engine, &reference, "second-with-kept-files");
+    engine.docker(["plugin", "disable", "--force", name]);
+    engine.docker(["plugin", "upgrade", "--grant-all-permissions", name]);
+    engine.docker(["plugin", "enable", "--timeout", "0", name]);
+    say("after\n");
+    scene.expect_lines(&container, ["before", "after"]);
+    drop(input.stdin.take());
+    input.wait().unwrap();
+    container.docker(&["rm"]);
+    plugin.disable();
+}
