@@ -47,6 +47,8 @@ need_rust() {
 need_engine() {
     need dockerd docker.io
     need docker docker-cli
+    # For the compose files. A plugin of the docker command does as well.
+    docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
     # For a disk that fails.
     need mkfs.ext4 e2fsprogs
 }

@@ -6,6 +6,7 @@
 //! * [`shapes`]: whatever bytes a container writes, `docker logs` shows them as `json-file` would;
 //! * [`selection`]: tail, since, until and follow, of containers in every state;
 //! * [`volume`]: many lines at once, many containers at once;
+//! * [`compose`]: a compose file for Grafana's driver works with this one;
 //! * [`options`]: where options come from, and how a wrong one is refused;
 //! * [`files`]: how certificates and passwords are handed over;
 //! * [`outage`]: with Loki away, nobody waits;
@@ -15,6 +16,7 @@
 //! * [`disk`]: the disk takes nothing, and nobody waits for it;
 //! * [`upgrade`]: the plugin comes from a [`registry`], and a newer one takes its place.
 
+mod compose;
 mod crash;
 mod disk;
 mod files;

@@ -1,6 +1,7 @@
 //! All black-box tests, one binary. Table of contents:
 //!
 //! * [`contract`]: the manifest and the README say what the program does.
+//! * [`examples`]: what is in `examples/` can be used as it is.
 //! * [`loki_contract`]: what is relied on of Loki, held against the stand-in and, with `LOKI_URL`, a real one.
 //!
 //! The real binary between a fake dockerd and the stand-in, a file for each promise ([`harness`] has the stage):
@@ -10,6 +11,7 @@
 //! * [`transport`]: they get there by TLS, past passwords and round proxies;
 //! * [`shipping`]: lines arrive in Loki as they should;
 //! * [`destinations`]: to several Lokis, each for itself;
+//! * [`options`]: every option is taken or refused as it should be;
 //! * [`labels`]: under the labels that were asked for, and nobody else's tenant;
 //! * [`relabel`]: rules can be tried out on the command line;
 //! * [`hidden_loss`]: nor is anything lost that Loki does not speak of;
@@ -38,12 +40,14 @@ mod destinations;
 mod docker_logs;
 mod doctor;
 mod engine;
+mod examples;
 mod full_ring;
 mod hidden_loss;
 mod labels;
 mod lifecycle;
 mod many;
 mod no_file;
+mod options;
 mod outage;
 mod relabel;
 mod restart;

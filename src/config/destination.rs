@@ -192,6 +192,11 @@ impl TypedUrl {
         if matches!(url.path(), "" | "/") {
             url.set_path(PUSH_PATH);
             note = Some(format!("it has no path, so lines go to {url}"));
+        } else if let Some(path) = url.path().strip_suffix('/').filter(|path| path.ends_with(PUSH_PATH)) {
+            // Loki answers 404 there.
+            let path = path.to_owned();
+            url.set_path(&path);
+            note = Some(format!("Loki knows no path that ends with /, so lines go to {url}"));
         }
         let url = PushUrl(url);
         Ok(TypedUrl { url, credentials, note })
@@ -307,6 +312,18 @@ mod tests {
             assert_eq!(header.as_deref(), authorization, "{typed}");
             let expected = note.then(|| format!("it has no path, so lines go to {url}"));
             assert_eq!(parsed.note, expected);
+        }
+    }
+
+    #[test]
+    fn a_push_path_has_no_slash_at_its_end() {
+        for (typed, url) in [
+            ("http://loki:3100/loki/api/v1/push/", "http://loki:3100/loki/api/v1/push"),
+            ("http://gate/team-a/loki/api/v1/push/?q=1", "http://gate/team-a/loki/api/v1/push?q=1"),
+        ] {
+            let parsed = TypedUrl::parse(typed).unwrap_or_else(|error| panic!("{typed}: {error}"));
+            assert_eq!(parsed.url.to_string(), url);
+            assert_eq!(parsed.note, Some(format!("Loki knows no path that ends with /, so lines go to {url}")));
         }
     }
 

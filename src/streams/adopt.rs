@@ -75,7 +75,7 @@ impl Registry {
             return Ok(());
         };
         let options = StreamOptions::parse(&info.config, &self.inner.setup.defaults)?;
-        let labels = labels::build(&info, &options.labels, &self.inner.setup.hostname).map_err(StartError::Labels)?;
+        let labels = labels::build(&info, &options.labels, &self.inner.setup.hostname).map_err(StartError::Unfit)?;
         let destinations = self.destinations(&options, &labels)?;
         let mut table = self.table();
         if info.container_id == id && !table.containers.contains_key(id) {

@@ -114,9 +114,10 @@ pub enum StartError {
     /// One or more options are wrong.
     #[error(transparent)]
     Options(#[from] OptionErrors),
-    /// The labels would not be taken by Loki.
+    /// Options that read well do not go with this container: a template, labels that Loki would not take, a file that
+    /// cannot be used. One sentence for each.
     #[error("{}", .0.join("; "))]
-    Labels(Vec<String>),
+    Unfit(Vec<String>),
     /// The destination cannot be addressed.
     #[error("loki-url: {0}")]
     Destination(#[from] loki::client::TargetError),
@@ -233,15 +234,23 @@ impl Registry {
         let Record { file, info } = record;
         check_id(&info.container_id)?;
         let options = StreamOptions::parse(&info.config, &self.inner.setup.defaults)?;
-        let labels = labels::build(info, &options.labels, &self.inner.setup.hostname).map_err(StartError::Labels)?;
         if self.table().streams.contains_key(file) {
             return Ok(());
         }
-        if is_new && !self.ring_dir(&info.container_id).exists() {
-            // Of a container that ran before, this may be a `docker logs`, or a start at boot that nobody watches: its
-            // lines wait for the files.
-            options.destinations.iter().try_for_each(config::Destination::check_files)?;
-        }
+        let labels = labels::build(info, &options.labels, &self.inner.setup.hostname);
+        // Of a container that ran before, this may be a `docker logs`, or a start at boot that nobody watches: its lines
+        // wait for the files.
+        let files = match is_new && !self.ring_dir(&info.container_id).exists() {
+            true => options.destinations.iter().try_for_each(config::Destination::check_files),
+            false => Ok(()),
+        };
+        let labels = match (labels, files) {
+            (Ok(labels), Ok(())) => labels,
+            (labels, files) => {
+                let files = files.err().into_iter().flat_map(|errors| errors.0).map(|error| error.to_string());
+                return Err(StartError::Unfit(labels.err().into_iter().flatten().chain(files).collect()));
+            }
+        };
         let fifo = open_fifo(file)?;
         let destinations = self.destinations(&options, &labels)?;
         for note in options.notes.iter().chain(&labels.notes) {

@@ -104,12 +104,12 @@ impl Material {
         };
         // A pipe would be waited for.
         if !fs::metadata(path).map_err(unreadable)?.is_file() {
-            return Err(self.flaw("is not a file"));
+            return Err(self.flaw("is not a file (give the path of one)"));
         }
         let mut bytes = Vec::new();
         File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
         if bytes.len() as u64 > LARGEST {
-            return Err(self.flaw("is larger than 1 MiB, and no certificate, key or token"));
+            return Err(self.flaw("is larger than 1 MiB, and no certificate, key or token (give the path of one)"));
         }
         Ok(bytes)
     }
@@ -123,13 +123,14 @@ impl Material {
         if let Source::Text(text) = &self.source {
             return Ok(text.clone());
         }
-        let text = String::from_utf8(self.read()?).map_err(|_| self.flaw("is not UTF-8 text"))?;
+        let text = String::from_utf8(self.read()?)
+            .map_err(|_| self.flaw("is not UTF-8 text (a password or token, on one line, is expected in it)"))?;
         let line = text.trim();
         if line.is_empty() {
-            return Err(self.flaw("is empty"));
+            return Err(self.flaw("is empty (a password or token, on one line, is expected in it)"));
         }
         if line.contains(char::is_control) {
-            return Err(self.flaw("is not one line of text"));
+            return Err(self.flaw("is not one line of text (a password or token, on one line, is expected in it)"));
         }
         Ok(Secret::new(line))
     }
@@ -201,7 +202,7 @@ mod tests {
             let (_dir, material) = material(bytes);
             match (material.read_secret(), expected) {
                 (Ok(secret), Ok(expected)) => assert_eq!(secret.expose(), expected),
-                (Err(flaw), Err(expected)) => assert!(flaw.to_string().ends_with(expected), "{flaw}"),
+                (Err(flaw), Err(expected)) => assert!(flaw.to_string().contains(expected), "{flaw}"),
                 (read, expected) => panic!("{read:?} is not {expected:?}"),
             }
         }
@@ -213,7 +214,7 @@ mod tests {
         let (dir, mut material) = material(b"x");
         material = Material::file(material.option, dir.path());
         let flaw = material.read().unwrap_err().to_string();
-        assert_eq!(flaw, format!("loki-password-file: {:?} is not a file", dir.path()));
+        assert_eq!(flaw, format!("loki-password-file: {:?} is not a file (give the path of one)", dir.path()));
         material = Material::file(material.option, dir.path().join("none"));
         let flaw = material.read().unwrap_err().to_string();
         assert!(flaw.contains("none\" cannot be read: No such file") && flaw.contains("files.source="), "{flaw}");

@@ -1,7 +1,9 @@
 //! Where options come from, and how a wrong one is refused.
 
 use super::stage::{Engine, IMAGE_NAME, Plugin, Scene, eventually, numbered, text};
-use serde_json::json;
+use crate::harness::compose;
+use serde_json::Value;
+use std::fs;
 
 #[test]
 fn a_wrong_option_is_refused_at_docker_run_in_one_sentence() {
@@ -24,6 +26,22 @@ fn a_wrong_option_is_refused_at_docker_run_in_one_sentence() {
         assert_eq!(container.inspect("{{.State.Status}}"), "created");
     }
     assert_eq!(scene.loki.entries(), []);
+}
+
+#[test]
+fn what_dockerd_reads_itself_it_refuses_itself() {
+    let scene = Scene::new("dockerds");
+    for (options, sentence) in [
+        (&["mode=sometimes"][..], "logging mode not supported: sometimes"),
+        (&["mode=non-blocking", "max-buffer-size=much"], "max-buffer-size"),
+        (&["max-buffer-size=4m"], "max-buffer-size option is only supported with 'mode=non-blocking'"),
+    ] {
+        let driver = ["create", "--network=none", "--log-driver", &scene.plugin.name];
+        let options = options.iter().flat_map(|option| ["--log-opt", option]);
+        let (said, output) = scene.engine.try_docker(driver.into_iter().chain(options).chain([IMAGE_NAME, "lines:1"]));
+        let complaint = text(&output.stderr);
+        assert!(!output.status.success() && complaint.contains(sentence), "{said}: {complaint}");
+    }
 }
 
 #[test]
@@ -75,16 +93,19 @@ fn the_default_driver_of_daemon_json() {
     let engine = Engine::start();
     let plugin: Plugin = engine.install("loki-rs", &[]);
     let scene = Scene::with("default", &plugin);
-    let url = scene.loki.push_url();
+    // The example, but for where Loki is.
+    let example = fs::read_to_string(compose::file("examples/daemon.json")).unwrap();
+    let mut daemon: Value = serde_json::from_str(&example).unwrap();
+    daemon["log-opts"]["loki-url"] = scene.loki.push_url().into();
     // dockerd looks for the driver at its start already when it is given options.
-    engine.configure(&json!({"log-driver": "loki-rs", "log-opts": {"loki-url": url, "max-size": "1m"}}));
+    engine.configure(&daemon);
     engine.restart();
 
     let name = "default-driver";
     engine.docker(["run", "--name", name, "--network", "none", IMAGE_NAME, "lines:3"]);
     assert_eq!(engine.docker(["inspect", "--format", "{{.HostConfig.LogConfig.Type}}", name]), "loki-rs");
     assert_eq!(engine.docker(["logs", name]), numbered(3).join("\n"));
-    eventually("Loki has the lines", || scene.loki.count(&[("container_name", name)]) == 3);
+    eventually("Loki has the lines", || scene.loki.count(&[("container_name", name), ("env", "prod")]) == 3);
 
     // After another start of dockerd the plugin has what it had.
     engine.restart();

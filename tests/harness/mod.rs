@@ -8,12 +8,14 @@
 //! * [`plugin`]: the binary as a process, which can be killed and started again where it was;
 //! * [`dockerd`]: containers that log, are stopped and are read back, in the order and manner of dockerd;
 //! * [`bystander`]: who must not be harmed by what is done to others;
+//! * [`compose`]: Docker Compose, where files for it are read;
 //! * [`copier`]: how dockerd cuts what a container prints; [`frame`]: how it writes that down; [`http`]: how it calls.
 //!
 //! Nothing here sleeps for a fixed time in the hope that something has happened: everything waits for what it wants to
 //! see, for at most [`patience`].
 
 pub mod bystander;
+pub mod compose;
 pub mod copier;
 pub mod dockerd;
 pub mod frame;

@@ -1,0 +1,107 @@
+//! What is in `examples/` can be used as it is: Compose takes the files, and the driver the options in them.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use loki_rs::config::{PluginDefaults, StreamOptions};
+use loki_rs::yaml::{self, Node, Value};
+
+use crate::harness::compose;
+
+/// Options of a log driver by name, under the driver's own.
+type Logging = (String, BTreeMap<String, String>);
+
+fn entry<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
+    let Value::Map(entries) = &node.value else { panic!("{key} is looked for in what is no map: {node:?}") };
+    entries.iter().find(|(name, _)| text(name) == key).map(|(_, value)| value)
+}
+
+fn text(node: &Node) -> &str {
+    match &node.value {
+        Value::Scalar { text, .. } => text,
+        other => panic!("{other:?} is no text"),
+    }
+}
+
+/// How each service of a compose file logs, as Compose itself reads the file.
+fn services(name: &str, variables: &[(&str, &str)]) -> BTreeMap<String, Logging> {
+    let output = compose::config(&compose::file(name), variables);
+    let [config, complaint] = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+    assert!(output.status.success(), "{name}: {complaint}");
+    let config = yaml::parse(&config).unwrap_or_else(|error| panic!("{name}: {error}:\n{config}")).expect("a tree");
+    let Some(Node { value: Value::Map(services), .. }) = entry(&config, "services") else {
+        panic!("{name} has no services")
+    };
+    let logging = |service: &Node| {
+        let logging = entry(service, "logging")?;
+        let options = match entry(logging, "options").map(|options| &options.value) {
+            // Compose writes what it would read again.
+            Some(Value::Map(options)) => {
+                options.iter().map(|(key, value)| (text(key).to_owned(), text(value).replace("$$", "$"))).collect()
+            }
+            _ => BTreeMap::new(),
+        };
+        Some((text(entry(logging, "driver")?).to_owned(), options))
+    };
+    let found = services.iter().filter_map(|(name, service)| Some((text(name).to_owned(), logging(service)?)));
+    found.collect()
+}
+
+/// The driver takes these, with nothing set for the plugin.
+fn accept(whose: &str, options: &BTreeMap<String, String>) -> StreamOptions {
+    let nothing = PluginDefaults::new([]);
+    StreamOptions::parse(options, &nothing).unwrap_or_else(|errors| panic!("{whose}: {errors}"))
+}
+
+#[test]
+fn compose_takes_each_file_and_the_driver_takes_each_services_options() {
+    for (name, variables, through_the_driver) in [
+        ("examples/compose.yaml", vec![], vec!["web", "worker"]),
+        ("examples/compose.yaml", vec![("LOKI_URL", "https://loki.example.com")], vec!["web", "worker"]),
+        ("examples/swarm.yaml", vec![], vec!["web", "worker"]),
+    ] {
+        let services = services(name, &variables);
+        let ours: Vec<&str> =
+            services.iter().filter(|(_, (driver, _))| driver == "loki-rs").map(|(n, _)| &**n).collect();
+        assert_eq!(ours, through_the_driver, "{name}");
+        for (service, (_, options)) in services.iter().filter(|(_, (driver, _))| driver == "loki-rs") {
+            let read = accept(&format!("{name}, {service}"), options);
+            let host = if variables.is_empty() && name.contains("compose") { "127.0.0.1" } else { "loki.example.com" };
+            assert_eq!(read.destinations[0].url.as_url().host_str(), Some(host), "{name}, {service}");
+            let notes = &read.notes;
+            assert!(
+                notes.iter().all(|note| note.contains("it has no path")),
+                "an example is as it should be: {notes:?}"
+            );
+        }
+    }
+    // A Loki that logged to itself would never come to rest.
+    assert_eq!(services("examples/compose.yaml", &[])["loki"].0, "local");
+}
+
+#[test]
+fn what_people_have_for_grafanas_driver_is_taken_as_it_is() {
+    let services =
+        services("tests/data/grafana-compose.yaml", &[("LOKI_URL", "http://127.0.0.1:3100/loki/api/v1/push")]);
+    for (service, (driver, options)) in &services {
+        assert!(matches!(driver.as_str(), "loki" | "loki:latest"), "{service} is for Grafana's driver: {driver}");
+        let read = accept(service, options);
+        assert_eq!(read.batch.size_bytes, 400, "what was asked for is what counts");
+        assert!(read.ring.keep_file);
+    }
+    assert_eq!(services.len(), 2);
+}
+
+#[test]
+fn daemon_json_is_as_dockerd_wants_it_and_the_driver_takes_its_options() {
+    let daemon = fs::read_to_string(compose::file("examples/daemon.json")).expect("the example is there");
+    let daemon: serde_json::Value = serde_json::from_str(&daemon).expect("it is JSON");
+    assert_eq!(daemon["log-driver"], "loki-rs");
+    // dockerd does not start with a value that is no text.
+    let options = daemon["log-opts"].as_object().expect("options by name").iter();
+    let options: BTreeMap<String, String> =
+        options.map(|(key, value)| (key.clone(), value.as_str().expect(key).to_owned())).collect();
+    let read = accept("examples/daemon.json", &options);
+    assert_eq!(read.notes, [""; 0]);
+    assert_eq!((read.ring.max_size, read.ring.max_file), (20_000_000, 5));
+}
