@@ -92,6 +92,37 @@ fn what_people_have_for_grafanas_driver_is_taken_as_it_is() {
     assert_eq!(services.len(), 2);
 }
 
+/// Options of all that is logged through the driver, wherever in a tree it stands.
+fn logging_in(node: &Node, found: &mut Vec<BTreeMap<String, String>>) {
+    let Value::Map(entries) = &node.value else { return };
+    if let (Some(driver), Some(Node { value: Value::Map(options), .. })) =
+        (entry(node, "driver"), entry(node, "options"))
+        && text(driver) == "loki-rs"
+    {
+        let options = options.iter().map(|(key, value)| (text(key).to_owned(), text(value).replace("$$", "$")));
+        found.push(options.collect());
+    }
+    entries.iter().for_each(|(_, value)| logging_in(value, found));
+}
+
+#[test]
+fn what_is_shown_of_compose_files_in_the_documentation_is_taken() {
+    for (name, expected) in [("docs/migrating.md", 4), ("README.md", 1)] {
+        let page = fs::read_to_string(compose::file(name)).expect("the page is there");
+        let mut found = Vec::new();
+        for block in page.split("```yaml\n").skip(1) {
+            let block = block.split("```").next().unwrap_or_default();
+            let tree = yaml::parse(block).unwrap_or_else(|error| panic!("{name}: {error}:\n{block}"));
+            logging_in(&tree.expect("there is something in it"), &mut found);
+        }
+        assert_eq!(found.len(), expected, "{name}: {found:?}");
+        for mut options in found {
+            options.entry("loki-url".to_owned()).or_insert("http://127.0.0.1:3100/loki/api/v1/push".to_owned());
+            assert_eq!(accept(name, &options).notes, [""; 0], "{name}");
+        }
+    }
+}
+
 #[test]
 fn daemon_json_is_as_dockerd_wants_it_and_the_driver_takes_its_options() {
     let daemon = fs::read_to_string(compose::file("examples/daemon.json")).expect("the example is there");
