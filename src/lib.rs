@@ -34,6 +34,7 @@ pub mod disk;
 pub mod docker;
 pub mod fifo;
 pub mod frames;
+pub mod golang;
 pub mod loki;
 pub mod relabel;
 pub mod ring;
