@@ -8,3 +8,5 @@
 
 pub mod regexp;
 pub mod selector;
+pub mod time_layout;
+pub mod zone;

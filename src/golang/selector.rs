@@ -11,7 +11,7 @@ use memchr::memmem::Finder;
 
 use self::lexer::{Lexer, Token};
 use super::regexp::Regexp;
-use crate::relabel::Pattern;
+use crate::relabel::pattern::Pattern;
 
 /// Which entries a `match` stage is for.
 #[derive(Debug, Clone)]
