@@ -36,6 +36,7 @@ pub mod fifo;
 pub mod frames;
 pub mod golang;
 pub mod loki;
+pub mod pipeline;
 pub mod relabel;
 pub mod ring;
 pub mod shipper;

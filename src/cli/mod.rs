@@ -1,5 +1,6 @@
 //! The command line. Without a command the plugin serves; that is how dockerd starts it.
 
+mod pipeline;
 mod relabel;
 mod ring;
 
@@ -27,6 +28,8 @@ enum Command {
     Serve,
     /// Look into the rings that containers are logged to.
     Ring(ring::Arguments),
+    /// Try out stages for loki-pipeline-stages or loki-pipeline-stage-file.
+    Pipeline(pipeline::Arguments),
     /// Try out rules for loki-relabel-config.
     Relabel(relabel::Arguments),
 }
@@ -36,6 +39,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command.unwrap_or(Command::Serve) {
         Command::Serve => serve(),
         Command::Ring(arguments) => ring::run(&arguments),
+        Command::Pipeline(arguments) => pipeline::run(&arguments),
         Command::Relabel(arguments) => relabel::run(&arguments),
     }
 }

@@ -39,7 +39,7 @@ pub mod render;
 pub mod settings;
 pub mod stream_options;
 pub mod tenant;
-mod unknown;
+pub mod unknown;
 
 pub use destination::{Credentials, Destination, PushUrl};
 pub use go_regex::KeyPattern;

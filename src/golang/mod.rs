@@ -6,6 +6,7 @@
 //!
 //! These are leaves: they import each other and the translator of regular expressions, and nothing else of ours.
 
+pub mod bytes_size;
 pub mod regexp;
 pub mod selector;
 pub mod time_layout;
