@@ -196,7 +196,7 @@ mod tests {
     fn all_mistakes_are_told_at_once() {
         assert_eq!(
             refused("- json:\n- {}\n- output: {source: 1}\n"),
-            "line 1, column 8: invalid json stage config: JMES expression is required\n\
+            "line 1, column 7: invalid json stage config: JMES expression is required\n\
              line 3, column 20: invalid output stage config: 'source' expected type 'string', got unconvertible type \
              'int', value: '1'"
         );
