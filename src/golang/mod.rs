@@ -7,7 +7,11 @@
 //! These are leaves: they import each other and the translator of regular expressions, and nothing else of ours.
 
 pub mod bytes_size;
+pub mod json;
+pub mod letters;
+pub mod number;
 pub mod regexp;
 pub mod selector;
+pub mod template;
 pub mod time_layout;
 pub mod zone;

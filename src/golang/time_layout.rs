@@ -86,11 +86,17 @@ impl Layout {
         if let Some((_, nanoseconds)) = COUNTS.iter().find(|(name, _)| *name == name_or_layout) {
             return Self(Kind::Count(*nanoseconds));
         }
-        let named = NAMES.iter().find(|(name, _)| *name == name_or_layout);
-        let layout = named.map_or(name_or_layout, |(_, layout)| layout);
+        match NAMES.iter().find(|(name, _)| *name == name_or_layout) {
+            Some((_, layout)) => Self(Kind::Tokens { tokens: token::tokens(layout), named: true, dated: true }),
+            None => Self::of_text(name_or_layout),
+        }
+    }
+
+    /// The text as a layout, also if it is a name.
+    pub fn of_text(layout: &str) -> Self {
         // That a 06 may be part of something else does not matter to Promtail.
         let dated = layout.contains("06");
-        Self(Kind::Tokens { tokens: token::tokens(layout), named: named.is_some(), dated })
+        Self(Kind::Tokens { tokens: token::tokens(layout), named: false, dated })
     }
 
     /// The instant that `text` says, in nanoseconds since 1970.

@@ -23,7 +23,8 @@ pub fn parse_object(text: &[u8]) -> Option<(Value, bool)> {
     matches!(document, Value::Object(_) | Value::Null).then_some((document, mended))
 }
 
-fn as_characters(text: &[u8]) -> String {
+/// A text with its bytes that are no UTF-8 as characters, for [`bad_bytes`] to undo.
+pub fn as_characters(text: &[u8]) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for chunk in text.utf8_chunks() {
         out.push_str(chunk.valid());

@@ -16,8 +16,10 @@ pub mod multiline;
 pub mod output;
 pub mod pack;
 pub mod regex;
+pub mod replace;
 pub mod sampling;
 pub mod structured_metadata;
+pub mod template;
 pub mod tenant;
 pub mod timestamp;
 
@@ -42,10 +44,12 @@ macro_rules! stage {
 }
 
 /// All there are.
-pub const STAGES: [Kind; 24] = [
+pub const STAGES: [Kind; 26] = [
     stage!("json", json::Json),
     stage!("logfmt", logfmt::Logfmt),
     stage!("regex", regex::Regex),
+    stage!("replace", replace::Replace),
+    stage!("template", template::Template),
     stage!("timestamp", timestamp::Timestamp),
     stage!("output", output::Output),
     stage!("labels", labels::SetLabels),
