@@ -14,7 +14,7 @@
 //! The language is that of the crate `gotmpl`, which knows maps but neither structs nor methods,
 //! and which looks away from some mistakes. Three steps close the gap:
 //!
-//! 1. `syntax` parses, and refuses what Go refuses: blocks that are not closed, an `end` too
+//! 1. [`syntax`] parses, and refuses what Go refuses: blocks that are not closed, an `end` too
 //!    many, functions and variables that do not exist. It then turns each `.Field` into a call.
 //! 2. `data` answers these calls, so that a field that does not exist is an error and a method
 //!    can have arguments.
@@ -23,25 +23,21 @@
 //! What differs: `.ExtraAttributes` is refused (the options `labels` and `env` do that),
 //! `truncate` never cuts a character in two, and the text that comes out is bounded.
 //!
-//! This imports `streams::info`, which is a leaf, and nothing else of ours.
+//! This imports `streams::info` and `golang`, which are leaves, and nothing else of ours.
 
 mod data;
 mod functions;
-mod syntax;
 mod time;
-
-use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use thiserror::Error;
 
+use self::functions::KNOWN;
+use crate::golang::template::engine::{self, Output, clipped};
+use crate::golang::template::syntax::{self, Dialect};
 use crate::streams::info::Info;
 
 /// Bytes a template may write. A label holds 2048.
 const MAX_OUTPUT: usize = 64 * 1024;
-
-/// Characters of a message.
-const MAX_MESSAGE: usize = 500;
 
 /// What `printf` says, before it shows what it got.
 const PRINTF: &str = "printf: first arg must be string";
@@ -66,12 +62,8 @@ pub enum TemplateError {
     Panicked,
 }
 
-/// Takes what a template writes, up to [`MAX_OUTPUT`].
-#[derive(Default)]
-struct Output {
-    text: String,
-    overflowed: bool,
-}
+/// The functions of Docker.
+struct Docker;
 
 /// Whether a template parses.
 ///
@@ -82,7 +74,7 @@ pub fn check(text: &str) -> Result<(), TemplateError> {
     if is_literal(text) {
         return Ok(());
     }
-    contained(|| syntax::parse(text).map(drop))
+    contained(|| parse(text).map(drop))
 }
 
 /// The text of a template for one container.
@@ -93,10 +85,10 @@ pub fn render(text: &str, info: &Info, hostname: &str) -> Result<String, Templat
         return Ok(text.to_owned());
     }
     contained(|| {
-        let parsed = syntax::parse(text)?;
+        let parsed = parse(text)?;
         let (data, functions) = data::of(info, hostname);
         let template = parsed.with(functions).max_range_iters(MAX_TURNS);
-        let mut output = Output::default();
+        let mut output = Output::up_to(MAX_OUTPUT);
         match template.execute_template_fmt(&mut output, syntax::MAIN, &data) {
             Ok(()) => Ok(output.text),
             Err(_) if output.overflowed => Err(TemplateError::TooLong),
@@ -110,17 +102,27 @@ fn is_literal(text: &str) -> bool {
     !text.contains("{{")
 }
 
-/// Keeps a panic of the engine from taking a stream with it.
+fn parse(text: &str) -> Result<syntax::Parsed, TemplateError> {
+    syntax::parse(text, &Docker).map_err(TemplateError::Syntax)
+}
+
 fn contained<T>(work: impl FnOnce() -> Result<T, TemplateError>) -> Result<T, TemplateError> {
-    // What the closure touches is dropped with it, so a torn state cannot be seen.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(TemplateError::Panicked))
+    engine::contained(work).unwrap_or(Err(TemplateError::Panicked))
+}
+
+// === impl Docker ===
+
+impl Dialect for Docker {
+    fn function(&self, name: &str) -> Result<(), String> {
+        if KNOWN.contains(&name) { Ok(()) } else { Err(format!("there is no function {name}")) }
+    }
+
+    fn prints(&self) -> bool {
+        false
+    }
 }
 
 // === impl TemplateError ===
-
-fn syntax_error(error: &gotmpl::TemplateError) -> TemplateError {
-    TemplateError::Syntax(clipped(error.to_string().trim_start_matches("template: ")))
-}
 
 fn execution(error: &gotmpl::TemplateError) -> TemplateError {
     let text = error.to_string();
@@ -131,24 +133,6 @@ fn execution(error: &gotmpl::TemplateError) -> TemplateError {
         None => text,
     };
     TemplateError::Execution(clipped(text))
-}
-
-/// The engine repeats what was typed, and that may be long.
-fn clipped(message: &str) -> String {
-    message.chars().take(MAX_MESSAGE).collect()
-}
-
-// === impl Output ===
-
-impl fmt::Write for Output {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.text.len() + text.len() > MAX_OUTPUT {
-            self.overflowed = true;
-            return Err(fmt::Error);
-        }
-        self.text.push_str(text);
-        Ok(())
-    }
 }
 
 #[cfg(test)]

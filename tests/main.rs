@@ -14,6 +14,7 @@
 //! * [`options`]: every option is taken or refused as it should be;
 //! * [`labels`]: under the labels that were asked for, and nobody else's tenant;
 //! * [`relabel`]: rules can be tried out on the command line;
+//! * [`pipeline`]: changed by stages, if there are any;
 //! * [`hidden_loss`]: nor is anything lost that Loki does not speak of;
 //! * [`outage`]: Loki is away, and nobody notices;
 //! * [`full_ring`]: it is away for longer than the ring lasts;
@@ -49,6 +50,7 @@ mod many;
 mod no_file;
 mod options;
 mod outage;
+mod pipeline;
 mod relabel;
 mod restart;
 mod retention;

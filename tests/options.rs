@@ -32,6 +32,7 @@ impl Stage {
             ("cert.pem", client.certificate),
             ("key.pem", client.key),
             ("password", "hunter2\n".to_owned()),
+            ("stages.yaml", "pipeline_stages:\n- labels: {level: }\n".to_owned()),
             ("empty", String::new()),
         ] {
             files.put(name, &content);

@@ -70,8 +70,8 @@ pub fn parts() -> Vec<Part> {
         part("compress: a request to a body", move || drop(black_box(full.body()))),
         part("collect: ring to batches", move || {
             let mut collector = Collector::new(&written, None, &plan());
-            collector.collect(&written.published(), false, true);
-            let batch = collector.batch(Source::Stdout).expect("lines");
+            collector.collect(&written.published(), false, true, 0);
+            let batch = collector.batch(0).expect("lines");
             assert_eq!(batch.entries(), LINES);
             collector.rest();
         }),
@@ -97,7 +97,8 @@ fn metadata() -> Metadata {
 fn plan() -> Plan {
     let wait = Duration::from_secs(1);
     Plan {
-        streams: [(); 2].map(|()| Some(Stream { labels: LABELS.into(), tenant: None })),
+        streams: [(); 2].map(|()| Some(Stream { labels: LABELS.into(), pairs: Vec::new(), tenant: None })),
+        pipeline: None,
         metadata: vec![
             ("container_id".into(), "0123456789abcdef".repeat(4)),
             ("image_name".into(), "busybox:1".into()),

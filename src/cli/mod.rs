@@ -1,6 +1,7 @@
 //! The command line. Without a command the plugin serves; that is how dockerd starts it.
 
 mod doctor;
+mod pipeline;
 mod relabel;
 mod ring;
 
@@ -32,6 +33,8 @@ enum Command {
     ///
     /// Settings of the plugin are read from the environment, as the plugin does.
     Doctor(doctor::Arguments),
+    /// Try out stages for loki-pipeline-stages or loki-pipeline-stage-file.
+    Pipeline(pipeline::Arguments),
     /// Try out rules for loki-relabel-config.
     Relabel(relabel::Arguments),
 }
@@ -42,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Serve => serve(),
         Command::Ring(arguments) => ring::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Pipeline(arguments) => pipeline::run(&arguments),
         Command::Relabel(arguments) => relabel::run(&arguments),
     }
 }

@@ -19,8 +19,9 @@
 //! | `(?x) (?u) (?R)` | an error | flags |
 //! | `(?P<1>…)(?P<1>…)` | names of groups | an error |
 //!
-//! What stays different is what Go refuses and the crate allows (`a**`, repetitions above 1000),
-//! and the few characters on which their versions of Unicode disagree.
+//! | `a**`, `a{1001}` | an error | repetitions |
+//!
+//! What stays different are the few characters on which their versions of Unicode disagree.
 
 use std::fmt;
 
@@ -43,6 +44,10 @@ struct Translator<'a> {
     rest: &'a str,
     out: String,
     groups: Vec<Option<String>>,
+    /// Whether bytes that are no UTF-8 count as characters, see [`translate_for_bytes`].
+    bytes: bool,
+    /// Where an operator that repeats has just been, so that a second one is refused.
+    repeated: Option<usize>,
 }
 
 /// A Go pattern for the crate.
@@ -53,6 +58,18 @@ pub struct Translated {
     /// The names of the groups from 1 on. Go allows one name for several, and a digit at its beginning.
     pub groups: Vec<Option<String>>,
 }
+
+/// What is wrong with `[a`.
+pub const UNCLOSED_CLASS: &str = "a [ has no ]";
+
+/// What is wrong with `(?P<a`.
+pub const UNCLOSED_NAME: &str = "the name of a group has no >";
+
+/// Ends `(?:.`: or else a byte that is no character.
+const NO_CHARACTER: &str = "|(?-u:[\\x80-\\xFF]))";
+
+/// Repetitions that Go allows.
+const MAX_REPETITIONS: u64 = 1000;
 
 /// What a step of the translation answers; the text of an error goes on from `is not a regular
 /// expression: `.
@@ -111,14 +128,29 @@ pub fn brief(error: &regex::Error) -> String {
 /// # Errors
 /// What Go refuses and the crate would take for something else; the text goes on from `is not a regular expression: `.
 pub fn translate(pattern: &str) -> Result<Translated, String> {
+    translated(pattern, false)
+}
+
+/// The same for texts that are not UTF-8, in which a byte that belongs to no character is a character to Go: `.`, `[^a]`,
+/// `\W` match it. For `regex::bytes`, and for such texts only: in others it would find halves of characters.
+///
+/// # Errors
+/// As [`translate`].
+pub fn translate_for_bytes(pattern: &str) -> Result<Translated, String> {
+    translated(pattern, true)
+}
+
+fn translated(pattern: &str, bytes: bool) -> Result<Translated, String> {
     let out = String::with_capacity(pattern.len() + 8);
-    let mut translator = Translator { rest: pattern, out, groups: Vec::new() };
+    let mut translator = Translator { rest: pattern, out, groups: Vec::new(), bytes, repeated: None };
     while let Some(c) = translator.next() {
         match c {
             '\\' => translator.escape()?,
             '[' => translator.class()?,
             '(' => translator.group()?,
-            '{' if translator.starts_repetition() => translator.out.push('{'),
+            '.' => translator.push_class(".", true),
+            '*' | '+' | '?' => translator.repetition(c)?,
+            '{' if translator.starts_repetition() => translator.counted_repetition()?,
             '{' => translator.out.push_str("\\{"),
             c => translator.out.push(c),
         }
@@ -139,6 +171,53 @@ impl Translator<'_> {
         let rest = self.rest.strip_prefix(prefix);
         self.rest = rest.unwrap_or(self.rest);
         rest.is_some()
+    }
+
+    /// A class outside of brackets. `any` tells whether it takes bytes that are no characters.
+    fn push_class(&mut self, class: &str, any: bool) {
+        if any && self.bytes {
+            self.out.push_str("(?:");
+            self.out.push_str(class);
+            self.out.push_str(NO_CHARACTER);
+        } else {
+            self.out.push_str(class);
+        }
+    }
+
+    /// `*`, `+` or `?`, and the `?` behind it that makes it take little.
+    fn repetition(&mut self, operator: char) -> Step {
+        let start = self.rest.len() + operator.len_utf8();
+        self.out.push(operator);
+        self.end_repetition(start)
+    }
+
+    /// `{2}`, `{2,}` or `{2,5}`, after its `{`.
+    fn counted_repetition(&mut self) -> Step {
+        let start = self.rest.len() + 1;
+        let Some((bounds, rest)) = self.rest.split_once('}') else {
+            return Ok(());
+        };
+        let too_many = |bound: &str| !bound.is_empty() && bound.parse().is_ok_and(|bound: u64| bound > MAX_REPETITIONS);
+        if bounds.len() > 12 || bounds.split(',').any(too_many) {
+            return Err(format!("{{{bounds}}} repeats more than {MAX_REPETITIONS} times"));
+        }
+        self.out.push('{');
+        self.out.push_str(bounds);
+        self.out.push('}');
+        self.rest = rest;
+        self.end_repetition(start)
+    }
+
+    /// Takes the `?` behind an operator; `start` is what was left of the text where the operator began.
+    fn end_repetition(&mut self, start: usize) -> Step {
+        if self.repeated == Some(start) {
+            return Err("a repetition follows a repetition".to_owned());
+        }
+        if self.eat("?") {
+            self.out.push('?');
+        }
+        self.repeated = Some(self.rest.len());
+        Ok(())
     }
 
     /// After a `\` outside a class.
@@ -162,7 +241,9 @@ impl Translator<'_> {
                 self.rest = rest;
             }
             _ => {
-                if !self.shorthand()? {
+                if let Some((class, any)) = self.shorthand()? {
+                    self.push_class(&class, any);
+                } else {
                     let c = self.escaped_char()?;
                     push_literal(&mut self.out, c);
                 }
@@ -171,8 +252,9 @@ impl Translator<'_> {
         Ok(())
     }
 
-    /// `d w s p` and their opposites, after a `\`, inside a class or out.
-    fn shorthand(&mut self) -> Step<bool> {
+    /// `d w s p` and their opposites, after a `\`, inside a class or out: the same for the crate, and whether it takes nearly
+    /// everything.
+    fn shorthand(&mut self) -> Step<Option<(String, bool)>> {
         let Some(letter) = self.rest.chars().next() else {
             return Err("it ends with a single \\".to_owned());
         };
@@ -183,16 +265,15 @@ impl Translator<'_> {
             'W' => "[^0-9A-Za-z_]",
             's' => "[\\t\\n\\x0C\\r ]",
             'S' => "[^\\t\\n\\x0C\\r ]",
-            'p' | 'P' => return self.unicode_class().map(|()| true),
-            _ => return Ok(false),
+            'p' | 'P' => return self.unicode_class().map(Some),
+            _ => return Ok(None),
         };
         self.rest = &self.rest[1..];
-        self.out.push_str(class);
-        Ok(true)
+        Ok(Some((class.to_owned(), letter.is_ascii_uppercase())))
     }
 
     /// `pL`, `p{Greek}`, `p{^Greek}`, after a `\`.
-    fn unicode_class(&mut self) -> Step {
+    fn unicode_class(&mut self) -> Step<(String, bool)> {
         let mut negated = self.next() == Some('P');
         let name = if self.eat("{") {
             negated ^= self.eat("^");
@@ -203,8 +284,7 @@ impl Translator<'_> {
             String::from(self.next().ok_or("it ends with \\p")?)
         };
         let letter = if negated { 'P' } else { 'p' };
-        self.out.push_str(&format!("\\{letter}{{{name}}}"));
-        Ok(())
+        Ok((format!("\\{letter}{{{name}}}"), negated))
     }
 
     /// One character written as an escape, after the `\`.
@@ -260,11 +340,13 @@ impl Translator<'_> {
 
     /// A class, after its `[`. Read as Go reads it and written out plainly, one item at a time.
     fn class(&mut self) -> Step {
-        const UNCLOSED: &str = "a [ has no ]";
+        let start = self.out.len();
         self.out.push('[');
-        if self.eat("^") {
+        let negated = self.eat("^");
+        if negated {
             self.out.push('^');
         }
+        let mut any = negated;
         let mut first = true;
         // A ] that comes first is one of the characters.
         while first || !self.rest.starts_with(']') {
@@ -277,9 +359,12 @@ impl Translator<'_> {
                 self.rest = rest;
                 continue;
             }
-            let mut c = self.next().ok_or(UNCLOSED)?;
+            let mut c = self.next().ok_or(UNCLOSED_CLASS)?;
             if c == '\\' {
-                if self.shorthand()? {
+                if let Some((class, takes_any)) = self.shorthand()? {
+                    self.out.push_str(&class);
+                    // [^\S] is [\s], whatever else is in it.
+                    any = if takes_any { !negated } else { any };
                     continue;
                 }
                 c = self.escaped_char()?;
@@ -288,7 +373,7 @@ impl Translator<'_> {
             // A - is a range only between two characters.
             if self.rest.starts_with('-') && !self.rest.starts_with("-]") && self.rest.len() > 1 {
                 self.rest = &self.rest[1..];
-                let mut end = self.next().ok_or(UNCLOSED)?;
+                let mut end = self.next().ok_or(UNCLOSED_CLASS)?;
                 if end == '\\' {
                     end = self.escaped_char()?;
                 }
@@ -298,6 +383,10 @@ impl Translator<'_> {
         }
         self.rest = &self.rest[1..];
         self.out.push(']');
+        if any && self.bytes {
+            self.out.insert_str(start, "(?:");
+            self.out.push_str(NO_CHARACTER);
+        }
         Ok(())
     }
 
@@ -309,7 +398,7 @@ impl Translator<'_> {
             return Ok(());
         }
         if self.eat("P<") || self.eat("<") {
-            let (name, rest) = self.rest.split_once('>').ok_or("the name of a group has no >")?;
+            let (name, rest) = self.rest.split_once('>').ok_or(UNCLOSED_NAME)?;
             if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
                 return Err(format!("{} is not the name of a group", quote(name)));
             }
@@ -386,6 +475,9 @@ mod tests {
             ("^a{1,2}$", &["a", "aa"], &["aaa"]),
             ("^a{2,}$", &["aaa"], &["a"]),
             ("^a{,2}$", &["a{,2}"], &["a"]),
+            ("^a{2,}?$", &["aaa"], &["a"]),
+            ("^(a*)*b+?c??$", &["aabbc"], &["a"]),
+            ("^a{1000}$", &[], &["a"]),
             ("^a{$", &["a{"], &["a"]),
             ("^a{01}$", &["a{01}"], &["a"]),
             ("^{{x}}$", &["{{x}}"], &[]),
@@ -448,6 +540,12 @@ mod tests {
             ("(?=a)", "\"(?=a\" is not a group or flag that Go knows"),
             ("(?P<a", "the name of a group has no >"),
             ("(?P<a-b>x)", "\"a-b\" is not the name of a group"),
+            ("a**", "a repetition follows a repetition"),
+            ("a*??", "a repetition follows a repetition"),
+            ("a{2}{3}", "a repetition follows a repetition"),
+            ("a+?{2}", "a repetition follows a repetition"),
+            ("a{1001}", "{1001} repeats more than 1000 times"),
+            ("a{1,99999999999999999999}", "{1,99999999999999999999} repeats more than 1000 times"),
             ("a{2,1}", "invalid repetition count range, the start must be <= the end"),
         ] {
             let error = KeyPattern::parse(pattern).unwrap_err().to_string();

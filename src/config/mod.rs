@@ -17,6 +17,7 @@
 //!   authorization.
 //! - [`settings`]: [`SETTINGS`], the table of what the plugin itself may be given, and
 //!   [`PluginDefaults`], what containers get when they say nothing.
+//! - [`pipeline`]: stages, typed or in a file.
 //! - [`metadata`]: the grammar of `loki-structured-metadata`; [`tenant`]: which tenants there can be; `idle`: options
 //!   that are taken and do nothing.
 //! - [`render`]: a table as aligned text and as Markdown.
@@ -34,6 +35,7 @@ mod idle;
 pub mod metadata;
 pub mod options;
 pub mod parse;
+pub mod pipeline;
 mod reader;
 pub mod refusal;
 pub mod render;
@@ -41,7 +43,7 @@ pub mod settings;
 pub mod stream_options;
 pub mod tenant;
 pub mod transport;
-mod unknown;
+pub mod unknown;
 
 pub use destination::{Credentials, Destination, PushUrl};
 pub use go_regex::KeyPattern;

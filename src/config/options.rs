@@ -45,6 +45,8 @@ pub const ENV_REGEX: &str = "env-regex";
 pub const LOKI_RELABEL_CONFIG: &str = "loki-relabel-config";
 pub const LOKI_STRUCTURED_METADATA: &str = "loki-structured-metadata";
 pub const LOKI_FILENAME_LABEL: &str = "loki-filename-label";
+pub const LOKI_PIPELINE_STAGES: &str = "loki-pipeline-stages";
+pub const LOKI_PIPELINE_STAGE_FILE: &str = "loki-pipeline-stage-file";
 pub const TAG: &str = "tag";
 pub const MAX_SIZE: &str = "max-size";
 pub const MAX_FILE: &str = "max-file";
@@ -280,6 +282,21 @@ pub const OPTIONS: &[OptionSpec] = &[
         form: "YAML list of relabel rules",
         doc: "Rules in the manner of Prometheus that change the labels, once for stdout and once for stderr. What they \
               drop is not sent; docker logs has it all the same. The label __tenant_id__ becomes the tenant.",
+    },
+    OptionSpec {
+        key: LOKI_PIPELINE_STAGES,
+        env: Some("LOKI_PIPELINE_STAGES"),
+        default: None,
+        form: "YAML list of stages",
+        doc: "What lines go through on their way to Loki, in Promtail's stages. docker logs shows them as \
+              they were printed.",
+    },
+    OptionSpec {
+        key: LOKI_PIPELINE_STAGE_FILE,
+        env: Some("LOKI_PIPELINE_STAGE_FILE"),
+        default: None,
+        form: "path of a YAML file",
+        doc: "The same in a file, under the key pipeline_stages.",
     },
     OptionSpec {
         key: LOKI_STRUCTURED_METADATA,

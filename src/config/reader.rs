@@ -38,11 +38,12 @@ impl<'a> Reader<'a> {
         let retry = self.retry();
         let labels = self.labels();
         let ring = self.ring();
+        let pipeline = self.pipeline();
         self.errors.extend(unknown::complaints(self.container));
         self.notes.extend(idle::notes(self.container));
         match (destinations, batch, retry, labels, ring) {
             (Some(destinations), Some(batch), Some(retry), Some(labels), Some(ring)) if self.errors.is_empty() => {
-                Ok(StreamOptions { destinations, batch, retry, labels, ring, notes: self.notes })
+                Ok(StreamOptions { destinations, batch, retry, labels, ring, pipeline, notes: self.notes })
             }
             _ => Err(OptionErrors(self.errors)),
         }

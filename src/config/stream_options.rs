@@ -11,6 +11,7 @@ use super::destination::Destination;
 use super::go_regex::KeyPattern;
 use super::metadata::MetadataItem;
 use super::options::{OptionErrors, RawOptions};
+use super::pipeline::Configured;
 use super::reader::Reader;
 use super::settings::PluginDefaults;
 use crate::loki::labels::LabelName;
@@ -31,6 +32,8 @@ pub struct StreamOptions {
     pub retry: Retry,
     pub labels: LabelOptions,
     pub ring: RingOptions,
+    /// What lines go through on their way to Loki.
+    pub pipeline: Option<Configured>,
     /// What was mended while reading, to be logged.
     pub notes: Vec<String>,
 }
@@ -213,6 +216,9 @@ mod tests {
             ("env-regex", "^APP_", Some("[")),
             ("tag", "{{.Name}}", Some("{{.Name")),
             ("loki-relabel-config", "[{action: labeldrop, regex: host}]", Some("foo")),
+            ("loki-pipeline-stages", "[{labels: {level: }}]", Some("- jsn: {}")),
+            // What a file may be is for those who read it.
+            ("loki-pipeline-stage-file", "", None),
             ("loki-structured-metadata", "label:app,env:TIER,command", Some("pod")),
             ("loki-filename-label", "true", Some("yes")),
             ("max-size", "1.5g", Some("-1")),

@@ -48,7 +48,7 @@ const TAKEN: [(&str, &str); 16] = [
 
 /// Who said something. What the container says counts for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Speaker {
+pub(super) enum Speaker {
     Plugin,
     Container,
 }
@@ -136,12 +136,12 @@ impl<'a> Reader<'a> {
         Some(Authorization::Basic { username: Secret::new(username), password })
     }
 
-    fn contradiction(&mut self, key: &str, other: &str) {
+    pub(super) fn contradiction(&mut self, key: &str, other: &str) {
         self.errors.push(OptionError::new(key, format!("contradicts {other} (give one of them)")));
     }
 
     /// What an option says, and who says it.
-    fn said(&self, key: &str) -> Option<(Speaker, &'a str)> {
+    pub(super) fn said(&self, key: &str) -> Option<(Speaker, &'a str)> {
         let typed = self.container.get(key).map(|text| (Speaker::Container, text));
         let typed = typed.or_else(|| Some((Speaker::Plugin, self.defaults.get(key)?)));
         typed.filter(|(_, text)| !text.is_empty())
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn file(&self, key: &'static str, path: &str) -> Material {
+    pub(super) fn file(&self, key: &'static str, path: &str) -> Material {
         let file = Material::file(key, Path::new(FILES_DIR).join(path));
         match self.defaults.kept_files().filter(|_| !path.starts_with('/')) {
             Some(kept) => file.or_in(kept.join(path)),

@@ -38,7 +38,7 @@ fn nearest(key: &str) -> Option<&'static str> {
 }
 
 /// Levenshtein's distance, with a swap of neighbours counted as one error.
-fn edits(from: &str, to: &str) -> usize {
+pub fn edits(from: &str, to: &str) -> usize {
     let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
     // Whatever is much longer than any option is none of them, and need not be measured.
     if from.len() > 64 {

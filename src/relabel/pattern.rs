@@ -39,40 +39,44 @@ impl Pattern {
         self.regex.captures(value)
     }
 
-    /// Go's `Regexp.Expand`: `$name`, `${name}`, `$1` and `${1}` become what their group matched, `$$` a dollar. A name
-    /// without braces is as long as it can be, so `$1x` is the group `1x`, which there is not; that gives nothing.
+    /// What a template becomes with what was found, see [`expand`].
     pub fn expand(&self, template: &str, found: &Captures<'_>) -> String {
-        let mut out = String::with_capacity(template.len());
-        let mut rest = template;
-        while let Some((before, after)) = rest.split_once('$') {
-            out.push_str(before);
-            if let Some(after) = after.strip_prefix('$') {
-                out.push('$');
-                rest = after;
-            } else if let Some((name, after)) = reference(after) {
-                out.push_str(self.group(name, found));
-                rest = after;
-            } else {
-                // It refers to nothing, and stands for itself.
-                out.push('$');
-                rest = after;
-            }
-        }
-        out.push_str(rest);
-        out
+        expand(template, &self.groups, &|at| found.get(at).map(|found| found.as_str()))
     }
+}
 
-    fn group<'v>(&self, name: &str, found: &Captures<'v>) -> &'v str {
-        let text = |at: usize| found.get(at).map(|found| found.as_str());
-        let found = match number(name) {
-            Some(at) => text(at),
-            // Of several groups with one name, the first that took part.
-            None => {
-                (1..).zip(&self.groups).filter(|(_, group)| group.as_deref() == Some(name)).find_map(|(at, _)| text(at))
-            }
-        };
-        found.unwrap_or_default()
+/// Go's `Regexp.Expand`: `$name`, `${name}`, `$1` and `${1}` become what their group matched, `$$` a dollar. A name
+/// without braces is as long as it can be, so `$1x` is the group `1x`, which there is not; that gives nothing.
+///
+/// `groups` are the names of the groups from 1 on, and `text` is what a group matched, 0 being the whole.
+pub fn expand<'v>(template: &str, groups: &[Option<String>], text: &dyn Fn(usize) -> Option<&'v str>) -> String {
+    let mut out = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        if let Some(after) = after.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+        } else if let Some((name, after)) = reference(after) {
+            out.push_str(group(name, groups, text));
+            rest = after;
+        } else {
+            // It refers to nothing, and stands for itself.
+            out.push('$');
+            rest = after;
+        }
     }
+    out.push_str(rest);
+    out
+}
+
+fn group<'v>(name: &str, groups: &[Option<String>], text: &dyn Fn(usize) -> Option<&'v str>) -> &'v str {
+    let found = match number(name) {
+        Some(at) => text(at),
+        // Of several groups with one name, the first that took part.
+        None => (1..).zip(groups).filter(|(_, group)| group.as_deref() == Some(name)).find_map(|(at, _)| text(at)),
+    };
+    found.unwrap_or_default()
 }
 
 /// The name behind a `$`, and what follows it.

@@ -7,29 +7,31 @@ use std::sync::Arc;
 
 use super::Plan;
 use super::batch::Batch;
+use super::lines::Lines;
+use super::piped::Piped;
 use super::progress::Progress;
-use crate::codec::partial::{Joiner, Line};
-use crate::codec::{Source, frame};
-use crate::frames::DockerFrames;
+use crate::codec::Source;
+use crate::codec::partial::Line;
 use crate::loki::encode::Metadata;
 use crate::ring::cursor::NOTE;
-use crate::ring::{Lost, Position, Published, Reader, Ring};
+use crate::ring::{Lost, Position, Published, Ring};
 
 /// Lines that are lifted go so far above the oldest time that Loki takes: that rises while they are on their way.
-const LIFT: i64 = 60 * 1_000_000_000;
+pub(super) const LIFT: i64 = 60 * 1_000_000_000;
 
 /// The structured metadata of a lifted line: the time that it had.
-const LIFTED_FROM: &str = "original_time";
+pub(super) const LIFTED_FROM: &str = "original_time";
 
 /// Reads a ring and fills batches.
 #[derive(Debug)]
 pub struct Collector {
     ring: Arc<Ring>,
-    reader: Reader,
-    joiner: Joiner,
+    lines: Lines,
     metadata: Metadata,
     batch_size: usize,
     batches: [Batch; 2],
+    /// In place of these, when there is a pipeline.
+    piped: Option<Box<Piped>>,
     /// The sources whose lines are sent. Those of others are passed over.
     sent: [bool; 2],
     /// What is acknowledged.
@@ -40,8 +42,6 @@ pub struct Collector {
     floors: [i64; 2],
     /// Where reading must begin again to see all that is not acknowledged.
     restart: Position,
-    /// Where the entries begin that the joiner holds, by source.
-    held: [Option<Position>; 2],
     /// [`Published::bytes`] when the reader was last at the end of the ring.
     seen: u64,
     /// The reader stopped because a batch was full.
@@ -61,6 +61,8 @@ pub struct Toll {
     pub cut_lines: u64,
     /// Lines that were older than Loki takes.
     pub lifted: u64,
+    /// Lines that a pipeline has given a tenant that there cannot be.
+    pub misaddressed: u64,
 }
 
 // === impl Collector ===
@@ -74,19 +76,19 @@ impl Collector {
         };
         let labels = |source: Source| plan.streams[source.index()].as_ref().map_or("", |stream| &stream.labels);
         let batch = |source: Source| Batch::new(labels(source));
+        let piped = plan.pipeline.clone().map(|pipeline| Box::new(Piped::new(pipeline, plan, acknowledged.next_seq)));
         Self {
             ring: ring.clone(),
-            reader: ring.reader_at(restart),
-            joiner: Joiner::default(),
+            lines: Lines::new(ring, restart),
             metadata: Metadata::new(plan.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
             batch_size: plan.batch_size,
             batches: Source::ALL.map(batch),
+            piped,
             sent: plan.streams.each_ref().map(Option::is_some),
             acknowledged,
             times: acknowledged,
             floors: [i64::MIN; 2],
             restart,
-            held: [None, None],
             seen: 0,
             more: false,
             gap: Lost::default(),
@@ -96,7 +98,7 @@ impl Collector {
 
     /// Whether the ring has entries that were not read.
     pub fn is_behind(&self, published: &Published) -> bool {
-        self.reader.position().seq < published.next_seq
+        self.lines.position().seq < published.next_seq
     }
 
     /// Whether the ring no longer has entries that are not acknowledged.
@@ -104,9 +106,19 @@ impl Collector {
         self.restart.seq < self.ring.oldest().seq
     }
 
-    /// Whether lines are held that wait for their last chunk.
+    /// Whether lines are held that wait for their last chunk, or in a stage.
     pub fn holds_lines(&self) -> bool {
-        self.joiner.held_since().is_some()
+        self.lines.holds_lines() || self.piped.as_ref().is_some_and(|piped| piped.holds_lines())
+    }
+
+    /// When a stage lets go of lines that it holds, in nanoseconds since 1970.
+    pub fn deadline(&self) -> Option<i64> {
+        self.piped.as_ref()?.deadline()
+    }
+
+    /// The time before which a stage wants no more lines, in nanoseconds since 1970.
+    pub fn not_before(&self) -> Option<i64> {
+        self.piped.as_ref()?.not_before()
     }
 
     /// Whether the last batch was full, so that more was there than it took.
@@ -121,60 +133,50 @@ impl Collector {
 
     /// Reads until a batch is full or the ring ends. With `ended`, lines that will never be whole are taken as they
     /// are.
-    pub fn collect(&mut self, published: &Published, ended: bool, with_metadata: bool) {
+    pub fn collect(&mut self, published: &Published, ended: bool, with_metadata: bool, now: i64) {
         let none = Metadata::default();
         let metadata = if with_metadata { &self.metadata } else { &none };
-        let (joiner, batches, times) = (&mut self.joiner, &mut self.batches, &mut self.times);
-        let mut take = |line: Line<'_>| {
-            let (batch, floor) = (&mut batches[line.source.index()], self.floors[line.source.index()]);
-            let time = times.time_of(line.source, line.time.max(floor));
-            if line.time < floor {
-                let own = jiff::Timestamp::from_nanosecond(line.time.into()).unwrap_or_default().to_string();
-                let metadata = if with_metadata { &metadata.with(LIFTED_FROM, &own) } else { metadata };
-                batch.take_lifted(&line, time, metadata);
-            } else {
-                batch.take(&line, time, metadata);
-            }
-            batch.is_full(self.batch_size)
-        };
-        self.more = false;
-        while let Some(chunk) = { if self.more { None } else { self.reader.fill() } } {
-            let mut entries = frame::entries(chunk.bytes);
-            let (mut seq, mut used) = (chunk.first_seq, 0);
-            while !self.more
-                && let Some(entry) = entries.next()
-            {
-                let source = entry.source.index();
-                // Entries below the mark were acknowledged while something before them was not.
-                if self.sent[source] && seq >= self.acknowledged.next_seq[source] {
-                    joiner.push(seq, entry, |line| self.more |= take(line));
-                    match joiner.open_since(entry.source) {
-                        Some(first) if first == seq => {
-                            let offset = chunk.position.offset + used as u64;
-                            self.held[source] = Some(Position { offset, seq, ..chunk.position });
-                        }
-                        Some(_) => {}
-                        None => self.held[source] = None,
+        // Entries below the mark were acknowledged while something before them was not; those that are not sent are below
+        // any.
+        let pass_below = [0, 1].map(|at| if self.sent[at] { self.acknowledged.next_seq[at] } else { u64::MAX });
+        let Self { lines, piped, batches, times, floors, batch_size, .. } = self;
+        self.more = match piped {
+            Some(piped) => {
+                let mut take =
+                    |line: &Line<'_>, begin: &dyn Fn() -> Position| piped.take(line, begin(), now, with_metadata);
+                let more = lines.read(pass_below, &mut take);
+                if !more {
+                    if ended {
+                        lines.flush(|line, begin| _ = take(line, begin));
                     }
+                    piped.wait_no_longer(now, ended, with_metadata);
                 }
-                used = entries.position();
-                seq += 1;
+                more
             }
-            let records = seq - chunk.first_seq;
-            self.reader.advance(used, records, &DockerFrames);
-        }
+            None => {
+                let mut take = |line: &Line<'_>| {
+                    let (batch, floor) = (&mut batches[line.source.index()], floors[line.source.index()]);
+                    let time = times.time_of(line.source, line.time.max(floor));
+                    if line.time < floor {
+                        let own = jiff::Timestamp::from_nanosecond(line.time.into()).unwrap_or_default().to_string();
+                        let metadata = if with_metadata { &metadata.with(LIFTED_FROM, &own) } else { metadata };
+                        batch.take_lifted(line, time, metadata);
+                    } else {
+                        batch.take(line, time, metadata);
+                    }
+                    batch.is_full(*batch_size)
+                };
+                let more = lines.read(pass_below, |line, _| take(line));
+                if !more && ended {
+                    lines.flush(|line, _| _ = take(line));
+                }
+                more
+            }
+        };
         if !self.more {
             self.seen = published.bytes;
-            if ended {
-                for source in Source::ALL {
-                    joiner.flush(source, |line| {
-                        take(line);
-                    });
-                    self.held[source.index()] = None;
-                }
-            }
         }
-        let lost = self.reader.take_lost();
+        let lost = self.lines.take_lost();
         self.gap.overwritten += lost.overwritten;
         self.gap.damaged += lost.damaged;
         self.settle();
@@ -185,26 +187,49 @@ impl Collector {
         std::mem::take(&mut self.toll)
     }
 
-    /// The batch of `source`, if there is anything in it.
-    pub fn batch(&mut self, source: Source) -> Option<&mut Batch> {
-        Some(&mut self.batches[source.index()]).filter(|batch| batch.entries() > 0)
+    /// Batches of this round, each of one stream: by [`Source::index`], or what a pipeline makes.
+    pub fn batches(&self) -> usize {
+        self.piped.as_ref().map_or(self.batches.len(), |piped| piped.len())
     }
 
-    /// The batch of `source` is with Loki, or given up.
-    pub fn acknowledge(&mut self, source: Source) {
-        let settled = self.batches[source.index()].settle();
-        self.acknowledged.next_seq[source.index()] = settled.next_seq;
-        self.acknowledged.last_time[source.index()] = settled.last_time;
-        self.toll.cut_lines += settled.cut_lines;
-        self.toll.lifted += settled.lifted;
+    /// The batch number `at`, if there is anything in it.
+    pub fn batch(&mut self, at: usize) -> Option<&mut Batch> {
+        let batch = match &mut self.piped {
+            Some(piped) => piped.batch(at),
+            None => self.batches.get_mut(at),
+        };
+        batch.filter(|batch| batch.entries() > 0)
+    }
+
+    /// The tenant that a pipeline has given the batch number `at`.
+    pub fn tenant(&self, at: usize) -> Option<&str> {
+        self.piped.as_ref()?.tenant(at)
+    }
+
+    /// The batch number `at` is with Loki, or given up.
+    pub fn acknowledge(&mut self, at: usize) {
+        let (cut_lines, lifted) = match &mut self.piped {
+            Some(piped) => piped.acknowledge(at),
+            None => {
+                let settled = self.batches[at].settle();
+                self.acknowledged.next_seq[at] = settled.next_seq;
+                self.acknowledged.last_time[at] = settled.last_time;
+                (settled.cut_lines, settled.lifted)
+            }
+        };
+        self.toll.cut_lines += cut_lines;
+        self.toll.lifted += lifted;
         self.settle();
     }
 
     /// Moves `restart` up to what is held, or to the reader, when the batches hold nothing.
     fn settle(&mut self) {
         if self.is_empty() {
-            let held = self.held.iter().flatten().min_by_key(|position| position.seq);
-            self.restart = held.copied().unwrap_or_else(|| self.reader.position());
+            self.restart = self.lines.restart();
+            if let Some(piped) = &mut self.piped {
+                self.acknowledged.next_seq = piped.settle();
+                self.toll.misaddressed += piped.take_misaddressed();
+            }
             let gap = std::mem::take(&mut self.gap);
             self.toll.lost.overwritten += gap.overwritten;
             self.toll.lost.damaged += gap.damaged;
@@ -213,22 +238,31 @@ impl Collector {
 
     /// Nothing was collected, though entries may have been read: they were filler, acknowledged before, or are held.
     pub fn is_empty(&self) -> bool {
-        self.batches.iter().all(|batch| batch.entries() == 0)
+        match &self.piped {
+            Some(piped) => piped.is_empty(),
+            None => self.batches.iter().all(|batch| batch.entries() == 0),
+        }
     }
 
-    /// Makes the next batch of `source` half as large.
-    pub fn split(&mut self, source: Source) {
-        self.batches[source.index()].split();
+    /// Makes the next batch in the place of number `at` half as large.
+    pub fn split(&mut self, at: usize) {
+        match &mut self.piped {
+            Some(piped) => piped.split(at),
+            None => self.batches[at].split(),
+        }
     }
 
-    /// Lines of `source` that are older than what Loki takes get a time that it takes, from the next collect on; false
+    /// Lines of the batch number `at` that are older than what Loki takes get a time that it takes, from the next collect on; false
     /// when they have it already.
     ///
     /// Loki takes no line that is more than an hour older than the newest of its stream, nor one that is older than a
     /// week (`reject_old_samples_max_age`). Both come about in a long outage: a container is made anew meanwhile, under
     /// its old name and labels, and what its successor writes gets to Loki first.
-    pub fn lift(&mut self, source: Source, oldest: i64) -> bool {
-        let floor = &mut self.floors[source.index()];
+    pub fn lift(&mut self, at: usize, oldest: i64) -> bool {
+        if let Some(piped) = &mut self.piped {
+            return piped.lift(at, oldest);
+        }
+        let floor = &mut self.floors[at];
         let is_higher = *floor < oldest;
         if is_higher {
             *floor = oldest.saturating_add(LIFT);
@@ -245,22 +279,31 @@ impl Collector {
             self.toll.lost.overwritten += oldest.seq - self.restart.seq;
             self.restart = oldest;
         }
-        self.reader.seek(self.restart);
-        self.joiner = Joiner::default();
-        self.held = [None, None];
+        self.lines.seek(self.restart);
         self.times = self.acknowledged;
+        if let Some(piped) = &mut self.piped {
+            piped.rewind();
+        }
         self.rest();
     }
 
     /// Gives back the memory of batches that were sent.
     pub fn rest(&mut self) {
-        self.reader.shrink();
+        self.lines.shrink();
         self.batches.iter_mut().for_each(Batch::clear);
+        if let Some(piped) = &mut self.piped {
+            piped.rest();
+        }
     }
 
     /// What to save: where to begin again, and the marks of the sources behind it.
     pub fn checkpoint(&self) -> (Position, [u8; NOTE]) {
-        (self.restart, self.acknowledged.to_note())
+        let held = self.piped.as_ref().and_then(|piped| piped.held());
+        match held.filter(|held| held.seq < self.restart.seq) {
+            // The stage forgets with the process what it holds.
+            Some(held) => (held, Progress { next_seq: [held.seq; 2], ..self.acknowledged }.to_note()),
+            None => (self.restart, self.acknowledged.to_note()),
+        }
     }
 }
 
@@ -268,6 +311,7 @@ impl Collector {
 mod tests {
     use super::*;
     use crate::codec::entry::proto::{LogEntry, PartialLogEntryMetadata};
+    use crate::frames::DockerFrames;
     use crate::loki::encode::proto::PushRequest;
     use crate::ring::{BootId, Options};
     use crate::shipper::Stream;
@@ -279,8 +323,9 @@ mod tests {
         Plan {
             streams: Source::ALL.map(|source| {
                 let labels = format!("{{source=\"{}\"}}", source.as_str());
-                Some(Stream { labels, tenant: None })
+                Some(Stream { labels, pairs: Vec::new(), tenant: None })
             }),
+            pipeline: None,
             metadata: vec![("container_id".into(), "c1".into())],
             batch_size,
             batch_wait: std::time::Duration::ZERO,
@@ -334,11 +379,11 @@ mod tests {
 
     fn collect(collector: &mut Collector, ended: bool) {
         let published = Published { next_seq: 0, bytes: 0 };
-        collector.collect(&published, ended, true);
+        collector.collect(&published, ended, true, 0);
     }
 
     fn sent(collector: &mut Collector, source: Source) -> Vec<(i64, String)> {
-        let Some(batch) = collector.batch(source) else { return Vec::new() };
+        let Some(batch) = collector.batch(source.index()) else { return Vec::new() };
         let message = snap::raw::Decoder::new().decompress_vec(&batch.body()).unwrap();
         let request = PushRequest::decode(&message[..]).unwrap();
         let entries = request.streams[0].entries.iter();
@@ -375,10 +420,10 @@ mod tests {
         }
         let mut collector = scene.collector(1 << 20);
         collect(&mut collector, false);
-        let first = Source::ALL.map(|source| collector.batch(source).unwrap().body());
+        let first = Source::ALL.map(|source| collector.batch(source.index()).unwrap().body());
         collector.rewind();
         collect(&mut collector, false);
-        assert_eq!(first, Source::ALL.map(|source| collector.batch(source).unwrap().body()));
+        assert_eq!(first, Source::ALL.map(|source| collector.batch(source.index()).unwrap().body()));
     }
 
     #[test]
@@ -388,7 +433,7 @@ mod tests {
         scene.write("stderr", "err", None);
         let mut collector = scene.collector(1 << 20);
         collect(&mut collector, false);
-        collector.acknowledge(Source::Stdout);
+        collector.acknowledge(Source::Stdout.index());
         collector.rewind();
         collect(&mut collector, false);
         assert_eq!(sent(&mut collector, Source::Stdout), []);
@@ -412,9 +457,9 @@ mod tests {
             collect(&mut collector, false);
             let expected = if sent[0] { lines(&[(0, "b"), (1, "c")]) } else { Vec::new() };
             assert_eq!(super::tests::sent(&mut collector, Source::Stdout), expected);
-            assert!(collector.batch(Source::Stderr).is_none() && !collector.holds_lines());
+            assert!(collector.batch(Source::Stderr.index()).is_none() && !collector.holds_lines());
             if sent[0] {
-                collector.acknowledge(Source::Stdout);
+                collector.acknowledge(Source::Stdout.index());
             }
             assert_eq!(collector.checkpoint().0.seq, 4);
         }
@@ -429,7 +474,7 @@ mod tests {
         collect(&mut collector, false);
         assert_eq!(sent(&mut collector, Source::Stdout), []);
         assert_eq!(sent(&mut collector, Source::Stderr), lines(&[(0, "other")]));
-        collector.acknowledge(Source::Stderr);
+        collector.acknowledge(Source::Stderr.index());
         let (position, note) = collector.checkpoint();
         assert_eq!(position.seq, 0, "the first chunk is still owed");
 
@@ -440,7 +485,7 @@ mod tests {
         collect(&mut collector, false);
         assert_eq!(sent(&mut collector, Source::Stderr), []);
         assert_eq!(sent(&mut collector, Source::Stdout), lines(&[(0, "long line")]));
-        collector.acknowledge(Source::Stdout);
+        collector.acknowledge(Source::Stdout.index());
         assert_eq!(collector.checkpoint().0.seq, 3);
     }
 
@@ -453,7 +498,7 @@ mod tests {
         assert!(collector.is_empty() && collector.holds_lines());
         collect(&mut collector, true);
         assert_eq!(sent(&mut collector, Source::Stdout), lines(&[(0, "no newline")]));
-        collector.acknowledge(Source::Stdout);
+        collector.acknowledge(Source::Stdout.index());
         assert_eq!(collector.checkpoint().0.seq, 1);
     }
 
@@ -467,11 +512,11 @@ mod tests {
         collect(&mut collector, false);
         let full = sent(&mut collector, Source::Stdout).len();
         assert_eq!(full, 10, "90 bytes of line and 14 of metadata each");
-        collector.split(Source::Stdout);
+        collector.split(Source::Stdout.index());
         collector.rewind();
         collect(&mut collector, false);
         assert_eq!(sent(&mut collector, Source::Stdout).len(), 5);
-        collector.acknowledge(Source::Stdout);
+        collector.acknowledge(Source::Stdout.index());
         collect(&mut collector, false);
         assert_eq!(sent(&mut collector, Source::Stdout).len(), 10);
     }

@@ -35,6 +35,7 @@ pub struct Events {
     damaged: Throttle,
     cut: Throttle,
     lifted: Throttle,
+    misaddressed: Throttle,
     limited: Throttle,
     cursor: Throttle,
 }
@@ -61,6 +62,9 @@ impl Events {
             lifted: Throttle::new(container, |container, lines, _| {
                 warn!(%container, lines, "lines were older than Loki takes; they went with the oldest time that it takes, and theirs as original_time");
             }),
+            misaddressed: Throttle::new(container, |container, lines, _| {
+                error!(%container, lines, "lines were dropped: the pipeline gives them a tenant id that Loki cannot take");
+            }),
             limited: Throttle::new(container, |container, pushes, reason| {
                 warn!(%container, pushes, %reason, "Loki limits the rate; lines are kept and sent more slowly");
             }),
@@ -84,6 +88,7 @@ impl Events {
             (&self.damaged, toll.lost.damaged),
             (&self.cut, toll.cut_lines),
             (&self.lifted, toll.lifted),
+            (&self.misaddressed, toll.misaddressed),
         ] {
             if count > 0 {
                 throttle.add(count, String::new);

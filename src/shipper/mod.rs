@@ -11,6 +11,7 @@
 //! ```
 //!
 //! * [`collect`]: ring to batches, pure but for the reading; a replay from the cursor makes byte-identical entries;
+//! * `lines`: ring to lines; `piped`: lines to batches through a pipeline, where there is one;
 //! * [`batch`]: the lines of one request;
 //! * [`verdict`](mod@verdict): what to do after an error, pure: the retry table;
 //! * [`backoff`]: how long to wait;
@@ -22,19 +23,21 @@ pub mod batch;
 pub mod collect;
 pub mod destination;
 pub mod events;
+mod lines;
+mod piped;
 pub mod progress;
 pub mod verdict;
 
 use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::codec::Source;
 use crate::loki::PushError;
+use crate::pipeline::Pipeline;
 use crate::ring::{Cursors, Ring};
 use backoff::Backoff;
 use collect::Collector;
@@ -50,6 +53,8 @@ const LOOK: Duration = Duration::from_secs(5);
 pub struct Plan {
     /// Where lines of stdout and stderr go, by [`Source::index`]; `None`: they are passed over.
     pub streams: [Option<Stream>; 2],
+    /// What lines go through on their way.
+    pub pipeline: Option<Pipeline>,
     /// Structured metadata of every line.
     pub metadata: Vec<(String, String)>,
     /// Bytes of lines and metadata in a request.
@@ -71,6 +76,8 @@ pub struct Plan {
 pub struct Stream {
     /// The label string.
     pub labels: String,
+    /// The labels, for a pipeline.
+    pub pairs: Vec<(String, String)>,
     /// The tenant, in place of the destination's.
     pub tenant: Option<String>,
 }
@@ -147,7 +154,9 @@ impl Shipper {
             }
             let ended = *self.live.borrow_and_update() == 0;
             let published = *self.follow.borrow_and_update();
-            let is_owed = self.collector.is_behind(&published) || (ended && self.collector.holds_lines());
+            let deadline = self.collector.deadline().map(|time| time.saturating_sub(nanoseconds()));
+            let is_due = deadline.is_some_and(|left| left <= 0);
+            let is_owed = self.collector.is_behind(&published) || is_due || (ended && self.collector.holds_lines());
             if !is_owed {
                 if ended {
                     return Done::CaughtUp;
@@ -156,6 +165,17 @@ impl Shipper {
                     _ = self.follow.changed() => {}
                     _ = self.live.changed() => {}
                     _ = self.shutdown.changed() => {}
+                    () = sleep_for(deadline) => {}
+                }
+                continue;
+            }
+            if let Some(left) = self.collector.not_before().map(|time| time.saturating_sub(nanoseconds()))
+                && left > 0
+            {
+                // A stage limits the rate: shipping waits, and not the container.
+                tokio::select! {
+                    _ = self.shutdown.changed() => {}
+                    () = sleep_for(Some(left)) => {}
                 }
                 continue;
             }
@@ -170,7 +190,7 @@ impl Shipper {
             let Some(permit) = self.permit().await else { continue };
             let ended = *self.live.borrow() == 0;
             let published = *self.follow.borrow();
-            self.collector.collect(&published, ended, self.destination.takes_metadata());
+            self.collector.collect(&published, ended, self.destination.takes_metadata(), nanoseconds());
             match self.push_all(failures).await {
                 Round::Settled { reached } => {
                     failures = 0;
@@ -204,7 +224,7 @@ impl Shipper {
     /// Moves the cursor behind lines of which none is to be sent, whatever state Loki is in.
     fn pass_over(&mut self) {
         let (ended, published) = (*self.live.borrow() == 0, *self.follow.borrow());
-        self.collector.collect(&published, ended, false);
+        self.collector.collect(&published, ended, false, nanoseconds());
         // Nobody misses in Loki what was not to get there.
         self.collector.take_toll();
         self.collector.rest();
@@ -260,14 +280,17 @@ impl Shipper {
     /// Sends what was collected, a request for each source, and saves how far that is.
     async fn push_all(&mut self, failures: u32) -> Round {
         let mut reached = false;
-        for source in Source::ALL {
-            let Some(batch) = self.collector.batch(source) else { continue };
+        for at in 0..self.collector.batches() {
+            let Some(batch) = self.collector.batch(at) else { continue };
             if *self.shutdown.borrow() {
                 // What was not sent yet is the next process's; what is on its way has little time to come back.
                 return Round::Again { later: false };
             }
             let (body, entries) = (batch.body(), batch.entries());
-            let tenant = self.plan.streams[source.index()].as_ref().and_then(|stream| stream.tenant.as_deref());
+            let tenant = match self.plan.pipeline {
+                Some(_) => self.collector.tenant(at),
+                None => self.plan.streams[at].as_ref().and_then(|stream| stream.tenant.as_deref()),
+            };
             match self.destination.push(body, tenant).await {
                 Ok(()) => {
                     reached = true;
@@ -290,14 +313,14 @@ impl Shipper {
                             return Round::Again { later: true };
                         }
                         Verdict::Split => {
-                            self.collector.split(source);
+                            self.collector.split(at);
                             return Round::Again { later: false };
                         }
                         Verdict::WithoutMetadata => {
                             self.destination.refuse_metadata();
                             return Round::Again { later: false };
                         }
-                        Verdict::Late { oldest, .. } if self.collector.lift(source, oldest) => {
+                        Verdict::Late { oldest, .. } if self.collector.lift(at, oldest) => {
                             return Round::Again { later: false };
                         }
                         Verdict::Late { dropped, .. } | Verdict::Settled { dropped } | Verdict::GiveUp { dropped } => {
@@ -307,7 +330,7 @@ impl Shipper {
                     }
                 }
             }
-            self.collector.acknowledge(source);
+            self.collector.acknowledge(at);
             self.save();
         }
         Round::Settled { reached }
@@ -336,6 +359,20 @@ impl Shipper {
             self.events.cursor_not_saved(&error);
         }
     }
+}
+
+/// Waits for so many nanoseconds, or for ever.
+async fn sleep_for(nanoseconds: Option<i64>) {
+    match nanoseconds {
+        Some(left) => sleep(Duration::from_nanos(u64::try_from(left).unwrap_or(0))).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The time of day, in nanoseconds since 1970.
+fn nanoseconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 fn lock(cursors: &Mutex<Cursors>) -> MutexGuard<'_, Cursors> {

@@ -18,7 +18,7 @@ pub struct Progress {
 
 /// A clock that was set back by up to this much is followed by times that creep: each line gets the time of the one
 /// before and a nanosecond. Behind a greater leap the clock was wrong before, and is believed again.
-const LARGEST_STEP_BACK: i64 = 2 * 3600 * 1_000_000_000;
+pub const LARGEST_STEP_BACK: i64 = 2 * 3600 * 1_000_000_000;
 
 // === impl Progress ===
 

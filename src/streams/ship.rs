@@ -170,13 +170,15 @@ impl Registry {
 }
 
 fn stream(stream: &sources::Stream) -> shipper::Stream {
-    shipper::Stream { labels: stream.labels.to_string(), tenant: stream.tenant.clone() }
+    let pairs = stream.labels.iter().map(|(name, value)| (name.as_str().to_owned(), value.to_owned()));
+    shipper::Stream { labels: stream.labels.to_string(), pairs: pairs.collect(), tenant: stream.tenant.clone() }
 }
 
 /// The options and labels of a container as its shipper wants them.
 fn plan(options: &StreamOptions, labels: &ContainerLabels) -> Plan {
     Plan {
         streams: Source::ALL.map(|source| labels.stream(source).map(stream)),
+        pipeline: options.pipeline.as_ref().map(|configured| configured.pipeline()),
         metadata: labels.structured_metadata(),
         batch_size: options.batch.size_bytes,
         batch_wait: options.batch.wait,

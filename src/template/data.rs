@@ -11,8 +11,8 @@ use gotmpl::{FuncMap, TemplateError, ToValue, Value};
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
-use super::syntax::GET;
 use super::{functions, time};
+use crate::golang::template::syntax::GET;
 use crate::streams::info::{Info, short_id};
 
 /// The container, and the answers to what is asked of it.

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use gotmpl::{FuncMap, TemplateError, Value, ValueFunc};
 use serde::Serialize;
 
+use crate::golang::letters;
+pub use crate::golang::template::value::described;
+
 /// Every function a template may name: Go's, then Docker's.
 pub const KNOWN: &[&str] = &[
     "and", "call", "eq", "ge", "gt", "html", "index", "js", "le", "len", "lt", "ne", "not", "or", "print", "printf",
@@ -37,19 +40,6 @@ pub fn all() -> FuncMap {
         (name.to_owned(), function)
     });
     functions.collect()
-}
-
-/// A value as a complaint calls it.
-pub fn described(value: &Value) -> &'static str {
-    match value {
-        Value::Nil => "no value",
-        Value::Bool(_) => "a boolean",
-        Value::Int(_) | Value::Uint(_) | Value::Float(_) => "a number",
-        Value::String(_) => "a string",
-        Value::List(_) => "a list",
-        Value::Map(_) => "a map",
-        Value::Function(_) => "a function",
-    }
 }
 
 // === functions ===
@@ -129,23 +119,15 @@ fn join(args: &[Value]) -> Answer {
 }
 
 fn lower(args: &[Value]) -> Answer {
-    mapped("lower", args, |_, c| one(c.to_lowercase(), c))
+    mapped("lower", args, letters::lower)
 }
 
 fn upper(args: &[Value]) -> Answer {
-    mapped("upper", args, |_, c| one(c.to_uppercase(), c))
+    mapped("upper", args, letters::upper)
 }
 
-/// Go's `strings.Title`: a capital after everything that is no letter, digit or underscore.
 fn title(args: &[Value]) -> Answer {
-    mapped("title", args, |before, c| {
-        let starts = match before {
-            None => true,
-            Some(before) if before.is_ascii() => !(before.is_ascii_alphanumeric() || before == '_'),
-            Some(before) => before.is_whitespace(),
-        };
-        if starts { one(c.to_uppercase(), c) } else { c }
-    })
+    mapped("title", args, letters::title)
 }
 
 fn pad(args: &[Value]) -> Answer {
@@ -198,27 +180,9 @@ fn count(name: &str, position: usize, value: &Value, most: i64) -> Result<usize,
     }
 }
 
-fn mapped(name: &str, args: &[Value], map: impl Fn(Option<char>, char) -> char) -> Answer {
+fn mapped(name: &str, args: &[Value], map: fn(&str) -> String) -> Answer {
     let [text] = exactly(name, args)?;
-    let text = string(name, 1, text)?;
-    let mut before = None;
-    let text: String = text
-        .chars()
-        .map(|c| {
-            let mapped = map(before, c);
-            before = Some(c);
-            mapped
-        })
-        .collect();
-    Ok(text.into())
-}
-
-/// Go maps each character to one character: `ß` has no capital there.
-fn one(mut mapped: impl Iterator<Item = char>, original: char) -> char {
-    match (mapped.next(), mapped.next()) {
-        (Some(c), None) => c,
-        _ => original,
-    }
+    Ok(map(string(name, 1, text)?).into())
 }
 
 fn wrong<T>(name: &str, position: usize, wanted: &str, got: &str) -> Result<T, TemplateError> {

@@ -246,6 +246,30 @@ impl Node {
         }
     }
 
+    /// A whole number; `None` for text, were it of digits.
+    pub fn signed(&self) -> Option<i128> {
+        let Value::Scalar { text, kind: Kind::Int } = &self.value else { return None };
+        let text = text.replace('_', "");
+        match text.strip_prefix('-') {
+            Some(digits) => integer(digits).map(|number| -i128::from(number)),
+            None => integer(text.strip_prefix('+').unwrap_or(&text)).map(i128::from),
+        }
+    }
+
+    /// Any number; `None` for text, were it of digits.
+    pub fn float(&self) -> Option<f64> {
+        let Value::Scalar { text, kind } = &self.value else { return None };
+        match kind {
+            Kind::Int => self.signed().map(|number| number as f64),
+            Kind::Float => {
+                let text = text.replace('_', "").to_ascii_lowercase();
+                // .5 is a number as it stands, .inf and .nan are words.
+                text.replace(".inf", "inf").replace(".nan", "nan").parse().ok()
+            }
+            _ => None,
+        }
+    }
+
     /// In words, for a complaint.
     pub fn what(&self) -> &'static str {
         match &self.value {

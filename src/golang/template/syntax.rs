@@ -8,8 +8,8 @@ use gotmpl::parse::{
 };
 use gotmpl::{FuncMap, Template};
 
-use super::functions::KNOWN;
-use super::{TemplateError, clipped, syntax_error};
+use super::engine::{clipped, plain_message};
+use super::value;
 
 /// Where the body is registered, under a name that nobody gives a template.
 pub const MAIN: &str = "\u{1}main";
@@ -18,6 +18,21 @@ pub const MAIN: &str = "\u{1}main";
 /// `.ContainerCreated.Format "2006"` is `get 2 . "ContainerCreated" "Format" "2006"`. No text can
 /// name it.
 pub const GET: &str = "\u{1}get";
+
+/// What every call's answer goes through, see [`value::checked`].
+const CHECK: &str = "\u{1}check";
+
+/// What is printed goes through this if the dialect wants it, see [`value::printed`].
+const PRINT: &str = "\u{1}print";
+
+/// What sets one use of the language apart from another.
+pub trait Dialect {
+    /// Whether there is a function; if not, the mistake.
+    fn function(&self, name: &str) -> Result<(), String>;
+
+    /// Whether what is printed is printed as Go prints it; if not, as `gotmpl` does, which knows no exponents.
+    fn prints(&self) -> bool;
+}
 
 /// Put behind a text to see whether the parser arrives there. An action, so that nothing can
 /// swallow it; the character keeps it apart from a `{` that the text may end with.
@@ -38,37 +53,40 @@ pub struct Parsed {
 }
 
 /// Rewrites a tree in place, and remembers the first mistake it meets.
-#[derive(Default)]
-struct Rewriter {
+struct Rewriter<'d> {
+    dialect: &'d dyn Dialect,
     mistake: Option<String>,
     /// Variables in scope, `$` apart.
     variables: Vec<SmolStr>,
 }
 
 /// Parses a text as Go would.
-pub fn parse(text: &str) -> Result<Parsed, TemplateError> {
+///
+/// # Errors
+/// With line, column and cause, of bounded length.
+pub fn parse(text: &str, dialect: &dyn Dialect) -> Result<Parsed, String> {
     if text.matches("{{").count() > MAX_ACTIONS {
         let cause = format!("it has more than {MAX_ACTIONS} actions");
-        return Err(TemplateError::Syntax(cause));
+        return Err(cause);
     }
 
     // Once for the mistakes the parser finds by itself, in its words and at their places.
-    Template::new("").parse(text).map_err(|error| syntax_error(&error))?;
+    Template::new("").parse(text).map_err(|error| plain_message(&error))?;
 
     // And once more with a mark behind: the parser stops at an {{end}} that closes nothing, and
     // takes the end of the text for any {{end}} that is missing.
     let marked = format!("{text}{MARK}");
     let parsed = Parser::new(&marked, "{{", "}}").and_then(Parser::parse);
-    let (mut body, mut defines) = parsed.map_err(|error| syntax_error(&error))?;
+    let (mut body, mut defines) = parsed.map_err(|error| plain_message(&error))?;
     let is_mark = |node: &Node| matches!(node, Node::Action(action) if action.pos.offset > text.len());
     if !take_mark(&mut body, &is_mark) {
         let bodies = defines.iter().map(|define| &define.body);
         let unclosed = [&body].into_iter().chain(bodies).any(|body| contains(body, &is_mark));
         let cause = if unclosed { "a block is not closed with {{end}}" } else { "an {{end}} or {{else}} has no block" };
-        return Err(TemplateError::Syntax(cause.to_owned()));
+        return Err(cause.to_owned());
     }
 
-    let mut rewriter = Rewriter::default();
+    let mut rewriter = Rewriter { dialect, mistake: None, variables: Vec::new() };
     let defined = defines.iter_mut().map(|define| &mut define.body);
     for tree in [&mut body].into_iter().chain(defined) {
         // A template sees no variables of another.
@@ -76,7 +94,7 @@ pub fn parse(text: &str) -> Result<Parsed, TemplateError> {
         rewriter.list(tree, false);
     }
     match rewriter.mistake {
-        Some(mistake) => Err(TemplateError::Syntax(clipped(&mistake))),
+        Some(mistake) => Err(clipped(&mistake)),
         None => Ok(Parsed { body, defines }),
     }
 }
@@ -86,7 +104,7 @@ pub fn parse(text: &str) -> Result<Parsed, TemplateError> {
 impl Parsed {
     /// Ready to execute as [`MAIN`].
     pub fn with(self, functions: FuncMap) -> Template {
-        let mut template = Template::new("").funcs(functions);
+        let mut template = Template::new("").funcs(functions).func(CHECK, value::checked).func(PRINT, value::printed);
         for define in self.defines {
             // Of several bodies the one with something in it counts; two such did not parse.
             if !define.body.is_empty_tree() || template.lookup(&define.name).is_none() {
@@ -124,7 +142,7 @@ fn contains(list: &ListNode, is_mark: &impl Fn(&Node) -> bool) -> bool {
 
 // === impl Rewriter ===
 
-impl Rewriter {
+impl Rewriter<'_> {
     fn mistake(&mut self, mistake: impl Into<String>) {
         self.mistake.get_or_insert_with(|| mistake.into());
     }
@@ -133,7 +151,12 @@ impl Rewriter {
         for node in &mut list.nodes {
             match node {
                 Node::List(list) => self.list(list, in_range),
-                Node::Action(action) => self.pipe(&mut action.pipe),
+                Node::Action(action) => {
+                    self.pipe(&mut action.pipe);
+                    if action.pipe.decl.is_empty() && self.dialect.prints() {
+                        action.pipe.commands.push(call(action.pos, PRINT));
+                    }
+                }
                 Node::If(branch) | Node::With(branch) => self.branch(branch, in_range, in_range),
                 Node::Range(branch) => self.branch(branch, true, in_range),
                 Node::Template(call) => {
@@ -161,8 +184,15 @@ impl Rewriter {
 
     fn pipe(&mut self, pipe: &mut PipeNode) {
         self.variables.extend(pipe.decl.iter().cloned());
-        for command in &mut pipe.commands {
-            self.command(command);
+        for mut command in mem::take(&mut pipe.commands) {
+            let calls = matches!(command.args.first(), Some(Expr::Identifier(..)));
+            let pos = command.pos;
+            self.command(&mut command);
+            pipe.commands.push(command);
+            if calls {
+                // A loop around a call could make a value grow without end.
+                pipe.commands.push(call(pos, CHECK));
+            }
         }
     }
 
@@ -188,8 +218,8 @@ impl Rewriter {
     }
 
     fn function(&mut self, name: &str) {
-        if !KNOWN.contains(&name) {
-            self.mistake(format!("there is no function {name}"));
+        if let Err(mistake) = self.dialect.function(name) {
+            self.mistake(mistake);
         }
     }
 
@@ -232,6 +262,11 @@ impl Rewriter {
         call.extend(fields.iter().map(|name| Expr::String(pos, Arc::from(name.as_str()))));
         Ok(call)
     }
+}
+
+/// A call of a function without arguments.
+fn call(pos: Pos, name: &'static str) -> CommandNode {
+    CommandNode { pos, args: vec![Expr::Identifier(pos, SmolStr::new_static(name))] }
 }
 
 /// A call as a value: in parentheses, so to speak.

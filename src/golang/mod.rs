@@ -1,0 +1,17 @@
+//! What Go does and Rust does not, as far as Promtail's stages show it to people.
+//!
+//! A pipeline that works with Promtail is full of Go: its regular expressions, its templates, its reference times, its
+//! way to print a number. Each file here is one of these, pure and by itself; what it does was compared with what Promtail
+//! does.
+//!
+//! These are leaves: they import each other and the translator of regular expressions, and nothing else of ours.
+
+pub mod bytes_size;
+pub mod json;
+pub mod letters;
+pub mod number;
+pub mod regexp;
+pub mod selector;
+pub mod template;
+pub mod time_layout;
+pub mod zone;

@@ -1,0 +1,145 @@
+//! The templates of the stages `template` and `replace`: Go's `text/template` over what was extracted from a line.
+//!
+//! The engine is the crate `gotmpl`. [`syntax`] refuses at once what Go refuses, `functions` has what a template may call,
+//! and [`value`] prints as Go does. What a template writes, how large its values get, how often its loops turn and how deep
+//! it calls itself is bounded; so is what goes wrong in it.
+//!
+//! What differs from Promtail: texts are UTF-8; `substr`, `trunc` and `abbrev` count bytes but leave out what they would cut in two;
+//! `toDate` takes this year for a layout without one; functions that change a dict in place are not there, and neither are those
+//! that reach out of a template or cost too much for a line.
+
+pub mod engine;
+mod functions;
+pub mod syntax;
+pub mod value;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gotmpl::Value;
+
+use self::engine::{Output, clipped, contained};
+use self::syntax::{Dialect, GET, MAIN};
+use self::value::{Answer, fail};
+
+/// Bytes a template may write.
+const MAX_OUTPUT: usize = 1 << 20;
+
+/// Turns of all loops of one template together.
+const MAX_TURNS: u64 = 10_000;
+
+/// A template of a pipeline.
+#[derive(Clone)]
+pub struct Template {
+    text: Arc<str>,
+    /// `None` if the text is nothing but text.
+    parsed: Option<Arc<gotmpl::Template>>,
+}
+
+/// What a template sees: names with their texts. `.Value` and `.Entry` are two of them.
+#[derive(Debug, Clone, Default)]
+pub struct Data(Arc<BTreeMap<Arc<str>, Value>>);
+
+/// Promtail's use of the language.
+struct Promtail;
+
+// === impl Template ===
+
+impl Template {
+    /// Parses a template.
+    ///
+    /// # Errors
+    /// What is wrong with it: `template: there is no function nofunc`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if !text.contains("{{") {
+            return Ok(Self { text: text.into(), parsed: None });
+        }
+        let parsed = contained(|| syntax::parse(text, &Promtail)).unwrap_or_else(|| Err(PANICKED.to_owned()));
+        let parsed = parsed.map_err(|cause| format!("template: {cause}"))?;
+        let mut all = functions::all();
+        all.insert(GET.to_owned(), Arc::new(chain));
+        let template = parsed.with(all).max_range_iters(MAX_TURNS);
+        Ok(Self { text: text.into(), parsed: Some(Arc::new(template)) })
+    }
+
+    /// What it writes.
+    ///
+    /// # Errors
+    /// Why it stopped; then nothing of what it wrote counts.
+    pub fn render(&self, data: &Data) -> Result<String, String> {
+        let Some(template) = &self.parsed else {
+            return Ok(self.text.to_string());
+        };
+        let data = Value::Map(Arc::clone(&data.0));
+        let rendered = contained(|| {
+            let mut output = Output::up_to(MAX_OUTPUT);
+            match template.execute_template_fmt(&mut output, MAIN, &data) {
+                Ok(()) => Ok(output.text),
+                Err(_) if output.overflowed => Err(format!("it writes more than {MAX_OUTPUT} bytes")),
+                Err(error) => Err(clipped(error.to_string().trim_start_matches("execution error: "))),
+            }
+        });
+        rendered.unwrap_or_else(|| Err(PANICKED.to_owned()))
+    }
+
+    /// The template as it was typed.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+const PANICKED: &str = "the template engine cannot cope with it";
+
+impl std::fmt::Debug for Template {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Template({:?})", self.text)
+    }
+}
+
+impl PartialEq for Template {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Template {}
+
+// === impl Data ===
+
+impl Data {
+    /// Gives a name its text, in place of what it had.
+    pub fn set(&mut self, name: &str, text: &str) {
+        Arc::make_mut(&mut self.0).insert(name.into(), text.into());
+    }
+}
+
+// === impl Promtail ===
+
+impl Dialect for Promtail {
+    fn function(&self, name: &str) -> Result<(), String> {
+        functions::known(name)
+    }
+
+    fn prints(&self) -> bool {
+        true
+    }
+}
+
+/// `get LENGTH BASE NAME… ARGUMENT…`: a chain of fields, the last one with arguments.
+fn chain(args: &[Value]) -> Answer {
+    let [Value::Int(length), base, rest @ ..] = args else {
+        return fail("a field needs a name");
+    };
+    let length = usize::try_from(*length).unwrap_or_default();
+    let names = rest.get(..length).unwrap_or_default();
+    let arguments = rest.get(length..).unwrap_or_default();
+    let mut value = base.clone();
+    for (index, name) in names.iter().enumerate() {
+        let arguments = if index + 1 == length { arguments } else { &[] };
+        value = functions::field(&value, name.as_str().unwrap_or_default(), arguments)?;
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests;

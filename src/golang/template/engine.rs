@@ -1,0 +1,52 @@
+//! What every use of the template engine needs: an end to what it writes, and to what goes wrong in it.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Characters of a message.
+const MAX_MESSAGE: usize = 500;
+
+/// Takes what a template writes, up to a number of bytes.
+#[derive(Debug)]
+pub struct Output {
+    pub text: String,
+    /// Whether it was to take more.
+    pub overflowed: bool,
+    limit: usize,
+}
+
+// === impl Output ===
+
+impl Output {
+    /// Takes at most `limit` bytes.
+    pub fn up_to(limit: usize) -> Self {
+        Self { text: String::new(), overflowed: false, limit }
+    }
+}
+
+impl fmt::Write for Output {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.text.len() + text.len() > self.limit {
+            self.overflowed = true;
+            return Err(fmt::Error);
+        }
+        self.text.push_str(text);
+        Ok(())
+    }
+}
+
+/// Keeps a panic of the engine from taking a stream with it; `None` if there was one.
+pub fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
+    // What the closure touches is dropped with it, so a torn state cannot be seen.
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+/// What the engine says of a text, without what it puts in front.
+pub fn plain_message(error: &gotmpl::TemplateError) -> String {
+    clipped(error.to_string().trim_start_matches("template: "))
+}
+
+/// The engine repeats what was typed, and that may be long.
+pub fn clipped(message: &str) -> String {
+    message.chars().take(MAX_MESSAGE).collect()
+}

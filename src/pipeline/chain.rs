@@ -1,0 +1,218 @@
+//! Stages in a row, and what an entry meets on its way through them.
+
+use super::entry::Entry;
+use super::registry::Registry;
+
+/// One step of a pipeline. What it keeps from line to line is its own, and bounded.
+pub trait Stage: CloneStage + Send + Sync {
+    /// Looks at one entry and changes it.
+    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow;
+
+    /// Lets go what has waited long enough at `time`.
+    fn tick(&mut self, _time: i64, _cx: &mut Context<'_>, _out: &mut Vec<Entry>) {}
+
+    /// Lets go everything: no more lines will come.
+    fn finish(&mut self, _cx: &mut Context<'_>, _out: &mut Vec<Entry>) {}
+
+    /// When [`Stage::tick`] has something to do.
+    fn deadline(&self) -> Option<i64> {
+        None
+    }
+
+    /// The first sequence number of what is held.
+    fn held_since(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether there are stages inside, which tell of themselves.
+    fn is_nested(&self) -> bool {
+        false
+    }
+}
+
+/// What becomes of an entry.
+#[derive(Debug)]
+pub enum Flow {
+    /// It goes on to the next stage.
+    Pass,
+    /// It ends here.
+    Drop,
+    /// The stage has taken it, and may let go of it later.
+    Hold,
+    /// These go on in its place.
+    Emit(Vec<Entry>),
+}
+
+/// What stages have around them.
+pub struct Context<'a> {
+    /// The time of day, in nanoseconds since 1970.
+    pub now: i64,
+    pub registry: &'a Registry,
+    /// The time before which no other entry should follow; set by `limit`.
+    pub not_before: Option<i64>,
+    /// Somebody who wants to see what each stage does.
+    pub watch: Option<&'a mut dyn Watch>,
+    depth: usize,
+    told: usize,
+}
+
+/// Somebody who is told what each stage did.
+pub trait Watch {
+    /// `after` is what goes on, nothing when the entry was dropped or is held.
+    fn stage(&mut self, depth: usize, name: &str, before: &Entry, flow: &Flow, after: &[Entry]);
+}
+
+/// Stages in a row.
+#[derive(Clone, Default)]
+pub struct Chain(Vec<Link>);
+
+#[derive(Clone)]
+struct Link {
+    name: &'static str,
+    stage: Box<dyn Stage>,
+}
+
+/// A clone behind a `dyn`: state is copied, what was compiled is shared.
+pub trait CloneStage {
+    fn clone_stage(&self) -> Box<dyn Stage>;
+}
+
+impl<T: Stage + Clone + 'static> CloneStage for T {
+    fn clone_stage(&self) -> Box<dyn Stage> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn Stage> {
+    fn clone(&self) -> Self {
+        self.as_ref().clone_stage()
+    }
+}
+
+// === impl Context ===
+
+impl<'a> Context<'a> {
+    pub fn new(now: i64, registry: &'a Registry) -> Self {
+        Self { now, registry, not_before: None, watch: None, depth: 0, told: 0 }
+    }
+
+    /// Drops an entry and counts it.
+    pub fn drop(&self, reason: &str) -> Flow {
+        self.registry.count_dropped(reason);
+        Flow::Drop
+    }
+
+    /// Asks for no other entry before `time`.
+    pub fn wait_until(&mut self, time: i64) {
+        self.not_before = self.not_before.max(Some(time));
+    }
+}
+
+// === impl Chain ===
+
+impl Chain {
+    pub fn push(&mut self, name: &'static str, stage: Box<dyn Stage>) {
+        self.0.push(Link { name, stage });
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Sends an entry through all stages. What comes out is added to `out`.
+    pub fn run(&mut self, mut entry: Entry, cx: &mut Context<'_>, out: &mut Vec<Entry>) {
+        entry.seed();
+        cx.depth += 1;
+        self.from(0, entry, cx, out);
+        cx.depth -= 1;
+    }
+
+    /// The same for a stage that has this chain inside: its own flow for the entry.
+    pub fn run_inside(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
+        let mut out = Vec::with_capacity(1);
+        self.run(std::mem::take(entry), cx, &mut out);
+        match out.len() {
+            0 => Flow::Hold,
+            1 => {
+                *entry = out.swap_remove(0);
+                Flow::Pass
+            }
+            _ => Flow::Emit(out),
+        }
+    }
+
+    /// Lets go what has waited long enough.
+    pub fn tick(&mut self, time: i64, cx: &mut Context<'_>, out: &mut Vec<Entry>) {
+        self.release(cx, out, &mut |stage, cx, due| stage.tick(time, cx, due));
+    }
+
+    /// Lets go everything.
+    pub fn finish(&mut self, cx: &mut Context<'_>, out: &mut Vec<Entry>) {
+        self.release(cx, out, &mut |stage, cx, due| stage.finish(cx, due));
+    }
+
+    pub fn deadline(&self) -> Option<i64> {
+        self.0.iter().filter_map(|link| link.stage.deadline()).min()
+    }
+
+    pub fn held_since(&self) -> Option<u64> {
+        self.0.iter().filter_map(|link| link.stage.held_since()).min()
+    }
+
+    fn from(&mut self, start: usize, mut entry: Entry, cx: &mut Context<'_>, out: &mut Vec<Entry>) {
+        for at in start..self.0.len() {
+            let Link { name, stage } = &mut self.0[at];
+            let before = cx.watch.is_some().then(|| entry.clone());
+            let told = cx.told;
+            let flow = stage.process(&mut entry, cx);
+            if let Some(before) = before {
+                // Stages inside have told what they did; it need not be said twice.
+                let silent = stage.is_nested() && cx.told > told && matches!(flow, Flow::Pass | Flow::Emit(_));
+                if !silent {
+                    tell(cx, name, &before, &flow, &entry);
+                }
+            }
+            match flow {
+                Flow::Pass => {}
+                Flow::Drop | Flow::Hold => return,
+                Flow::Emit(entries) => {
+                    for entry in entries {
+                        self.from(at + 1, entry, cx, out);
+                    }
+                    return;
+                }
+            }
+        }
+        out.push(entry);
+    }
+
+    fn release(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Entry>,
+        take: &mut dyn FnMut(&mut dyn Stage, &mut Context<'_>, &mut Vec<Entry>),
+    ) {
+        cx.depth += 1;
+        // From the first to the last: what one lets go, a later one may take and let go in turn.
+        for at in 0..self.0.len() {
+            let mut due = Vec::new();
+            take(self.0[at].stage.as_mut(), cx, &mut due);
+            for entry in due {
+                self.from(at + 1, entry, cx, out);
+            }
+        }
+        cx.depth -= 1;
+    }
+}
+
+fn tell(cx: &mut Context<'_>, name: &str, before: &Entry, flow: &Flow, entry: &Entry) {
+    let depth = cx.depth;
+    cx.told += 1;
+    let Some(watch) = &mut cx.watch else { return };
+    let after = match flow {
+        Flow::Pass => std::slice::from_ref(entry),
+        Flow::Drop | Flow::Hold => &[],
+        Flow::Emit(entries) => entries,
+    };
+    watch.stage(depth, name, before, flow, after);
+}

@@ -1,0 +1,136 @@
+//! Promtail's pipelines: stages that change, annotate, merge and drop lines before they are sent.
+//!
+//! ```text
+//!            ┌────────────────────────── Pipeline ─────────────────────────┐
+//! Entry ────▶│ chain: stage ─▶ stage ─▶ match { chain } ─▶ stage ─▶ …       │────▶ entries
+//! (seq, now) └──────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! What a configuration does in Promtail it does here, down to what is not in Promtail's documentation: which scalars a
+//! field takes, when a value counts as present, what a failure leaves behind. Each stage's module has a table of its
+//! fields; [`fields`] decodes them, [`config`] reads the whole, [`chain`] runs it, [`entry`] is what it runs on.
+//!
+//! A pipeline is one synchronous object and belongs to one container. It reads no clock: whoever runs it says what time
+//! it is, and asks three things of it.
+//!
+//! * [`Pipeline::held_since`]: entries carry the sequence numbers of their lines; this is the first one that has not come
+//!   out yet, because it is part of a block that goes on. A cursor must not pass it.
+//! * [`Pipeline::next_deadline`]: when [`Pipeline::tick`] would let go of something. To be called only when there is no
+//!   line left to read: while there are, it is their own time of arrival that ends a wait, so that the same lines
+//!   make the same entries however late they are read.
+//! * What [`Pipeline::process`] returns: with `limit`, the time before which no other line should follow. The pipeline
+//!   itself never sleeps.
+//!
+//! What is kept from line to line is bounded: blocks of `multiline` and `cri` in bytes and number, times of `timestamp`
+//! and buckets of `limit` in number, series of `metrics` in number.
+//!
+//! In four points this differs from Promtail on purpose. Lines that `cri` holds when the input ends come out instead of
+//! being lost. `sampling` decides by sequence number, so that a line which is sent again is not judged again. `limit`
+//! with `drop` goes by when lines were logged, not by when they are read. And `geoip` looks IPv4 addresses up as such.
+
+pub mod chain;
+pub mod config;
+pub mod entry;
+pub mod exposition;
+pub mod fields;
+pub mod json_text;
+pub mod logfmt_text;
+pub mod pattern;
+pub mod recent;
+pub mod registry;
+pub mod stages;
+
+use std::sync::Arc;
+
+use chain::{Chain, Context, Watch};
+pub use config::{Form, PipelineError};
+pub use entry::{Entry, Extracted, Labels, SeqRange, Value};
+pub use registry::Registry;
+
+/// The stages of one container with their state. A clone of one that has seen nothing is a pipeline for another reader of
+/// the same lines: what was compiled is shared.
+#[derive(Clone)]
+pub struct Pipeline {
+    chain: Chain,
+    registry: Arc<Registry>,
+}
+
+// === impl Pipeline ===
+
+impl Pipeline {
+    /// Reads a configuration and makes its stages ready.
+    ///
+    /// # Errors
+    /// Every stage that cannot be, with its place.
+    pub fn parse(text: &str, form: Form) -> Result<Self, PipelineError> {
+        let chain = config::read(text, form)?;
+        Ok(Self { chain, registry: Arc::default() })
+    }
+
+    /// Counts in a registry that others use as well.
+    #[must_use]
+    pub fn with_registry(self, registry: Arc<Registry>) -> Self {
+        Self { registry, ..self }
+    }
+
+    /// Where stages count.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Whether lines come out as they go in.
+    pub fn is_empty(&self) -> bool {
+        self.chain.is_empty()
+    }
+
+    /// Sends one line through the stages. What comes out, of this line or of earlier ones, is added to `out`.
+    ///
+    /// Returned is the time before which no other line should follow, if a stage asks for a pause.
+    pub fn process(&mut self, entry: Entry, now: i64, out: &mut Vec<Entry>) -> Option<i64> {
+        self.run(entry, now, out, None)
+    }
+
+    /// [`Pipeline::process`], with each stage being told of.
+    pub fn inspect(&mut self, entry: Entry, now: i64, out: &mut Vec<Entry>, watch: &mut dyn Watch) -> Option<i64> {
+        self.run(entry, now, out, Some(watch))
+    }
+
+    /// Lets go what has waited long enough for more lines.
+    pub fn tick(&mut self, now: i64, out: &mut Vec<Entry>) -> Option<i64> {
+        let mut cx = Context::new(now, &self.registry);
+        self.chain.tick(now, &mut cx, out);
+        cx.not_before
+    }
+
+    /// Lets go everything that is held: the input has ended.
+    pub fn flush(&mut self, now: i64, out: &mut Vec<Entry>) -> Option<i64> {
+        let mut cx = Context::new(now, &self.registry);
+        self.chain.finish(&mut cx, out);
+        cx.not_before
+    }
+
+    /// When [`Pipeline::tick`] has something to do.
+    pub fn next_deadline(&self) -> Option<i64> {
+        self.chain.deadline()
+    }
+
+    /// The first sequence number that has not come out and was not dropped.
+    pub fn held_since(&self) -> Option<u64> {
+        self.chain.held_since()
+    }
+
+    fn run(&mut self, entry: Entry, now: i64, out: &mut Vec<Entry>, watch: Option<&mut dyn Watch>) -> Option<i64> {
+        let mut cx = Context::new(now, &self.registry);
+        if self.chain.deadline().is_some_and(|deadline| deadline <= entry.arrived) {
+            self.chain.tick(entry.arrived, &mut cx, out);
+        }
+        if let Some(watch) = watch {
+            cx.watch = Some(watch);
+        }
+        self.chain.run(entry, &mut cx, out);
+        cx.not_before
+    }
+}
+
+#[cfg(test)]
+mod tests;

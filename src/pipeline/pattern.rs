@@ -1,0 +1,65 @@
+//! The regular expressions of stages, with the names of their groups ready for use.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::entry::Name;
+use crate::golang::regexp::{Found, Regexp};
+
+/// A Go pattern that looks for its match anywhere in a line. Clones share what was compiled.
+#[derive(Debug, Clone)]
+pub struct Pattern(Arc<Compiled>);
+
+#[derive(Debug)]
+struct Compiled {
+    regexp: Regexp,
+    /// Numbers and names of the groups that have one.
+    names: Vec<(usize, Name)>,
+}
+
+// === impl Pattern ===
+
+impl Pattern {
+    /// Compiles a Go pattern.
+    ///
+    /// # Errors
+    /// What is wrong, beginning as in Go with `error parsing regexp: `.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let regexp = Regexp::parse(text)?;
+        let groups = (1..).zip(regexp.group_names());
+        let names = groups.filter_map(|(at, name)| Some((at, Name::from(name.as_deref()?)))).collect();
+        Ok(Self(Arc::new(Compiled { regexp, names })))
+    }
+
+    /// A pattern that matches exactly this text.
+    ///
+    /// # Errors
+    /// When it is too long to be compiled.
+    pub fn literal(text: &str) -> Result<Self, String> {
+        Self::parse(&format!("^{}$", regex::escape(text)))
+    }
+
+    pub fn is_match(&self, line: &[u8]) -> bool {
+        self.0.regexp.is_match(line)
+    }
+
+    /// The first match.
+    pub fn find(&self, line: &[u8]) -> Option<Found> {
+        self.0.regexp.find(line)
+    }
+
+    /// All matches, from left to right.
+    pub fn find_all(&self, line: &[u8]) -> Vec<Found> {
+        self.0.regexp.find_all(line)
+    }
+
+    /// Numbers and names of the groups that have one, in order.
+    pub fn names(&self) -> &[(usize, Name)] {
+        &self.0.names
+    }
+}
+
+/// The bytes of a group; one that took no part has none.
+pub fn bytes(line: &[u8], place: Option<Range<usize>>) -> &[u8] {
+    place.and_then(|place| line.get(place)).unwrap_or_default()
+}

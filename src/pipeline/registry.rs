@@ -1,0 +1,200 @@
+//! What the stage `metrics` counts, and the lines that stages drop: counters, gauges and histograms by name and labels.
+//!
+//! Shared by the pipelines of all containers, and bounded: beyond [`MAX_SERIES`] nothing new is counted, beyond what idles
+//! for longer than its `max_idle_duration`, which goes when somebody looks.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::entry::Labels;
+
+/// Series in all.
+pub const MAX_SERIES: usize = 10_000;
+
+/// The name of the counter of dropped lines.
+const DROPPED: &str = "logentry_dropped_lines_total";
+
+/// The same by the value of the label that `limit` goes by.
+const DROPPED_BY_LABEL: &str = "logentry_dropped_lines_by_label_total";
+
+/// All metrics.
+#[derive(Debug, Default)]
+pub struct Registry(Mutex<Families>);
+
+/// Families by name.
+pub type Families = BTreeMap<String, Family>;
+
+/// One metric with its series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Family {
+    pub help: String,
+    pub kind: Kind,
+    pub series: BTreeMap<Labels, Series>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    /// The upper bounds of its buckets, rising.
+    Histogram(Vec<f64>),
+}
+
+/// One series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    /// The value of a counter or gauge, the sum of a histogram.
+    pub value: f64,
+    /// How many values a histogram has seen.
+    pub count: u64,
+    /// How many of them went into each of its buckets, not counting those in lower ones.
+    pub buckets: Vec<u64>,
+    /// When it was changed for the last time.
+    changed: i64,
+    /// For how long it is kept without a change, in nanoseconds.
+    max_idle: i64,
+}
+
+/// What happens to a series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Change {
+    Set(f64),
+    Add(f64),
+    Observe(f64),
+}
+
+/// A metric as a stage defines it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Definition {
+    pub name: String,
+    pub help: String,
+    pub kind: Kind,
+    /// In nanoseconds.
+    pub max_idle: i64,
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// Changes one series. Whatever does not fit the family of that name is passed over.
+    pub fn change(&self, definition: &Definition, labels: Labels, change: Change, now: i64) {
+        let mut families = self.lock();
+        let full = || families.values().map(|family| family.series.len()).sum::<usize>() >= MAX_SERIES;
+        let known = families.get(&definition.name).is_some_and(|family| family.series.contains_key(&labels));
+        if !known && full() {
+            return;
+        }
+        let family = families.entry(definition.name.clone()).or_insert_with(|| Family {
+            help: definition.help.clone(),
+            kind: definition.kind.clone(),
+            series: BTreeMap::new(),
+        });
+        if family.kind != definition.kind {
+            return;
+        }
+        let buckets = match &family.kind {
+            Kind::Histogram(bounds) => bounds.len(),
+            _ => 0,
+        };
+        let series = family.series.entry(labels).or_insert_with(|| Series {
+            value: 0.0,
+            count: 0,
+            buckets: vec![0; buckets],
+            changed: now,
+            max_idle: definition.max_idle,
+        });
+        series.changed = now;
+        match (change, &family.kind) {
+            (Change::Set(value), _) => series.value = value,
+            (Change::Add(value), _) => series.value += value,
+            (Change::Observe(value), kind) => {
+                series.value += value;
+                series.count += 1;
+                if let Kind::Histogram(bounds) = kind
+                    && let Some(at) = bounds.iter().position(|bound| value <= *bound)
+                {
+                    series.buckets[at] += 1;
+                }
+            }
+        }
+    }
+
+    /// Counts a line that a stage dropped.
+    pub fn count_dropped(&self, reason: &str) {
+        let help = "A count of all log lines dropped as a result of a pipeline stage";
+        self.count(DROPPED, help, [("reason", reason)].into_iter().collect());
+    }
+
+    /// Counts a line that `limit` dropped for the value of a label.
+    pub fn count_dropped_by_label(&self, name: &str, value: &str) {
+        let help = "A count of all log lines dropped as a result of a pipeline stage by label";
+        self.count(DROPPED_BY_LABEL, help, [("label_name", name), ("label_value", value)].into_iter().collect());
+    }
+
+    /// All families as they are at `now`, without series that idled for too long.
+    pub fn collect(&self, now: i64) -> Families {
+        let mut families = self.lock();
+        for family in families.values_mut() {
+            family.series.retain(|_, series| now.saturating_sub(series.changed) < series.max_idle);
+        }
+        families.retain(|_, family| !family.series.is_empty());
+        families.clone()
+    }
+
+    fn count(&self, name: &str, help: &str, labels: Labels) {
+        let definition =
+            Definition { name: name.to_owned(), help: help.to_owned(), kind: Kind::Counter, max_idle: i64::MAX };
+        self.change(&definition, labels, Change::Add(1.0), 0);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Families> {
+        // Whoever panicked in between left numbers, which are worth having.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counter(name: &str) -> Definition {
+        Definition { name: name.to_owned(), help: String::new(), kind: Kind::Counter, max_idle: 10 }
+    }
+
+    fn label(value: &str) -> Labels {
+        [("a", value)].into_iter().collect()
+    }
+
+    #[test]
+    fn idle_series_go_when_somebody_looks() {
+        let registry = Registry::default();
+        registry.change(&counter("c"), label("1"), Change::Add(1.0), 0);
+        registry.change(&counter("c"), label("2"), Change::Add(1.0), 5);
+        assert_eq!(registry.collect(9)["c"].series.len(), 2);
+        assert_eq!(registry.collect(10)["c"].series.len(), 1);
+        assert!(registry.collect(15).is_empty());
+    }
+
+    #[test]
+    fn series_have_an_end() {
+        let registry = Registry::default();
+        for value in 0..MAX_SERIES + 10 {
+            registry.change(&counter("c"), label(&value.to_string()), Change::Add(1.0), 0);
+        }
+        registry.change(&counter("d"), label("x"), Change::Add(1.0), 0);
+        registry.change(&counter("c"), label("1"), Change::Add(1.0), 0);
+        let families = registry.collect(1);
+        assert_eq!(families["c"].series.len(), MAX_SERIES);
+        assert_eq!(families["c"].series[&label("1")].value, 2.0);
+        assert!(families.get("d").is_none());
+    }
+
+    #[test]
+    fn a_name_has_one_type() {
+        let registry = Registry::default();
+        registry.change(&counter("c"), label("1"), Change::Add(1.0), 0);
+        let gauge = Definition { kind: Kind::Gauge, ..counter("c") };
+        registry.change(&gauge, label("1"), Change::Set(7.0), 0);
+        assert_eq!(registry.collect(0)["c"].series[&label("1")].value, 1.0);
+    }
+}

@@ -1,0 +1,130 @@
+//! `geoip`: labels with the place or the network of an address.
+//!
+//! | field | type | default | meaning |
+//! | --- | --- | --- | --- |
+//! | `db` | path | required | a MaxMind database |
+//! | `db_type` | `city`, `asn` | required | which labels |
+//! | `source` | text | absent, and then nothing is done | the extracted value that is an address |
+//!
+//! What the database does not know gives no label. A database is in memory once, however many containers use it.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::SystemTime;
+
+use maxminddb::Reader;
+use maxminddb::geoip2::{Asn, City};
+
+use crate::pipeline::chain::{Context, Flow, Stage};
+use crate::pipeline::entry::{Entry, Labels};
+use crate::pipeline::fields::{Decoded, Fields};
+use crate::yaml::Node;
+
+type Database = Reader<Vec<u8>>;
+
+#[derive(Clone)]
+pub struct GeoIp {
+    database: Arc<Database>,
+    knows: Option<Knows>,
+    source: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Knows {
+    Cities,
+    Networks,
+}
+
+// === impl GeoIp ===
+
+impl GeoIp {
+    pub fn read(node: &Node) -> Decoded<Self> {
+        let fields = Fields::strict(node)?;
+        let path = fields.text("db")?.unwrap_or_default();
+        if path.is_empty() {
+            return fields.wrong("db path cannot be empty");
+        }
+        let source = fields.text("source")?;
+        if source.as_deref() == Some("") {
+            return fields.wrong_at("source", "source cannot be empty");
+        }
+        let knows = match fields.text("db_type")?.unwrap_or_default().as_str() {
+            "" => return fields.wrong("db type should be either city or asn"),
+            "city" => Some(Knows::Cities),
+            "asn" => Some(Knows::Networks),
+            // Promtail takes any word, and then does nothing.
+            _ => None,
+        };
+        match open(Path::new(&path)) {
+            Ok(database) => Ok(Self { database, knows, source }),
+            Err(reason) => fields.wrong_at("db", format!("unable to open the MaxMind database {path}: {reason}")),
+        }
+    }
+
+    fn label(&self, address: IpAddr, labels: &mut Labels) -> Option<()> {
+        let found = self.database.lookup(address).ok()?;
+        match self.knows? {
+            Knows::Cities => label_city(&found.decode::<City<'_>>().ok()??, labels),
+            Knows::Networks => {
+                let network = found.decode::<Asn<'_>>().ok()??;
+                let number = network.autonomous_system_number.filter(|number| *number != 0);
+                set(labels, "autonomous_system_number", number.map(|number| number.to_string()));
+                set(labels, "autonomous_system_organization", network.autonomous_system_organization);
+            }
+        }
+        Some(())
+    }
+}
+
+impl Stage for GeoIp {
+    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
+        let address = self.source.as_ref().and_then(|source| entry.label_of(source));
+        if let Some(address) = address.and_then(|address| address.parse().ok()) {
+            self.label(address, &mut entry.labels);
+        }
+        Flow::Pass
+    }
+}
+
+fn label_city(city: &City<'_>, labels: &mut Labels) {
+    set(labels, "city_name", city.city.names.english);
+    set(labels, "country_name", city.country.names.english);
+    set(labels, "continent_name", city.continent.names.english);
+    set(labels, "continent_code", city.continent.code);
+    // Null Island is where databases put what they do not know.
+    let place = |degrees: Option<f64>| degrees.filter(|degrees| *degrees != 0.0).map(|degrees| degrees.to_string());
+    set(labels, "location_latitude", place(city.location.latitude));
+    set(labels, "location_longitude", place(city.location.longitude));
+    set(labels, "postal_code", city.postal.code);
+    set(labels, "timezone", city.location.time_zone);
+    if let Some(subdivision) = city.subdivisions.last() {
+        set(labels, "subdivision_name", subdivision.names.english);
+        set(labels, "subdivision_code", subdivision.iso_code);
+    }
+}
+
+fn set(labels: &mut Labels, name: &str, value: Option<impl AsRef<str>>) {
+    if let Some(value) = value.as_ref().map(AsRef::as_ref).filter(|value: &&str| !value.is_empty()) {
+        labels.set(format!("geoip_{name}").into(), value.into());
+    }
+}
+
+/// A database of which nobody has a use is given back.
+fn open(path: &Path) -> Result<Arc<Database>, String> {
+    type Key = (PathBuf, Option<SystemTime>);
+    static OPEN: Mutex<Option<HashMap<Key, Weak<Database>>>> = Mutex::new(None);
+
+    let changed = std::fs::metadata(path).and_then(|file| file.modified()).map_err(|error| error.to_string())?;
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let open = open.get_or_insert_default();
+    open.retain(|_, database| database.strong_count() > 0);
+    let key = (path.to_owned(), Some(changed));
+    if let Some(database) = open.get(&key).and_then(Weak::upgrade) {
+        return Ok(database);
+    }
+    let database = Arc::new(Reader::open_readfile(path).map_err(|error| error.to_string())?);
+    open.insert(key, Arc::downgrade(&database));
+    Ok(database)
+}

@@ -1,0 +1,133 @@
+//! `json`: extracts values from a JSON object.
+//!
+//! | field | type | default | meaning |
+//! | --- | --- | --- | --- |
+//! | `expressions` | map of name to JMESPath | required | without an expression, the name is one |
+//! | `source` | text | the line | an extracted value to read |
+//! | `drop_malformed` | boolean | false | drops lines that are no JSON object |
+//!
+//! Numbers, booleans and null are extracted as such, lists and objects as their JSON. What is not there is null.
+
+use std::sync::Arc;
+
+use jmespath::Variable;
+use serde_json::Value as Json_;
+
+use super::input;
+use crate::pipeline::chain::{Context, Flow, Stage};
+use crate::pipeline::entry::{Entry, Name, Value};
+use crate::pipeline::fields::{Decoded, Fields};
+use crate::pipeline::json_text::{bad_bytes, parse_object, push_value};
+use crate::yaml::Node;
+
+#[derive(Clone)]
+pub struct Json {
+    expressions: Arc<Vec<(Name, Query)>>,
+    /// Whether one of them has to see the document as JMESPath does.
+    has_queries: bool,
+    source: Option<Name>,
+    drop_malformed: bool,
+}
+
+enum Query {
+    /// `a.b.c`, which needs no more than a look.
+    Path(Vec<String>),
+    Expression(jmespath::Expression<'static>),
+}
+
+// === impl Json ===
+
+impl Json {
+    pub fn read(node: &Node) -> Decoded<Self> {
+        let fields = Fields::strict(node)?;
+        let map = fields.map("expressions")?.unwrap_or_default();
+        if map.is_empty() {
+            return fields.wrong("JMES expression is required");
+        }
+        let mut expressions = Vec::with_capacity(map.len());
+        for (name, expression) in map {
+            let expression = expression.filter(|expression| !expression.is_empty()).unwrap_or_else(|| name.clone());
+            match Query::parse(&expression) {
+                Ok(query) => expressions.push((Name::from(name), query)),
+                Err(reason) => {
+                    let reason = format!("could not compile JMES expression: SyntaxError: {reason}");
+                    return fields.wrong_at("expressions", reason);
+                }
+            }
+        }
+        let source = fields.text("source")?;
+        if source.as_deref() == Some("") {
+            return fields.wrong_at("source", "empty source");
+        }
+        let has_queries = expressions.iter().any(|(_, query)| matches!(query, Query::Expression(_)));
+        let drop_malformed = fields.flag("drop_malformed")?.unwrap_or_default();
+        let source = source.map(Name::from);
+        Ok(Self { expressions: Arc::new(expressions), has_queries, source, drop_malformed })
+    }
+}
+
+impl Stage for Json {
+    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
+        let Some(text) = input(entry, self.source.as_ref()) else { return Flow::Pass };
+        let Some((document, mended)) = parse_object(&text) else {
+            return if self.drop_malformed { Flow::Drop } else { Flow::Pass };
+        };
+        let variable = if self.has_queries { Variable::try_from(&document).ok().map(Arc::new) } else { None };
+        for (name, query) in self.expressions.iter() {
+            let value = match (query, &variable) {
+                (Query::Path(path), _) => Some(extracted(look_up(&document, path), mended)),
+                (Query::Expression(expression), Some(variable)) => {
+                    // A mistake that shows only now, as a function that does not exist, costs this one name.
+                    let found = expression.search(variable).ok();
+                    let found = found.and_then(|found| serde_json::to_value(&found).ok());
+                    found.map(|found| extracted(&found, mended))
+                }
+                (Query::Expression(_), None) => None,
+            };
+            if let Some(value) = value {
+                entry.extracted.insert(name.clone(), value);
+            }
+        }
+        Flow::Pass
+    }
+}
+
+/// A value of the document as it is extracted.
+fn extracted(value: &Json_, mended: bool) -> Value {
+    let text = |text: &[u8]| if mended { Value::from(bad_bytes(text)) } else { Value::from(text) };
+    match value {
+        Json_::Null => Value::Null,
+        Json_::Bool(flag) => Value::Bool(*flag),
+        Json_::Number(number) => Value::Number(number.as_f64().unwrap_or_default()),
+        Json_::String(string) => text(string.as_bytes()),
+        Json_::Array(_) | Json_::Object(_) => {
+            let mut json = Vec::new();
+            push_value(&mut json, value);
+            text(&json)
+        }
+    }
+}
+
+fn look_up<'d>(document: &'d Json_, path: &[String]) -> &'d Json_ {
+    path.iter().try_fold(document, |value, key| value.get(key)).unwrap_or(&Json_::Null)
+}
+
+// === impl Query ===
+
+impl Query {
+    fn parse(text: &str) -> Result<Self, String> {
+        let is_name = |part: &str| {
+            let is_letter = |c: char| c.is_ascii_alphabetic() || c == '_';
+            part.starts_with(is_letter) && part.chars().all(|c| is_letter(c) || c.is_ascii_digit())
+        };
+        if text.split('.').all(is_name) {
+            return Ok(Self::Path(text.split('.').map(str::to_owned).collect()));
+        }
+        let first_line = |error: jmespath::JmespathError| {
+            let reason = error.to_string();
+            let reason = reason.lines().next().unwrap_or_default();
+            reason.trim_start_matches("Parse error: ").to_owned()
+        };
+        jmespath::compile(text).map(Self::Expression).map_err(first_line)
+    }
+}

@@ -1,0 +1,60 @@
+//! `pack`: the line and some labels become one JSON object.
+//!
+//! | field | type | default | meaning |
+//! | --- | --- | --- | --- |
+//! | `labels` | list of texts | none | extracted values to pack, of which labels are removed |
+//! | `ingest_timestamp` | boolean | true | the time of the line becomes the present |
+//!
+//! Keys are sorted, and `_entry`, which is the line, comes last.
+
+use crate::pipeline::chain::{Context, Flow, Stage};
+use crate::pipeline::entry::{Entry, Name};
+use crate::pipeline::fields::{Decoded, Fields};
+use crate::pipeline::json_text::push_text;
+use crate::yaml::Node;
+
+/// The key of the line, which Loki's `unpack` knows.
+const ENTRY: &str = "_entry";
+
+#[derive(Debug, Clone)]
+pub struct Pack {
+    /// Sorted, each once.
+    labels: Vec<Name>,
+    ingest_timestamp: bool,
+}
+
+// === impl Pack ===
+
+impl Pack {
+    pub fn read(node: &Node) -> Decoded<Self> {
+        let fields = Fields::weak(node)?;
+        let mut labels: Vec<Name> = fields.texts("labels")?.unwrap_or_default().into_iter().map(Name::from).collect();
+        labels.sort();
+        labels.dedup();
+        Ok(Self { labels, ingest_timestamp: fields.flag("ingest_timestamp")?.unwrap_or(true) })
+    }
+}
+
+impl Stage for Pack {
+    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
+        let mut packed = Vec::with_capacity(entry.line.len() + 64);
+        packed.push(b'{');
+        for name in &self.labels {
+            let Some(text) = entry.text_of(name) else { continue };
+            push_text(&mut packed, name.as_bytes());
+            packed.push(b':');
+            push_text(&mut packed, &text);
+            packed.push(b',');
+            entry.labels.remove(name);
+        }
+        push_text(&mut packed, ENTRY.as_bytes());
+        packed.push(b':');
+        push_text(&mut packed, &entry.line);
+        packed.push(b'}');
+        entry.line = packed;
+        if self.ingest_timestamp {
+            entry.timestamp = cx.now;
+        }
+        Flow::Pass
+    }
+}

@@ -1,0 +1,88 @@
+//! `replace`: what the groups of a pattern match becomes something else.
+//!
+//! | field | type | default | meaning |
+//! | --- | --- | --- | --- |
+//! | `expression` | RE2 | required | all matches; not the match but its groups are replaced |
+//! | `source` | text | the line | an extracted value to change |
+//! | `replace` | template | empty | over the extracted values, and `.Value`, which is what the group matched |
+//!
+//! Named groups are extracted with their new text. A template that is wrong, or fails, leaves everything as it is.
+
+use std::collections::HashMap;
+
+use super::input;
+use super::regex::expression;
+use super::template::Data;
+use crate::golang::template::Template;
+use crate::pipeline::chain::{Context, Flow, Stage};
+use crate::pipeline::entry::{Entry, Name, Value};
+use crate::pipeline::fields::{Decoded, Fields};
+use crate::pipeline::pattern::{Pattern, bytes};
+use crate::yaml::Node;
+
+#[derive(Debug, Clone)]
+pub struct Replace {
+    expression: Pattern,
+    source: Option<Name>,
+    /// Nothing when it cannot be read, which Promtail finds out with each line.
+    replace: Option<Template>,
+}
+
+/// The text with its replacements, and what each captured text became.
+type Replaced = (Vec<u8>, HashMap<Vec<u8>, Vec<u8>>);
+
+// === impl Replace ===
+
+impl Replace {
+    pub fn read(node: &Node) -> Decoded<Self> {
+        let fields = Fields::strict(node)?;
+        let expression = expression(&fields)?;
+        let source = fields.text("source")?;
+        if source.as_deref() == Some("") {
+            return fields.wrong_at("source", "empty source in replace stage");
+        }
+        let replace = Template::parse(&fields.text("replace")?.unwrap_or_default()).ok();
+        Ok(Self { expression, source: source.map(Name::from), replace })
+    }
+
+    fn replaced(&self, entry: &Entry, text: &[u8]) -> Option<Replaced> {
+        let replace = self.replace.as_ref()?;
+        let mut data = Data::of(entry, replace);
+        let (mut out, mut end, mut became) = (Vec::with_capacity(text.len()), 0, HashMap::new());
+        for found in self.expression.find_all(text) {
+            for place in found.groups().flatten() {
+                let captured = &text[place.clone()];
+                data.set("Value", captured);
+                let new = data.render(replace).ok()?;
+                // A group inside of one that is replaced already changes nothing more.
+                if end <= place.start {
+                    out.extend_from_slice(&text[end..place.start]);
+                    out.extend_from_slice(&new);
+                    end = place.end;
+                }
+                became.insert(captured.to_vec(), new);
+            }
+        }
+        out.extend_from_slice(&text[end..]);
+        Some((out, became))
+    }
+}
+
+impl Stage for Replace {
+    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
+        let Some(text) = input(entry, self.source.as_ref()) else { return Flow::Pass };
+        let Some(first) = self.expression.find(&text) else { return Flow::Pass };
+        let Some((out, became)) = self.replaced(entry, &text) else { return Flow::Pass };
+        let new = |(at, name): &(usize, Name)| {
+            let new = became.get(bytes(&text, first.get(*at)))?;
+            Some((name.clone(), Value::from(new.as_slice())))
+        };
+        let groups: Vec<(Name, Value)> = self.expression.names().iter().filter_map(new).collect();
+        match &self.source {
+            Some(source) => entry.extract(&source.clone(), &out),
+            None => entry.line = out,
+        }
+        entry.extracted.extend(groups);
+        Flow::Pass
+    }
+}

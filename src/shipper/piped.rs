@@ -1,0 +1,356 @@
+//! Lines through a pipeline, and what comes out of it to batches: one for each stream that stages make.
+//!
+//! A stage may hold lines, and remember what it saw. So that a batch which is tried again has the same entries, the
+//! pipeline is kept twice: as it is, and as it was when everything that had come out was with Loki. To try again means to
+//! go back to that one. What of a round is with Loki already is known by its numbers and passed over.
+//!
+//! What a kill costs: the next process has a pipeline that has seen nothing, so it begins with the first line that was
+//! held, and sends again what came out behind it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use super::Plan;
+use super::batch::Batch;
+use super::collect::{LIFT, LIFTED_FROM};
+use crate::codec::Source;
+use crate::codec::partial::{Line, MARKER, MAX_LINE};
+use crate::config::tenant::tenant_id;
+use crate::loki::encode::Metadata;
+use crate::loki::labels::{LabelName, LabelSet};
+use crate::pipeline::entry::{Labels, TENANT};
+use crate::pipeline::{Entry, Pipeline, SeqRange};
+use crate::ring::Position;
+
+/// Streams of one round. Stages that make a stream of every line make no larger rounds.
+const MOST_STREAMS: usize = 256;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Piped {
+    /// The labels of a line by its source; `None`: it is passed over.
+    labels: [Option<Labels>; 2],
+    metadata: Vec<(String, String)>,
+    batch_size: usize,
+    now: State,
+    settled: State,
+    streams: HashMap<Labels, usize>,
+    batches: Vec<Out>,
+    /// What of this round is with Loki.
+    done: HashSet<(Labels, u64, u64)>,
+    /// The earliest time that lines of a stream are sent with.
+    floors: HashMap<Labels, i64>,
+    /// The time before which no line is to follow.
+    not_before: Option<i64>,
+    out: Vec<Entry>,
+    /// Lines for a tenant whose name cannot be one.
+    misaddressed: u64,
+}
+
+/// What changes with each line.
+#[derive(Clone, Debug)]
+struct State {
+    pipeline: Pipeline,
+    /// The time of the last line of a stream.
+    times: HashMap<Labels, i64>,
+    /// Where the lines begin that may be held, with the first that is.
+    positions: VecDeque<(u64, Position)>,
+    /// Behind the last line of a source that went in.
+    next_seq: [u64; 2],
+}
+
+/// The lines of one stream that go into one request.
+#[derive(Debug)]
+struct Out {
+    labels: Labels,
+    tenant: Option<String>,
+    batch: Batch,
+    seqs: Vec<SeqRange>,
+}
+
+// === impl Piped ===
+
+impl Piped {
+    /// Batches of what `pipeline` makes of the lines of a container.
+    pub fn new(pipeline: Pipeline, plan: &Plan, next_seq: [u64; 2]) -> Self {
+        let labels = plan.streams.each_ref().map(|stream| {
+            let stream = stream.as_ref()?;
+            let pairs = stream.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            let tenant = stream.tenant.iter().map(|tenant| (TENANT, tenant.as_str()));
+            Some(pairs.chain(tenant).collect())
+        });
+        let state = State { pipeline, times: HashMap::new(), positions: VecDeque::new(), next_seq };
+        Self {
+            labels,
+            metadata: plan.metadata.clone(),
+            batch_size: plan.batch_size,
+            now: state.clone(),
+            settled: state,
+            streams: HashMap::new(),
+            batches: Vec::new(),
+            done: HashSet::new(),
+            floors: HashMap::new(),
+            not_before: None,
+            out: Vec::new(),
+            misaddressed: 0,
+        }
+    }
+
+    /// Sends a line through the stages; true when that is enough for now.
+    pub fn take(&mut self, line: &Line<'_>, position: Position, now: i64, with_metadata: bool) -> bool {
+        let Some(labels) = &self.labels[line.source.index()] else { return false };
+        let entry = Entry {
+            line: line.bytes.to_vec(),
+            labels: labels.clone(),
+            timestamp: line.time,
+            arrived: line.time,
+            seq: SeqRange { first: line.first_seq, last: line.last_seq },
+            ..Entry::default()
+        };
+        let state = &mut self.now;
+        state.next_seq[line.source.index()] = line.last_seq + 1;
+        state.positions.push_back((line.first_seq, position));
+        let not_before = state.pipeline.process(entry, now, &mut self.out);
+        state.forget();
+        self.not_before = not_before.filter(|time| *time > now);
+        self.sort(with_metadata) || self.not_before.is_some()
+    }
+
+    /// There is nothing left to read: what has waited for long enough comes out, and with `ended` all that is held.
+    pub fn wait_no_longer(&mut self, now: i64, ended: bool, with_metadata: bool) {
+        let pipeline = &mut self.now.pipeline;
+        if ended {
+            pipeline.flush(now, &mut self.out);
+        } else if self.now.pipeline.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.now.pipeline.tick(now, &mut self.out);
+        }
+        self.now.forget();
+        self.sort(with_metadata);
+    }
+
+    /// When [`Piped::wait_no_longer`] has something to do.
+    pub fn deadline(&self) -> Option<i64> {
+        self.now.pipeline.next_deadline()
+    }
+
+    /// The time before which no line is to be read.
+    pub fn not_before(&self) -> Option<i64> {
+        self.not_before
+    }
+
+    /// Whether a stage holds lines.
+    pub fn holds_lines(&self) -> bool {
+        self.now.pipeline.held_since().is_some()
+    }
+
+    /// Batches of this round.
+    pub fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.batches.iter().all(|out| out.batch.entries() == 0)
+    }
+
+    /// One of the batches.
+    pub fn batch(&mut self, at: usize) -> Option<&mut Batch> {
+        Some(&mut self.batches.get_mut(at)?.batch)
+    }
+
+    /// The tenant of a batch, where it is not the destination's.
+    pub fn tenant(&self, at: usize) -> Option<&str> {
+        self.batches.get(at)?.tenant.as_deref()
+    }
+
+    /// A batch is with Loki, or given up; its cut and lifted lines.
+    pub fn acknowledge(&mut self, at: usize) -> (u64, u64) {
+        let Some(out) = self.batches.get_mut(at) else { return (0, 0) };
+        let labels = &out.labels;
+        self.done.extend(out.seqs.drain(..).map(|seq| (labels.clone(), seq.first, seq.last)));
+        let settled = out.batch.settle();
+        (settled.cut_lines, settled.lifted)
+    }
+
+    /// Everything that came out is with Loki. Gives the marks of both sources.
+    pub fn settle(&mut self) -> [u64; 2] {
+        self.settled = self.now.clone();
+        self.streams.clear();
+        self.batches.clear();
+        self.done.clear();
+        self.settled.next_seq
+    }
+
+    /// Back to where everything was with Loki.
+    pub fn rewind(&mut self) {
+        self.now = self.settled.clone();
+        self.not_before = None;
+        self.rest();
+    }
+
+    /// Gives back the memory of batches.
+    pub fn rest(&mut self) {
+        for out in &mut self.batches {
+            out.batch.clear();
+            out.seqs.clear();
+        }
+    }
+
+    /// Where the next process has to begin, if that is before `restart`: at the first line that is held.
+    pub fn held(&self) -> Option<Position> {
+        let held = self.settled.pipeline.held_since()?;
+        self.settled.positions.iter().find(|(seq, _)| *seq >= held).map(|(_, position)| *position)
+    }
+
+    /// Makes the next batch of the stream half as large.
+    pub fn split(&mut self, at: usize) {
+        if let Some(out) = self.batches.get_mut(at) {
+            out.batch.split();
+        }
+    }
+
+    /// Lines of a batch that are older than what Loki takes get a time that it takes; false when they have it already.
+    pub fn lift(&mut self, at: usize, oldest: i64) -> bool {
+        let Some(out) = self.batches.get(at) else { return false };
+        let floor = self.floors.entry(out.labels.clone()).or_insert(i64::MIN);
+        let is_higher = *floor < oldest;
+        if is_higher {
+            *floor = oldest.saturating_add(LIFT);
+        }
+        is_higher
+    }
+
+    /// Lines for a tenant that there cannot be, since the last call.
+    pub fn take_misaddressed(&mut self) -> u64 {
+        std::mem::take(&mut self.misaddressed)
+    }
+
+    /// Puts what came out into its batches; true when one of them is full.
+    fn sort(&mut self, with_metadata: bool) -> bool {
+        let mut full = false;
+        let mut out = std::mem::take(&mut self.out);
+        for entry in out.drain(..) {
+            full |= self.put(entry, with_metadata);
+        }
+        self.out = out;
+        full
+    }
+
+    fn put(&mut self, entry: Entry, with_metadata: bool) -> bool {
+        let Some(at) = self.stream_of(&entry) else {
+            self.misaddressed += 1;
+            return false;
+        };
+        let floor = self.floors.get(&entry.labels).copied().unwrap_or(i64::MIN);
+        let is_own = entry.timestamp != entry.arrived;
+        let time = self.now.time_of(&entry.labels, entry.timestamp.max(floor), is_own);
+        // With half of its stream, perhaps.
+        if self.done.contains(&(entry.labels.clone(), entry.seq.first, entry.seq.last)) {
+            return false;
+        }
+        let own = (entry.timestamp < floor)
+            .then(|| jiff::Timestamp::from_nanosecond(entry.timestamp.into()).unwrap_or_default().to_string());
+        let metadata = if with_metadata { self.metadata_of(&entry, own.as_deref()) } else { Metadata::default() };
+        let (bytes, cut) = shortened(entry.line);
+        let line = Line {
+            // Of no meaning behind the pipeline.
+            source: Source::Stdout,
+            time,
+            first_seq: entry.seq.first,
+            last_seq: entry.seq.last,
+            bytes: &bytes,
+            cut,
+        };
+        let out = &mut self.batches[at];
+        if own.is_some() {
+            out.batch.take_lifted(&line, time, &metadata);
+        } else {
+            out.batch.take(&line, time, &metadata);
+        }
+        out.seqs.push(entry.seq);
+        out.batch.is_full(self.batch_size) || self.batches.len() >= MOST_STREAMS
+    }
+
+    /// The batch for an entry; `None` when it is for a tenant that there cannot be.
+    fn stream_of(&mut self, entry: &Entry) -> Option<usize> {
+        if let Some(at) = self.streams.get(&entry.labels) {
+            return Some(*at);
+        }
+        let tenant = match entry.tenant() {
+            Some(tenant) => Some(tenant_id(tenant).ok()??),
+            None => None,
+        };
+        let mut set = LabelSet::new();
+        for (name, value) in entry.labels.iter().filter(|(name, _)| name.as_ref() != TENANT) {
+            if let Ok(name) = LabelName::sanitise(name) {
+                set.insert(name, value.as_ref());
+            }
+        }
+        let batch = Batch::new(&set.to_string());
+        self.batches.push(Out { labels: entry.labels.clone(), tenant, batch, seqs: Vec::new() });
+        let at = self.batches.len() - 1;
+        self.streams.insert(entry.labels.clone(), at);
+        Some(at)
+    }
+
+    fn metadata_of(&self, entry: &Entry, own_time: Option<&str>) -> Metadata {
+        let base = self.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let made = entry.structured_metadata.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+        Metadata::new(base.chain(made).chain(own_time.map(|time| (LIFTED_FROM, time))))
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Lets go of positions that nobody will begin at.
+    fn forget(&mut self) {
+        match self.pipeline.held_since() {
+            None => self.positions.clear(),
+            Some(held) => {
+                while self.positions.front().is_some_and(|(seq, _)| *seq < held) {
+                    self.positions.pop_front();
+                }
+            }
+        }
+    }
+
+    /// The time under which a line goes to Loki. No two lines of a stream have the same one after the other, for Loki
+    /// would keep one of two equal lines; and unless a stage has set it, times rise, see
+    /// [`Progress::time_of`](super::progress::Progress::time_of).
+    fn time_of(&mut self, stream: &Labels, time: i64, is_own: bool) -> i64 {
+        let Some(last) = self.times.get_mut(stream) else {
+            if self.times.len() >= 4 * MOST_STREAMS {
+                // Streams that come and go by the thousand have few equal lines.
+                self.times.clear();
+            }
+            self.times.insert(stream.clone(), time);
+            return time;
+        };
+        let behind = last.saturating_sub(time);
+        *last = match behind {
+            0 => last.saturating_add(1),
+            1..=super::progress::LARGEST_STEP_BACK if !is_own => last.saturating_add(1),
+            _ => time,
+        };
+        *last
+    }
+}
+
+/// Stages may make lines longer than Loki takes. Also gives how many bytes were cut.
+fn shortened(mut line: Vec<u8>) -> (Vec<u8>, u64) {
+    if line.len() <= MAX_LINE {
+        return (line, 0);
+    }
+    let mut keep = MAX_LINE - MARKER.len();
+    // At the boundary of a character, when it is UTF-8.
+    for _ in 0..3 {
+        if line[keep] & 0xc0 != 0x80 {
+            break;
+        }
+        keep -= 1;
+    }
+    let cut = (line.len() - keep) as u64;
+    line.truncate(keep);
+    line.extend_from_slice(MARKER);
+    (line, cut)
+}
