@@ -17,6 +17,8 @@
 //! 5. [`shipper`]: from the ring to Loki, and what to do when Loki says no.
 //! 6. [`loki`]: one POST.
 //!
+//! [`pipeline`] is Promtail's stages, on what [`golang`] knows of Go.
+//!
 //! [`config`] turns what was typed into what is meant, with [`relabel`], [`template`] and [`yaml`]; [`telemetry`] is what the plugin says of itself, [`app`] is
 //! the one place that knows everybody, and [`cli`] is above it.
 //!

@@ -42,6 +42,7 @@ mod lifecycle;
 mod many;
 mod no_file;
 mod outage;
+mod pipeline;
 mod relabel;
 mod restart;
 mod retention;
