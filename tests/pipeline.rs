@@ -95,7 +95,7 @@ fn nobody_waits_for_a_limit_and_what_is_held_comes_at_the_end() {
     // The clock is put forward by what the limit asks for.
     assert_eq!(
         output,
-        "2024-01-31T12:33:20.000000000Z {} {\"_entry\":\"A\\nmore\"}\n\
+        "2024-01-31T12:16:40.000000000Z {} {\"_entry\":\"A\\nmore\"}\n\
          2024-01-31T12:33:20.000000000Z {} {\"_entry\":\"A\"}\n"
     );
 }
