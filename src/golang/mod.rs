@@ -9,6 +9,7 @@
 pub mod bytes_size;
 pub mod json;
 pub mod letters;
+pub mod logfmt;
 pub mod number;
 pub mod regexp;
 pub mod selector;
