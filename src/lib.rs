@@ -17,9 +17,10 @@
 //! 5. [`shipper`]: from the ring to Loki, and what to do when Loki says no.
 //! 6. [`loki`]: one POST.
 //!
-//! [`pipeline`] is Promtail's stages, on what [`golang`] knows of Go.
+//! [`pipeline`] is Promtail's stages: pure but for what they hold, and not yet on the way of a line.
 //!
-//! [`config`] turns what was typed into what is meant, with [`relabel`], [`template`] and [`yaml`]; [`telemetry`] is what the plugin says of itself, [`app`] is
+//! [`config`] turns what was typed into what is meant, with [`relabel`], [`template`] and [`yaml`]; [`golang`] is what Go does and
+//! Rust does not; [`telemetry`] is what the plugin says of itself, [`app`] is
 //! the one place that knows everybody, and [`cli`] is above it.
 //!
 //! Downward only: `cli → app → docker → streams → shipper → loki`. The leaves `ring`, `codec`, `fifo`, `loki`, `yaml`

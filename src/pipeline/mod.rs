@@ -34,7 +34,6 @@ pub mod entry;
 pub mod exposition;
 pub mod fields;
 pub mod json_text;
-pub mod logfmt_text;
 pub mod pattern;
 pub mod recent;
 pub mod registry;
