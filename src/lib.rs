@@ -17,7 +17,10 @@
 //! 5. [`shipper`]: from the ring to Loki, and what to do when Loki says no.
 //! 6. [`loki`]: one POST; [`transport`]: how it gets there, and as whom.
 //!
-//! [`config`] turns what was typed into what is meant, with [`relabel`], [`template`] and [`yaml`]; [`telemetry`] is what the plugin says of itself, [`app`] is
+//! [`pipeline`] is Promtail's stages: pure but for what they hold; `shipper` runs them where a container has any.
+//!
+//! [`config`] turns what was typed into what is meant, with [`relabel`], [`template`] and [`yaml`]; [`golang`] is what Go does and
+//! Rust does not; [`telemetry`] is what the plugin says of itself, [`app`] is
 //! the one place that knows everybody, and [`cli`] is above it.
 //!
 //! Downward only: `cli → app → docker → streams → shipper → loki → transport`. The leaves `ring`, `codec`, `fifo`, `transport`,

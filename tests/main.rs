@@ -24,6 +24,7 @@
 //! * [`many`]: many containers, one after another and at once;
 //! * [`bad_disk`]: nor does a disk that takes nothing, or damage on it, harm more than it has to;
 //! * [`bad_input`]: what nobody should send harms nobody else;
+//! * [`dry_run`]: stages can be tried out on the command line;
 //! * [`doctor`]: what would become of a container's lines can be known before.
 //!
 //! And the plugin as users have it:
@@ -40,6 +41,7 @@ mod contract;
 mod destinations;
 mod docker_logs;
 mod doctor;
+mod dry_run;
 mod engine;
 mod examples;
 mod full_ring;

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use loki_rs::codec::{Source, frame};
+use loki_rs::codec::frame;
 use loki_rs::frames::DockerFrames;
 use loki_rs::loki::StreamEncoder;
 use loki_rs::loki::encode::Metadata;

@@ -29,12 +29,6 @@ impl Configured {
     }
 }
 
-impl std::fmt::Debug for Pipeline {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Pipeline")
-    }
-}
-
 impl PartialEq for Configured {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text

@@ -72,6 +72,9 @@ struct Link {
     stage: Box<dyn Stage>,
 }
 
+/// Asks a stage for what it lets go.
+type Release<'a> = &'a mut dyn FnMut(&mut dyn Stage, &mut Context<'_>, &mut Vec<Entry>);
+
 /// A clone behind a `dyn`: state is copied, what was compiled is shared.
 pub trait CloneStage {
     fn clone_stage(&self) -> Box<dyn Stage>;
@@ -186,12 +189,7 @@ impl Chain {
         out.push(entry);
     }
 
-    fn release(
-        &mut self,
-        cx: &mut Context<'_>,
-        out: &mut Vec<Entry>,
-        take: &mut dyn FnMut(&mut dyn Stage, &mut Context<'_>, &mut Vec<Entry>),
-    ) {
+    fn release(&mut self, cx: &mut Context<'_>, out: &mut Vec<Entry>, take: Release<'_>) {
         cx.depth += 1;
         // From the first to the last: what one lets go, a later one may take and let go in turn.
         for at in 0..self.0.len() {

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::golang::number::plain;
+
 /// A name of a label or of an extracted value. Shared, because each line has the same ones.
 pub type Name = Arc<str>;
 
@@ -156,8 +158,7 @@ impl Value {
         match self {
             Value::Null => None,
             Value::Bool(flag) => Some(Cow::Borrowed(if *flag { b"true" } else { b"false" })),
-            // The shortest text that reads back, as Go's strconv has it for 'f' and -1.
-            Value::Number(number) => Some(Cow::Owned(number.to_string().into_bytes())),
+            Value::Number(number) => Some(Cow::Owned(plain(*number).into_bytes())),
             Value::Text(text) => Some(Cow::Borrowed(text)),
         }
     }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::entry::Labels;
 use super::registry::{Families, Family, Kind, Series};
+use crate::golang::number::general;
 
 /// The text of all families, sorted by name.
 pub fn text(families: &Families) -> String {
@@ -40,7 +41,7 @@ fn write_histogram(out: &mut String, name: &str, labels: &Labels, bounds: &[f64]
     let mut total = 0;
     for (bound, count) in bounds.iter().zip(&series.buckets) {
         total += count;
-        sample(out, &bucket, labels, Some(&number(*bound)), total as f64)?;
+        sample(out, &bucket, labels, Some(&general(*bound)), total as f64)?;
     }
     if bounds.last().is_none_or(|bound| bound.is_finite()) {
         sample(out, &bucket, labels, Some("+Inf"), series.count as f64)?;
@@ -63,25 +64,7 @@ fn sample(out: &mut String, name: &str, labels: &Labels, le: Option<&str>, value
     if !pairs.is_empty() {
         write!(out, "{{{}}}", pairs.join(","))?;
     }
-    writeln!(out, " {}", number(value))
-}
-
-/// Go's 'g' with the shortest digits, which is what Prometheus' clients write.
-fn number(value: f64) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
-    }
-    let text = format!("{value:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or_default();
-    // strconv.FormatFloat decides as for six digits when it is to find the shortest text.
-    if value == 0.0 || (-4..6).contains(&exponent) {
-        return value.to_string();
-    }
-    format!("{digits}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+    writeln!(out, " {}", general(value))
 }
 
 fn is_plain(name: &str) -> bool {
@@ -122,22 +105,5 @@ mod tests {
              # HELP h spread\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"2.5\"} 2\nh_bucket{le=\"+Inf\"} 3\n\
              h_sum 10\nh_count 3\n"
         );
-    }
-
-    #[test]
-    fn numbers_are_gos() {
-        for (value, expected) in [
-            (0.0, "0"),
-            (-10.1234, "-10.1234"),
-            (0.0001, "0.0001"),
-            (0.00001, "1e-05"),
-            (12_345_678.0, "1.2345678e+07"),
-            (1e6, "1e+06"),
-            (100_000.0, "100000"),
-            (f64::INFINITY, "+Inf"),
-            (f64::NAN, "NaN"),
-        ] {
-            assert_eq!(number(value), expected, "{value}");
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! be a text, and weakly, where texts, numbers and booleans become each other and a lone value is a list of one. Null is
 //! the same as absent.
 
+use crate::golang::number::{parse_float, plain};
 use crate::yaml::{Kind, Node, Place, Value};
 
 /// Where and what is wrong.
@@ -177,7 +178,7 @@ fn text(name: &str, node: &Node, weak: bool) -> Decoded<String> {
         }
         Value::Scalar { kind: Kind::Int | Kind::Float, .. } if weak => {
             let number = node.signed().map(|number| number.to_string());
-            number.or_else(|| node.float().map(|number| number.to_string())).ok_or_else(|| unfit(name, "string", node))
+            number.or_else(|| node.float().map(plain)).ok_or_else(|| unfit(name, "string", node))
         }
         _ => Err(unfit(name, "string", node)),
     }
@@ -193,7 +194,7 @@ fn float(name: &str, node: &Node, weak: bool) -> Decoded<f64> {
             if text.is_empty() {
                 Some(0.0)
             } else {
-                text.parse().ok()
+                parse_float(text)
             }
         }
         _ => None,

@@ -1,8 +1,10 @@
-//! JSON as Go's `encoding/json` writes it, to the byte, and as Promtail reads it.
+//! JSON as Promtail reads it, and values of it as Go writes them.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
+
+use crate::golang::json::quoted;
 
 /// Bytes that are no UTF-8 pass a parser as characters from here on, where nobody has any.
 const BAD_BYTES: u32 = 0x10_FF00;
@@ -72,45 +74,13 @@ fn without_lone_surrogates(text: &str) -> Option<String> {
     changed.then_some(out)
 }
 
-/// A text in quotes: `<`, `>`, `&` and the two line separators of Unicode are escaped, bytes that are no UTF-8 become
-/// `\ufffd`.
-pub fn push_text(out: &mut Vec<u8>, text: &[u8]) {
-    out.push(b'"');
-    for chunk in text.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            push_char(out, c);
-        }
-        // Go replaces each bad byte; what one chunk has of them are as many.
-        for _ in chunk.invalid() {
-            out.extend_from_slice(b"\\ufffd");
-        }
-    }
-    out.push(b'"');
-}
-
-fn push_char(out: &mut Vec<u8>, c: char) {
-    match c {
-        '"' => out.extend_from_slice(b"\\\""),
-        '\\' => out.extend_from_slice(b"\\\\"),
-        '\n' => out.extend_from_slice(b"\\n"),
-        '\r' => out.extend_from_slice(b"\\r"),
-        '\t' => out.extend_from_slice(b"\\t"),
-        '\u{8}' => out.extend_from_slice(b"\\b"),
-        '\u{c}' => out.extend_from_slice(b"\\f"),
-        '\0'..='\x1f' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-            out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes());
-        }
-        c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-    }
-}
-
 /// A value without blanks, all numbers as the floating point numbers that they are in Go.
 pub fn push_value(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(flag) => out.extend_from_slice(if *flag { b"true" } else { b"false" }),
         Value::Number(number) => push_number(out, number.as_f64().unwrap_or_default()),
-        Value::String(text) => push_text(out, text.as_bytes()),
+        Value::String(text) => out.extend_from_slice(quoted(text.as_bytes()).as_bytes()),
         Value::Array(items) => {
             out.push(b'[');
             for (at, item) in items.iter().enumerate() {
@@ -127,7 +97,7 @@ pub fn push_value(out: &mut Vec<u8>, value: &Value) {
                 if at > 0 {
                     out.push(b',');
                 }
-                push_text(out, key.as_bytes());
+                out.extend_from_slice(quoted(key.as_bytes()).as_bytes());
                 out.push(b':');
                 push_value(out, value);
             }
@@ -151,20 +121,6 @@ fn push_number(out: &mut Vec<u8>, number: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn texts_are_gos() {
-        for (text, expected) in [
-            (&b"a\"\\\n\r\t\x08\x0c\x01"[..], r#""a\"\\\n\r\t\b\f\u0001""#),
-            (b"<&>\x7f", "\"\\u003c\\u0026\\u003e\x7f\""),
-            ("é\u{2028}".as_bytes(), "\"é\\u2028\""),
-            (b"a\xff\xfeb", "\"a\\ufffd\\ufffdb\""),
-        ] {
-            let mut out = Vec::new();
-            push_text(&mut out, text);
-            assert_eq!(String::from_utf8(out).unwrap(), expected);
-        }
-    }
 
     #[test]
     fn objects_are_read_as_promtail_reads_them() {

@@ -34,12 +34,12 @@ pub mod entry;
 pub mod exposition;
 pub mod fields;
 pub mod json_text;
-pub mod logfmt_text;
 pub mod pattern;
 pub mod recent;
 pub mod registry;
 pub mod stages;
 
+use std::fmt;
 use std::sync::Arc;
 
 use chain::{Chain, Context, Watch};
@@ -129,6 +129,12 @@ impl Pipeline {
         }
         self.chain.run(entry, &mut cx, out);
         cx.not_before
+    }
+}
+
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pipeline")
     }
 }
 

@@ -186,7 +186,7 @@ mod tests {
         let families = registry.collect(1);
         assert_eq!(families["c"].series.len(), MAX_SERIES);
         assert_eq!(families["c"].series[&label("1")].value, 2.0);
-        assert!(families.get("d").is_none());
+        assert!(!families.contains_key("d"));
     }
 
     #[test]

@@ -51,7 +51,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How a container's lines are to be sent.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where lines of stdout and stderr go, by [`Source::index`]; `None`: they are passed over.
+    /// Where lines of stdout and stderr go, by [`Source::index`](crate::codec::Source::index); `None`: they are passed over.
     pub streams: [Option<Stream>; 2],
     /// What lines go through on their way.
     pub pipeline: Option<Pipeline>,

@@ -336,13 +336,19 @@ pub const ROWS: &[Row] = &[
     Row {
         key: "loki-pipeline-stages",
         good: &[&[("loki-pipeline-stages", "[{labels: {level: }}]")]],
-        bad: &[(&[("loki-pipeline-stages", "- jsn: {}")], r#"loki-pipeline-stages: "- jsn: {}" is not a YAML list of stages: line 1, column 3: Unknown stage type: jsn (did you mean json?) (try [{labels: {level: }}], and loki-rs pipeline check FILE)"#)],
+        bad: &[(
+            &[("loki-pipeline-stages", "- jsn: {}")],
+            r#"loki-pipeline-stages: "- jsn: {}" is not a YAML list of stages: line 1, column 3: Unknown stage type: jsn (did you mean json?) (try [{labels: {level: }}], and loki-rs pipeline check FILE)"#,
+        )],
         empty: None,
     },
     Row {
         key: "loki-pipeline-stage-file",
         good: &[&[("loki-pipeline-stage-file", "$FILES/stages.yaml")]],
-        bad: &[(&[("loki-pipeline-stage-file", "$FILES/password")], r#"loki-pipeline-stage-file: "$FILES/password" is not a file with pipeline_stages: line 1, column 1: a map with the key pipeline_stages is expected here, and this is a text (try [{labels: {level: }}], and loki-rs pipeline check FILE)"#)],
+        bad: &[(
+            &[("loki-pipeline-stage-file", "$FILES/password")],
+            r#"loki-pipeline-stage-file: "$FILES/password" is not a file with pipeline_stages: line 1, column 1: a map with the key pipeline_stages is expected here, and this is a text (try [{labels: {level: }}], and loki-rs pipeline check FILE)"#,
+        )],
         empty: None,
     },
     Row {

@@ -79,9 +79,9 @@ impl<'a> Lexer<'a> {
             let rest = self.rest();
             if rest.starts_with("//") {
                 self.at += rest.find('\n').unwrap_or(rest.len());
-            } else if rest.starts_with("/*") {
+            } else if let Some(comment) = rest.strip_prefix("/*") {
                 self.start = self.at;
-                let end = rest[2..].find("*/").ok_or_else(|| self.mistake("comment not terminated"))?;
+                let end = comment.find("*/").ok_or_else(|| self.mistake("comment not terminated"))?;
                 self.at += end + 4;
             } else {
                 return Ok(());

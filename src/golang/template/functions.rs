@@ -4,6 +4,7 @@ mod collections;
 mod dates;
 mod encoding;
 mod maths;
+mod paths;
 mod regexes;
 mod strings;
 
@@ -95,10 +96,10 @@ pub fn printed_time(value: &Value) -> Option<String> {
 
 type Table = &'static [(&'static str, Function)];
 
-fn tables() -> [Table; 6] {
-    // Of two functions with one name, the later counts: Promtail's own are in the tables of strings and regexes alone.
+fn tables() -> [Table; 7] {
     [
         maths::FUNCTIONS,
+        paths::FUNCTIONS,
         collections::FUNCTIONS,
         dates::FUNCTIONS,
         encoding::FUNCTIONS,

@@ -132,6 +132,15 @@ fn sprigs_functions() {
         ("{{ sha1sum \"abc\" }}", "a9993e364706816aba3e25717850c26c9cd0d89d"),
         ("{{ (fromJson .json).a.b }} {{ (fromJson .json).c }} {{ fromJson \"x\" }}", "[1 2.5 <nil>] < <no value>"),
         ("{{ toJson (dict \"a\" \"<\" \"b\" 1.0) }} {{ toRawJson \"<\" }}", "{\"a\":\"\\u003c\",\"b\":1} \"<\""),
+        // Paths.
+        (
+            "{{ base \"/a/b.c\" }} {{ dir \"/a/b\" }} {{ ext \"b.c\" }} {{ clean \"/a/../b//c/.\" }} {{ isAbs \"a\" }}",
+            "b.c /a .c /b/c false",
+        ),
+        (
+            "{{ base \"\" }} {{ base \"/\" }} {{ dir \"a\" }} {{ clean \"../../a\" }} {{ ext \"a.b/c\" }}|{{ osBase \"a/\" }}",
+            ". / . ../../a |a",
+        ),
         // Times.
         (
             "{{ date \"2006-01-02\" 1562708916 }} {{ dateInZone \"15:04\" 1562708916 \"America/New_York\" }}",

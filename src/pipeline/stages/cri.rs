@@ -8,7 +8,7 @@
 //!
 //! A line `<time> stdout|stderr <flags> <text>` gives the line, the label `stream` and the time. Flag `P` says that it goes
 //! on with the next line of the same labels. Promtail loses what is held when the input ends; here it comes out. Nor is a
-//! line held that has grown to [`MAX_BYTES`].
+//! line held that has grown to 1 MiB.
 
 use std::collections::HashMap;
 

@@ -10,16 +10,16 @@
 use std::collections::HashMap;
 
 use super::{input, sources};
+use crate::golang::logfmt::pairs;
 use crate::pipeline::chain::{Context, Flow, Stage};
 use crate::pipeline::entry::{Entry, Name, Value};
 use crate::pipeline::fields::{Decoded, Fields};
-use crate::pipeline::logfmt_text::pairs;
 use crate::yaml::Node;
 
 #[derive(Debug, Clone)]
 pub struct Logfmt {
     /// Names by key. One key has one name, as in Promtail, where it is any of them; here it is the last.
-    names: HashMap<Vec<u8>, Name>,
+    names: HashMap<String, Name>,
     source: Option<Name>,
 }
 
@@ -36,7 +36,7 @@ impl Logfmt {
         if source.as_deref() == Some("") {
             return fields.wrong_at("source", "empty source");
         }
-        let names = sources(mapping).into_iter().map(|(name, key)| (key.as_bytes().to_vec(), name)).collect();
+        let names = sources(mapping).into_iter().map(|(name, key)| (key.to_string(), name)).collect();
         Ok(Self { names, source: source.map(Name::from) })
     }
 }
@@ -44,12 +44,8 @@ impl Logfmt {
 impl Stage for Logfmt {
     fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
         let Some(text) = input(entry, self.source.as_ref()) else { return Flow::Pass };
-        let mut found: Vec<(Name, Value)> = Vec::new();
-        pairs(&text, &mut |key, value| {
-            if let Some(name) = self.names.get(key) {
-                found.push((name.clone(), Value::from(value)));
-            }
-        });
+        let named = |(key, value)| Some((self.names.get(key)?.clone(), Value::from(value)));
+        let found: Vec<(Name, Value)> = pairs(&text).into_iter().filter_map(named).collect();
         entry.extracted.extend(found);
         Flow::Pass
     }

@@ -36,8 +36,8 @@ impl Match {
     pub fn read(node: &Node) -> Result<Self, Vec<Wrong>> {
         let fields = Fields::strict(node).map_err(|wrong| vec![wrong])?;
         let one = |wrong| vec![wrong];
-        let selector = Self::selector(&fields).map_err(one)?;
         let drops = Self::drops(&fields).map_err(one)?;
+        let selector = Self::selector(&fields).map_err(one)?;
         let stages = fields.find("stages");
         let has_stages = stages.is_some_and(|stages| !matches!(&stages.value, Value::List(items) if items.is_empty()));
         let fail = |reason: &str| fields.wrong_at("stages", reason).map_err(one);

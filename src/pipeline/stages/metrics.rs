@@ -24,6 +24,7 @@
 use std::sync::Arc;
 
 use crate::config::duration::go_duration;
+use crate::golang::number::parse_float;
 use crate::pipeline::chain::{Context, Flow, Stage};
 use crate::pipeline::entry::{Entry, Labels, Value};
 use crate::pipeline::fields::{Decoded, Fields, Wrong};
@@ -250,7 +251,7 @@ fn go_float(text: &str) -> Option<f64> {
     if (0..bytes.len()).any(misplaced) {
         return None;
     }
-    text.replace('_', "").parse().ok()
+    parse_float(&text.replace('_', ""))
 }
 
 #[cfg(test)]

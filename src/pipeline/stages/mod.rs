@@ -34,8 +34,11 @@ use crate::yaml::{self, Node};
 pub struct Kind {
     pub name: &'static str,
     /// Makes one from what stands behind its name.
-    pub read: fn(&Node) -> Result<Box<dyn Stage>, Vec<Wrong>>,
+    pub read: Read,
 }
+
+/// A stage, or what is wrong with what it was given.
+type Read = fn(&Node) -> Result<Box<dyn Stage>, Vec<Wrong>>;
 
 macro_rules! stage {
     ($name:literal, $stage:ty) => {

@@ -8,8 +8,8 @@
 //!
 //! Each label set has its own blocks. A block has the labels, the time and the extracted values of the line that began it,
 //! and no structured metadata; so have blocks of what follows one that ended for its length or its time. Lines before the
-//! first beginning pass. What Promtail has no limit for has one here: a block ends with [`MAX_BYTES`] in any case, and of
-//! more than [`MAX_STREAMS`] label sets, the one that was idle for the longest time is forgotten.
+//! first beginning pass. What Promtail has no limit for has one here: a block ends with 1 MiB in any case, and of
+//! more than 256 label sets, the one that was idle for the longest time is forgotten.
 
 use std::collections::HashMap;
 

@@ -7,10 +7,10 @@
 //!
 //! Keys are sorted, and `_entry`, which is the line, comes last.
 
+use crate::golang::json::quoted;
 use crate::pipeline::chain::{Context, Flow, Stage};
 use crate::pipeline::entry::{Entry, Name};
 use crate::pipeline::fields::{Decoded, Fields};
-use crate::pipeline::json_text::push_text;
 use crate::yaml::Node;
 
 /// The key of the line, which Loki's `unpack` knows.
@@ -41,15 +41,15 @@ impl Stage for Pack {
         packed.push(b'{');
         for name in &self.labels {
             let Some(text) = entry.text_of(name) else { continue };
-            push_text(&mut packed, name.as_bytes());
+            packed.extend_from_slice(quoted(name.as_bytes()).as_bytes());
             packed.push(b':');
-            push_text(&mut packed, &text);
+            packed.extend_from_slice(quoted(&text).as_bytes());
             packed.push(b',');
             entry.labels.remove(name);
         }
-        push_text(&mut packed, ENTRY.as_bytes());
+        packed.extend_from_slice(quoted(ENTRY.as_bytes()).as_bytes());
         packed.push(b':');
-        push_text(&mut packed, &entry.line);
+        packed.extend_from_slice(quoted(&entry.line).as_bytes());
         packed.push(b'}');
         entry.line = packed;
         if self.ingest_timestamp {

@@ -45,7 +45,9 @@ fn a_limit_by_label_has_a_bucket_for_each_value() {
 fn sampling_judges_a_line_once_and_for_all() {
     let run = || {
         let mut scene = Scene::new("- sampling: {rate: 0.25}");
-        (0..10_000).for_each(|_| drop(scene.line("x", 0)));
+        for _ in 0..10_000 {
+            scene.line("x", 0);
+        }
         scene.out.iter().map(|entry| entry.seq.first).collect::<Vec<_>>()
     };
     let passed = run();
@@ -53,7 +55,9 @@ fn sampling_judges_a_line_once_and_for_all() {
     assert_eq!(passed, run());
     for (rate, expected) in [("0", 0), ("1", 100)] {
         let mut scene = Scene::new(&format!("- sampling: {{rate: '{rate}'}}"));
-        (0..100).for_each(|_| drop(scene.line("x", 0)));
+        for _ in 0..100 {
+            scene.line("x", 0);
+        }
         assert_eq!(scene.out.len(), expected);
     }
     assert!(one("- sampling:", "x").is_none());

@@ -6,6 +6,8 @@ mod extracting;
 mod holding;
 mod labelling;
 mod limiting;
+mod locating;
+mod rewriting;
 
 use super::*;
 

@@ -18,7 +18,7 @@ pub const FUNCTIONS: Table = &[
     ("Hash", |args| two(args, |text| hexadecimal(&Sha3_256::digest(text)))),
     ("Sha2Hash", |args| two(args, |text| hexadecimal(digest(&SHA256, text).as_ref()))),
     ("adler32sum", |args| one(args, |text| adler32(text.as_bytes()).to_string())),
-    ("b32dec", |args| one(args, |text| base32_decoded(text))),
+    ("b32dec", |args| one(args, base32_decoded)),
     ("b32enc", |args| one(args, |text| base32(text.as_bytes()))),
     ("b64dec", |args| one(args, base64_decoded)),
     ("b64enc", |args| one(args, |text| STANDARD.encode(text))),
