@@ -7,7 +7,6 @@ use loki_rs::codec::{Source, frame};
 use loki_rs::frames::DockerFrames;
 use loki_rs::loki::StreamEncoder;
 use loki_rs::loki::encode::Metadata;
-use loki_rs::pipeline::{Entry, Form, Pipeline, SeqRange};
 use loki_rs::ring::{BootId, Options, Ring, Writer};
 use loki_rs::shipper::backoff::Backoff;
 use loki_rs::shipper::collect::Collector;
@@ -53,9 +52,6 @@ pub fn parts() -> Vec<Part> {
     let mut full = StreamEncoder::new(LABELS);
     push_all(&mut full, frames, &metadata);
     let tail = written.clone();
-    let mut pipeline = Pipeline::parse(STAGES, Form::List).expect("stages");
-    let labels = [("container_name", "bench"), ("source", "stdout")].into_iter().collect::<loki_rs::pipeline::Labels>();
-    let mut piped = Vec::with_capacity(LINES);
     let mut answer = Vec::new();
     vec![
         part("scan: frames found in bytes", move || {
@@ -79,15 +75,6 @@ pub fn parts() -> Vec<Part> {
             assert_eq!(batch.entries(), LINES);
             collector.rest();
         }),
-        part("pipeline: lines through four stages", move || {
-            for (seq, line) in (0..).zip(frame::entries(frames)) {
-                let line = line.line.to_vec();
-                let entry = Entry { line, labels: labels.clone(), seq: SeqRange::one(seq), ..Entry::default() };
-                pipeline.process(entry, 0, &mut piped);
-            }
-            assert_eq!(black_box(&piped).len(), LINES);
-            piped.clear();
-        }),
         part("answer: entries to docker logs", move || {
             answer.clear();
             frame::entries(frames).for_each(|entry| frame::encode_for_reader(&entry, &mut answer));
@@ -102,14 +89,6 @@ pub fn parts() -> Vec<Part> {
 }
 
 const LABELS: &str = "{container_name=\"bench\",host=\"localhost\",source=\"stdout\"}";
-
-/// What a pipeline usually is: something extracted, something made a label, something left out.
-const STAGES: &str = "
-- regex: {expression: '^(?P<number>\\d+) (?P<word>\\w+)'}
-- labels: {word: }
-- drop: {source: word, value: none}
-- static_labels: {team: bench}
-";
 
 fn metadata() -> Metadata {
     Metadata::new([("container_id", &*"0123456789abcdef".repeat(4)), ("image_name", "busybox:1")])
