@@ -89,6 +89,15 @@ fn each_change_of_a_stage_is_shown_without_colours_in_a_pipe() {
 }
 
 #[test]
+fn stages_inside_of_others_are_told_of_under_their_name() {
+    let stages = "- match: {selector: '{app=\"web\"}', stages: [{output: {source: app}}]}\n\
+                  - match: {selector: '{app=\"db\"}', action: drop}\n";
+    let output = shown(&run(&["run", "--inspect", "--now", NOON, "--label", "app=web"], stages, b"x\n"));
+    let expected = "  match, inside:\n    output:\n      ~ line: \"x\" → \"web\"\n  match:\n    nothing changes\n";
+    assert!(output.contains(expected), "{output}");
+}
+
+#[test]
 fn nobody_waits_for_a_limit_and_what_is_held_comes_at_the_end() {
     let stages = "- limit: {rate: 0.001, burst: 1}\n- multiline: {firstline: ^A}\n- pack: {}\n";
     let output = shown(&run(&["run", "--now", NOON], stages, b"A\nmore\nA\n"));

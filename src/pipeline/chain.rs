@@ -54,10 +54,15 @@ pub struct Context<'a> {
     pub watch: Option<&'a mut dyn Watch>,
     depth: usize,
     told: usize,
+    /// The stages that this is inside of, with their depth, and whether they have been named.
+    inside: Vec<(usize, &'static str, bool)>,
 }
 
 /// Somebody who is told what each stage did.
 pub trait Watch {
+    /// Stages inside of this one are next.
+    fn enter(&mut self, depth: usize, name: &str);
+
     /// `after` is what goes on, nothing when the entry was dropped or is held.
     fn stage(&mut self, depth: usize, name: &str, before: &Entry, flow: &Flow, after: &[Entry]);
 }
@@ -96,7 +101,7 @@ impl Clone for Box<dyn Stage> {
 
 impl<'a> Context<'a> {
     pub fn new(now: i64, registry: &'a Registry) -> Self {
-        Self { now, registry, not_before: None, watch: None, depth: 0, told: 0 }
+        Self { now, registry, not_before: None, watch: None, depth: 0, told: 0, inside: Vec::new() }
     }
 
     /// Drops an entry and counts it.
@@ -167,7 +172,11 @@ impl Chain {
             let Link { name, stage } = &mut self.0[at];
             let before = cx.watch.is_some().then(|| entry.clone());
             let told = cx.told;
+            if before.is_some() {
+                cx.inside.push((cx.depth, *name, false));
+            }
             let flow = stage.process(&mut entry, cx);
+            cx.inside.pop();
             if let Some(before) = before {
                 // Stages inside have told what they did; it need not be said twice.
                 let silent = stage.is_nested() && cx.told > told && matches!(flow, Flow::Pass | Flow::Emit(_));
@@ -207,6 +216,11 @@ fn tell(cx: &mut Context<'_>, name: &str, before: &Entry, flow: &Flow, entry: &E
     let depth = cx.depth;
     cx.told += 1;
     let Some(watch) = &mut cx.watch else { return };
+    for (depth, name, named) in &mut cx.inside {
+        if !std::mem::replace(named, true) {
+            watch.enter(*depth, name);
+        }
+    }
     let after = match flow {
         Flow::Pass => std::slice::from_ref(entry),
         Flow::Drop | Flow::Hold => &[],

@@ -1,40 +1,56 @@
 //! A map that forgets what has not been used for long, so that it has an end.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash, RandomState};
 
 /// Two generations: whatever is used moves to the young one, and when that is full it becomes the old one. At least the
 /// `size` entries that were used last are kept, and never more than twice as many.
+///
+/// Of a key only 128 bits of hash are kept: keys come out of log lines, and may be of any length.
 #[derive(Debug, Clone)]
-pub struct Recent<K, V> {
+pub struct Recent<V> {
     size: usize,
-    young: HashMap<K, V>,
-    old: HashMap<K, V>,
+    hashers: [RandomState; 2],
+    young: HashMap<Print, V>,
+    old: HashMap<Print, V>,
 }
+
+/// What is known of a key.
+type Print = [u64; 2];
 
 // === impl Recent ===
 
-impl<K: Hash + Eq, V> Recent<K, V> {
+impl<V> Recent<V> {
     pub fn new(size: usize) -> Self {
-        Self { size: size.max(1), young: HashMap::new(), old: HashMap::new() }
+        let hashers = [RandomState::new(), RandomState::new()];
+        Self { size: size.max(1), hashers, young: HashMap::new(), old: HashMap::new() }
     }
 
     /// The value of a key, which counts as used.
-    pub fn get(&mut self, key: &K) -> Option<&mut V> {
-        if !self.young.contains_key(key)
-            && let Some((key, value)) = self.old.remove_entry(key)
+    pub fn get(&mut self, key: &(impl Hash + ?Sized)) -> Option<&mut V> {
+        let print = self.print(key);
+        if !self.young.contains_key(&print)
+            && let Some(value) = self.old.remove(&print)
         {
-            self.set(key, value);
+            self.insert(print, value);
         }
-        self.young.get_mut(key)
+        self.young.get_mut(&print)
     }
 
-    pub fn set(&mut self, key: K, value: V) {
-        if self.young.len() >= self.size && !self.young.contains_key(&key) {
+    pub fn set(&mut self, key: &(impl Hash + ?Sized), value: V) {
+        self.insert(self.print(key), value);
+    }
+
+    fn print(&self, key: &(impl Hash + ?Sized)) -> Print {
+        self.hashers.each_ref().map(|hasher| hasher.hash_one(key))
+    }
+
+    fn insert(&mut self, print: Print, value: V) {
+        if self.young.len() >= self.size && !self.young.contains_key(&print) {
             self.old = std::mem::take(&mut self.young);
         }
-        self.old.remove(&key);
-        self.young.insert(key, value);
+        self.old.remove(&print);
+        self.young.insert(print, value);
     }
 }
 
@@ -45,9 +61,9 @@ mod tests {
     #[test]
     fn what_is_used_is_kept_and_the_rest_has_an_end() {
         let mut recent = Recent::new(10);
-        recent.set(0, 0);
+        recent.set(&0, 0);
         for key in 1..1000 {
-            recent.set(key, key);
+            recent.set(&key, key);
             assert_eq!(recent.get(&0), Some(&mut 0), "{key}");
             assert!(recent.young.len() + recent.old.len() <= 20);
         }

@@ -11,6 +11,9 @@ use super::entry::Labels;
 /// Series in all.
 pub const MAX_SERIES: usize = 10_000;
 
+/// Bytes of the labels of a series.
+const MAX_LABELS: usize = 4096;
+
 /// The name of the counter of dropped lines.
 const DROPPED: &str = "logentry_dropped_lines_total";
 
@@ -81,7 +84,9 @@ impl Registry {
         let mut families = self.lock();
         let full = || families.values().map(|family| family.series.len()).sum::<usize>() >= MAX_SERIES;
         let known = families.get(&definition.name).is_some_and(|family| family.series.contains_key(&labels));
-        if !known && full() {
+        // Loki takes no such labels either.
+        let size: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if !known && (full() || size > MAX_LABELS) {
             return;
         }
         let family = families.entry(definition.name.clone()).or_insert_with(|| Family {

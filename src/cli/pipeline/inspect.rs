@@ -83,6 +83,11 @@ impl Inspector {
 }
 
 impl Watch for Inspector {
+    fn enter(&mut self, depth: usize, name: &str) {
+        let title = self.paint(BOLD, name);
+        self.say(&format!("{}{title}, inside:", "  ".repeat(depth)));
+    }
+
     fn stage(&mut self, depth: usize, name: &str, before: &Entry, flow: &Flow, after: &[Entry]) {
         let indent = "  ".repeat(depth);
         let title = self.paint(BOLD, name);

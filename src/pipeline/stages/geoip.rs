@@ -22,6 +22,9 @@ use crate::pipeline::entry::{Entry, Labels};
 use crate::pipeline::fields::{Decoded, Fields};
 use crate::yaml::Node;
 
+/// Bytes of a database. The largest city databases have about half as many.
+const MAX_BYTES: u64 = 256 << 20;
+
 type Database = Reader<Vec<u8>>;
 
 #[derive(Clone)]
@@ -116,7 +119,12 @@ fn open(path: &Path) -> Result<Arc<Database>, String> {
     type Key = (PathBuf, Option<SystemTime>);
     static OPEN: Mutex<Option<HashMap<Key, Weak<Database>>>> = Mutex::new(None);
 
-    let changed = std::fs::metadata(path).and_then(|file| file.modified()).map_err(|error| error.to_string())?;
+    let file = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    let changed = file.modified().map_err(|error| error.to_string())?;
+    // A device or a pipe would be read for ever.
+    if !file.is_file() || file.len() > MAX_BYTES {
+        return Err(format!("it is not a file of up to {} MiB", MAX_BYTES >> 20));
+    }
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     let open = open.get_or_insert_default();
     open.retain(|_, database| database.strong_count() > 0);

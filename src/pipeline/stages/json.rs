@@ -20,6 +20,10 @@ use crate::pipeline::fields::{Decoded, Fields};
 use crate::pipeline::json_text::{bad_bytes, parse_object, push_value};
 use crate::yaml::Node;
 
+/// Signs of an expression of which each may be inside of the one before. It is parsed and evaluated by functions that call
+/// themselves, and twice as many are more than the stack of a thread holds in a build for debugging.
+const MAX_DEPTH: usize = 100;
+
 #[derive(Clone)]
 pub struct Json {
     expressions: Arc<Vec<(Name, Query)>>,
@@ -122,6 +126,9 @@ impl Query {
         };
         if text.split('.').all(is_name) {
             return Ok(Self::Path(text.split('.').map(str::to_owned).collect()));
+        }
+        if text.bytes().filter(|b| b"([{!|.*?=<>&".contains(b)).count() > MAX_DEPTH {
+            return Err(format!("there are more than {MAX_DEPTH} operators and brackets in it"));
         }
         let first_line = |error: jmespath::JmespathError| {
             let reason = error.to_string();

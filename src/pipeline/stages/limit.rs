@@ -15,7 +15,6 @@ use crate::pipeline::entry::Entry;
 use crate::pipeline::fields::{Decoded, Fields};
 use crate::pipeline::recent::Recent;
 use crate::yaml::Node;
-use std::sync::Arc;
 
 const MIN_DISTINCT_LABELS: usize = 10_000;
 
@@ -34,7 +33,7 @@ pub struct Limit {
 enum Mode {
     Wait(Bucket),
     Drop(Bucket),
-    DropByLabel { name: String, buckets: Recent<Arc<str>, Bucket> },
+    DropByLabel { name: String, buckets: Recent<Bucket> },
 }
 
 /// What flows into a bucket.
@@ -100,7 +99,7 @@ impl Stage for Limit {
             Mode::DropByLabel { name, buckets } => {
                 let Some(value) = entry.labels.shared(name) else { return Flow::Pass };
                 if buckets.get(value).is_none() {
-                    buckets.set(value.clone(), Bucket::default());
+                    buckets.set(value, Bucket::default());
                 }
                 let passes = buckets.get(value).is_none_or(|bucket| bucket.take(self.rate, entry.arrived));
                 if passes {

@@ -28,6 +28,9 @@ pub struct Replace {
     replace: Option<Template>,
 }
 
+/// Bytes that the replacements of one line may have. More leaves the line as it is, as an error of the template does.
+const MAX_WRITTEN: usize = 4 << 20;
+
 /// The text with its replacements, and what each captured text became.
 type Replaced = (Vec<u8>, HashMap<Vec<u8>, Vec<u8>>);
 
@@ -49,11 +52,16 @@ impl Replace {
         let replace = self.replace.as_ref()?;
         let mut data = Data::of(entry, replace);
         let (mut out, mut end, mut became) = (Vec::with_capacity(text.len()), 0, HashMap::new());
+        let mut written = 0;
         for found in self.expression.find_all(text) {
             for place in found.groups().flatten() {
                 let captured = &text[place.clone()];
                 data.set("Value", captured);
                 let new = data.render(replace).ok()?;
+                written += new.len();
+                if written > MAX_WRITTEN {
+                    return None;
+                }
                 // A group inside of one that is replaced already changes nothing more.
                 if end <= place.start {
                     out.extend_from_slice(&text[end..place.start]);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::golang::time_layout::Layout;
 use crate::golang::zone::Zone;
 use crate::pipeline::chain::{Context, Flow, Stage};
-use crate::pipeline::entry::{Entry, Labels};
+use crate::pipeline::entry::Entry;
 use crate::pipeline::fields::{Decoded, Fields};
 use crate::pipeline::recent::Recent;
 use crate::yaml::Node;
@@ -26,7 +26,7 @@ pub struct Timestamp {
     source: String,
     format: Arc<Format>,
     /// The last time of each label set; `None` to leave the time of a line alone if it cannot be read.
-    last: Option<Recent<Labels, i64>>,
+    last: Option<Recent<i64>>,
 }
 
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl Stage for Timestamp {
         let fudged = || last.get(&entry.labels).map(|last| last.saturating_add(1));
         if let Some(time) = time.or_else(fudged) {
             entry.timestamp = time;
-            last.set(entry.labels.clone(), time);
+            last.set(&entry.labels, time);
         }
         Flow::Pass
     }

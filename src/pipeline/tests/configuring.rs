@@ -44,10 +44,29 @@ fn what_promtail_takes_is_taken_and_what_it_refuses_refused() {
         ("metrics: {m: {type: counter, max_idle_duration: 1ms, config: {action: inc}}}", false),
         ("metrics: {m: {type: histogram, config: {buckets: [2, 1]}}}", false),
         ("metrics: {m: {type: gauge, config: {action: up}}}", false),
+        ("geoip: {db: /dev/zero, db_type: city}", false),
         ("geoip: {db: /none, db_type: city, source: ip}", false),
     ] {
         assert_eq!(Pipeline::parse(&format!("- {stage}"), Form::List).is_ok(), taken, "{stage}");
     }
+}
+
+#[test]
+fn no_expression_is_too_much_for_the_stack() {
+    // As much as the threads of the plugin have.
+    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(|| {
+        for part in ["(", "[", "!", "{a:", "a|", "a||", "[0]", "a.*.", "[?", "&", "*.", "[]", "not_null("] {
+            for length in [100, 200, 1000, 100_000] {
+                let expression = format!("{}a", part.repeat(length / part.len()));
+                let stages = format!("- json: {{expressions: {{a: '{expression}'}}}}");
+                if let Ok(mut pipeline) = Pipeline::parse(&stages, Form::List) {
+                    let entry = Entry { line: b"{\"a\": {\"a\": [1]}}".to_vec(), ..Entry::default() };
+                    pipeline.process(entry, 0, &mut Vec::new());
+                }
+            }
+        }
+    });
+    thread.unwrap().join().unwrap();
 }
 
 /// Stages that fit each other often enough to be worth a random walk.

@@ -59,3 +59,11 @@ fn bytes_that_are_no_text_go_through() {
     assert_eq!(out.line, b"\xff x k=\xfe");
     assert_eq!(out.extracted["a"], Value::from(&b"<\xff b k=\xfe>"[..]));
 }
+
+#[test]
+fn what_replacements_write_has_an_end() {
+    let stages = "- replace: {expression: '(.)', replace: '{{ repeat 50000 .Value }}'}";
+    assert_eq!(one(stages, "ab").unwrap().line.len(), 100_000);
+    let long = "a".repeat(1000);
+    assert_eq!(one(stages, &long).unwrap().line, long.as_bytes());
+}
