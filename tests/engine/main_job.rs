@@ -32,6 +32,14 @@ fn what_a_container_prints_is_in_loki_and_in_docker_logs() {
 }
 
 #[test]
+fn the_plugin_is_one_file_of_less_than_ten_megabytes() {
+    let scene = Scene::new("small");
+    let rootfs = scene.plugin.folder().join("rootfs");
+    let binary = fs::metadata(rootfs.join("loki-rs")).unwrap();
+    assert!(binary.len() < 10_000_000, "it has {} bytes", binary.len());
+}
+
+#[test]
 fn labels_come_from_compose_from_the_container_and_from_its_options() {
     let scene = Scene::new("labelled");
     let container = scene
