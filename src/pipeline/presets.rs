@@ -6,7 +6,8 @@
 //! * `level` becomes a label, and is one of seven words, so that no line can make a stream of its own. A level that
 //!   none of them is known for gives no label.
 //! * Ids of traces and spans become structured metadata.
-//! * The time of a line counts only where it says its offset, and is finer than a second.
+//! * The time of a line counts only where it says its offset, and is finer than a second: Loki takes two equal lines of
+//!   one time for one.
 //! * Blocks wait for one second at most.
 
 use crate::config::refusal::quote;
