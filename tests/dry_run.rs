@@ -118,6 +118,56 @@ fn what_was_counted_is_shown_at_the_end() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
 }
 
+/// What `pipeline show` prints of presets.
+fn show(presets: &str) -> Output {
+    let command = Command::new(env!("CARGO_BIN_EXE_loki-rs")).args(["pipeline", "show", presets]).output();
+    command.expect("the binary can be started")
+}
+
+#[test]
+fn what_is_shown_of_presets_is_a_pipeline_that_does_the_same() {
+    for presets in ["json", "json,redact-email", "java", "redact-card, python", "nginx", "go", "postgres", "logfmt"] {
+        let stages = shown(&show(presets));
+        assert_eq!(shown(&run(&["check"], &stages, b"")), "", "{presets}");
+    }
+    let stages = shown(&show("json,redact-email"));
+    let line = b"{\"level\":\"WARNING\",\"msg\":\"to a@example.com\"}\n";
+    assert_eq!(
+        shown(&run(&["run", "--now", NOON], &stages, line)),
+        "2024-01-31T12:00:00.000000000Z {level=\"warn\"} {\"level\":\"WARNING\",\"msg\":\"to <email>\"}\n"
+    );
+    let refused = show("json,redact-mail");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(
+        (refused.status.code(), said.as_str()),
+        (Some(2), "\"redact-mail\" is not a preset, did you mean redact-email?\n")
+    );
+}
+
+/// The pipelines of the README: stages behind `<!-- pipeline -->`, and behind them lines with what becomes of them.
+#[test]
+fn pipelines_of_the_readme_do_what_is_said_of_them() {
+    let readme = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(readme).expect("the README is there");
+    let mut tried = 0;
+    for part in readme.split("<!-- pipeline -->\n").skip(1) {
+        let block = |kind: &str| {
+            let from = part.split_once(&format!("```{kind}\n")).unwrap_or_else(|| panic!("no {kind} in {part}")).1;
+            from.split_once("```").expect("a block ends").0
+        };
+        let (stages, session) = (block("yaml"), block("console"));
+        // `< ` is what is printed, all else what `pipeline run` says of it.
+        let input: Vec<&str> = session.lines().filter_map(|line| line.strip_prefix("< ")).collect();
+        let said: Vec<&str> = session.lines().filter(|line| !line.starts_with("< ")).collect();
+        assert!(!input.is_empty(), "{part}");
+        let input = format!("{}\n", input.join("\n"));
+        let output = shown(&run(&["run", "--now", NOON], stages, input.as_bytes()));
+        assert_eq!(output.lines().collect::<Vec<_>>(), said, "{stages}");
+        tried += 1;
+    }
+    assert_eq!(tried, 6);
+}
+
 #[test]
 fn a_line_that_is_none_is_told_with_its_number() {
     let output = run(&["run", "--json"], STAGES, b"{\"line\": \"\"}\n{}\n");

@@ -175,6 +175,74 @@ fn a_stage_names_the_tenant_of_each_line() {
 }
 
 #[test]
+fn a_preset_makes_labels_and_metadata_and_takes_what_must_not_leave() {
+    let scene = Scene::new();
+    let stages = r#"[{drop: {source: level, value: debug}}, {json: {expressions: {msg: }}}, {output: {source: msg}}]"#;
+    let run =
+        scene.container("web").option("loki-pipeline", "json, redact-email").option("loki-pipeline-stages", stages);
+    let run = run.start();
+    let at = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(1);
+    let line = |level: &str, message: &str| {
+        format!(
+            r#"{{"time":"{at}","level":"{level}","msg":"{message}","trace_id":"4bf92f3577b34da6","span_id":"00f067aa"}}"#
+        )
+    };
+    let printed = [line("WARNING", "no mail to a@example.com"), line("DEBUG", "hidden"), line("user-4711", "odd")];
+    run.out_all(&printed);
+    let mut found = entries(&scene, 2);
+    found.sort_by_key(text);
+    let told: Vec<_> = found.iter().map(|entry| (text(entry), entry.labels.get("level").map(String::as_str))).collect();
+    assert_eq!(told, [("no mail to <email>".into(), Some("warn")), ("odd".into(), None)]);
+    for (name, expected) in [("trace_id", "4bf92f3577b34da6"), ("span_id", "00f067aa")] {
+        let value = found[0].metadata.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
+        assert_eq!(value, Some(expected), "{:?}", found[0].metadata);
+    }
+    assert_eq!(i128::from(found[0].timestamp_ns), at.as_nanosecond());
+    assert_same(&run.lines(), &printed);
+    run.stop();
+}
+
+#[test]
+fn a_traceback_is_one_entry_with_the_line_that_was_logged_with_it() {
+    let scene = Scene::new();
+    let run = scene.container("web").option("loki-pipeline", "python,redact-ipv4").start();
+    let trace = [
+        "2026-11-20 11:59:59,123 - app - ERROR - 10.0.0.7 failed",
+        "Traceback (most recent call last):",
+        "  File \"/app/a.py\", line 1, in <module>",
+        "ZeroDivisionError: division by zero",
+    ];
+    run.out_all(trace);
+    run.out("2026-11-20 11:59:59,124 - app - INFO - on we go");
+    let mut found = entries(&scene, 2);
+    found.sort_by_key(|entry| entry.timestamp_ns);
+    let told: Vec<_> = found.iter().map(|entry| (text(entry), entry.labels.get("level").map(String::as_str))).collect();
+    let whole = trace.join("\n").replace("10.0.0.7", "<ipv4>");
+    let next = "2026-11-20 11:59:59,124 - app - INFO - on we go".to_owned();
+    assert_eq!(told, [(whole, Some("error")), (next, Some("info"))]);
+    run.stop();
+}
+
+#[test]
+fn a_container_takes_the_presets_of_the_plugin_or_has_its_own_or_none() {
+    let start = crate::harness::plugin::Start::default().set("LOKI_PIPELINE", "redact-email");
+    let scene = Scene::with(start, Standin::builder());
+    for (name, own, expected) in [
+        ("all", None, "<email> 10.0.0.1"),
+        ("own", Some("redact-ipv4"), "a@example.com <ipv4>"),
+        ("none", Some(""), "a@example.com 10.0.0.1"),
+    ] {
+        let container = scene.container(name);
+        let container = own.into_iter().fold(container, |container, own| container.option("loki-pipeline", own));
+        let run = container.start();
+        run.out("a@example.com 10.0.0.1");
+        scene.wait_for_lines(name, 1);
+        assert_same(&scene.lines_in_loki(name), &[expected]);
+        run.stop();
+    }
+}
+
+#[test]
 fn stages_in_a_file_and_the_same_stages_typed_are_one() {
     let scene = Scene::new();
     let dir = tempfile::tempdir().unwrap();

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use crate::pipeline::{Entry, Form, Labels, Pipeline, SeqRange, exposition};
+use crate::pipeline::{Entry, Form, Labels, Pipeline, SeqRange, exposition, presets};
 
 /// The pipeline, or a line of the input, cannot be used.
 const REFUSED: u8 = 2;
@@ -29,6 +29,11 @@ enum Command {
     Check {
         /// A YAML list of stages, or a map with the key pipeline_stages.
         file: PathBuf,
+    },
+    /// Show the stages of presets, as the option loki-pipeline runs them.
+    Show {
+        /// Names with commas between them: json,redact-email
+        presets: String,
     },
     /// Send the lines of the standard input through a pipeline and show what would be sent to Loki.
     ///
@@ -74,6 +79,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let done = match &arguments.command {
         Command::Check { file } => read(file).map(drop),
+        Command::Show { presets } => show(presets),
         Command::Run(run) => read(&run.file).and_then(|pipeline| run.lines(pipeline)),
     };
     match done {
@@ -83,6 +89,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             ExitCode::from(REFUSED)
         }
     }
+}
+
+fn show(names: &str) -> Result<(), String> {
+    let text = presets::expand(names)?;
+    still_read(io::stdout().write_all(text.as_bytes())).map(drop)
 }
 
 fn read(file: &Path) -> Result<Pipeline, String> {

@@ -17,7 +17,7 @@
 //!   authorization.
 //! - [`settings`]: [`SETTINGS`], the table of what the plugin itself may be given, and
 //!   [`PluginDefaults`], what containers get when they say nothing.
-//! - [`pipeline`]: stages, typed or in a file.
+//! - [`pipeline`]: stages by name, typed or in a file.
 //! - [`metadata`]: the grammar of `loki-structured-metadata`; [`tenant`]: which tenants there can be; `idle`: options
 //!   that are taken and do nothing.
 //! - [`render`]: a table as aligned text and as Markdown.

@@ -45,6 +45,7 @@ pub const ENV_REGEX: &str = "env-regex";
 pub const LOKI_RELABEL_CONFIG: &str = "loki-relabel-config";
 pub const LOKI_STRUCTURED_METADATA: &str = "loki-structured-metadata";
 pub const LOKI_FILENAME_LABEL: &str = "loki-filename-label";
+pub const LOKI_PIPELINE: &str = "loki-pipeline";
 pub const LOKI_PIPELINE_STAGES: &str = "loki-pipeline-stages";
 pub const LOKI_PIPELINE_STAGE_FILE: &str = "loki-pipeline-stage-file";
 pub const TAG: &str = "tag";
@@ -282,6 +283,14 @@ pub const OPTIONS: &[OptionSpec] = &[
         form: "YAML list of relabel rules",
         doc: "Rules in the manner of Prometheus that change the labels, once for stdout and once for stderr. What they \
               drop is not sent; docker logs has it all the same. The label __tenant_id__ becomes the tenant.",
+    },
+    OptionSpec {
+        key: LOKI_PIPELINE,
+        env: Some("LOKI_PIPELINE"),
+        default: None,
+        form: "list of presets",
+        doc: "Stages that are ready made, in the order given: json, logfmt, nginx, java, python, go, postgres, redact-email, \
+              redact-ipv4, redact-bearer, redact-card. They go before those of loki-pipeline-stages.",
     },
     OptionSpec {
         key: LOKI_PIPELINE_STAGES,

@@ -216,6 +216,7 @@ mod tests {
             ("env-regex", "^APP_", Some("[")),
             ("tag", "{{.Name}}", Some("{{.Name")),
             ("loki-relabel-config", "[{action: labeldrop, regex: host}]", Some("foo")),
+            ("loki-pipeline", "json,redact-email", Some("jsn")),
             ("loki-pipeline-stages", "[{labels: {level: }}]", Some("- jsn: {}")),
             // What a file may be is for those who read it.
             ("loki-pipeline-stage-file", "", None),

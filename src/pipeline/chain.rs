@@ -123,6 +123,11 @@ impl Chain {
         self.0.push(Link { name, stage });
     }
 
+    /// Adds the stages of another chain behind these.
+    pub fn append(&mut self, mut other: Chain) {
+        self.0.append(&mut other.0);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -35,6 +35,7 @@ pub mod exposition;
 pub mod fields;
 pub mod json_text;
 pub mod pattern;
+pub mod presets;
 pub mod recent;
 pub mod registry;
 pub mod stages;
@@ -65,6 +66,13 @@ impl Pipeline {
     pub fn parse(text: &str, form: Form) -> Result<Self, PipelineError> {
         let chain = config::read(text, form)?;
         Ok(Self { chain, registry: Arc::default() })
+    }
+
+    /// These stages, and behind them those of another.
+    #[must_use]
+    pub fn then(mut self, other: Self) -> Self {
+        self.chain.append(other.chain);
+        self
     }
 
     /// Counts in a registry that others use as well.

@@ -334,6 +334,21 @@ pub const ROWS: &[Row] = &[
         empty: None,
     },
     Row {
+        key: "loki-pipeline",
+        good: &[&[("loki-pipeline", "json,redact-email")], &[("loki-pipeline", "go, redact-card")]],
+        bad: &[
+            (
+                &[("loki-pipeline", "json,redact-mail")],
+                r#"loki-pipeline: "json,redact-mail" is not a list of presets: "redact-mail" is not a preset, did you mean redact-email? (try json,redact-email, and loki-rs pipeline show json)"#,
+            ),
+            (
+                &[("loki-pipeline", "json,go,json")],
+                r#"loki-pipeline: "json,go,json" is not a list of presets: json is there twice (try json,redact-email, and loki-rs pipeline show json)"#,
+            ),
+        ],
+        empty: None,
+    },
+    Row {
         key: "loki-pipeline-stages",
         good: &[&[("loki-pipeline-stages", "[{labels: {level: }}]")]],
         bad: &[(

@@ -5,6 +5,7 @@
 //! | `firstline` | RE2 | required | matches lines that begin a block |
 //! | `max_wait_time` | duration | 3s | a block ends when none of its labels' lines comes for so long |
 //! | `max_lines` | whole number | 128 | a block ends with so many lines; 0 is no limit |
+//! | `own_time` | bool | false | what follows a block that ended has the time of its own first line (not in Promtail) |
 //!
 //! Each label set has its own blocks. A block has the labels, the time and the extracted values of the line that began it,
 //! and no structured metadata; so have blocks of what follows one that ended for its length or its time. Lines before the
@@ -32,6 +33,7 @@ pub struct Multiline {
     /// In nanoseconds.
     max_wait: i64,
     max_lines: u64,
+    own_time: bool,
     streams: HashMap<Labels, Block>,
 }
 
@@ -69,7 +71,8 @@ impl Multiline {
         let max_lines = fields.whole("max_lines")?.unwrap_or(128);
         // As in Go, where what is below zero becomes huge.
         let max_lines = u64::try_from(max_lines).unwrap_or(u64::MAX);
-        Ok(Self { first_line, max_wait, max_lines, streams: HashMap::new() })
+        let own_time = fields.flag("own_time")?.unwrap_or(false);
+        Ok(Self { first_line, max_wait, max_lines, own_time, streams: HashMap::new() })
     }
 
     /// Room for one more label set.
@@ -98,7 +101,7 @@ impl Stage for Multiline {
         }
         let mut entry = std::mem::take(entry);
         let line = std::mem::take(&mut entry.line);
-        let (seq, arrived) = (entry.seq, entry.arrived);
+        let (seq, arrived, timestamp) = (entry.seq, entry.arrived, entry.timestamp);
         let key = entry.labels.clone();
         let block = match self.streams.entry(key) {
             std::collections::hash_map::Entry::Occupied(known) => {
@@ -113,6 +116,10 @@ impl Stage for Multiline {
                 new.insert(Block { start: entry, text: Vec::new(), lines: 0, seq: None, arrived })
             }
         };
+        if self.own_time && !block.is_open() {
+            // A line that nothing announced, an hour later: it would be found under the time of another.
+            block.start.timestamp = timestamp;
+        }
         block.add(&line, seq, arrived);
         if block.lines == self.max_lines || block.text.len() >= MAX_BYTES {
             out.extend(block.end());

@@ -7,6 +7,7 @@ mod holding;
 mod labelling;
 mod limiting;
 mod locating;
+mod presets;
 mod rewriting;
 
 use super::*;
