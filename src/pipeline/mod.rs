@@ -26,7 +26,8 @@
 //!
 //! In four points this differs from Promtail on purpose. Lines that `cri` holds when the input ends come out instead of
 //! being lost. `sampling` decides by sequence number, so that a line which is sent again is not judged again. `limit`
-//! with `drop` goes by when lines were logged, not by when they are read. And `geoip` looks IPv4 addresses up as such.
+//! with `drop` goes by when lines were logged, not by when they are read. And `geoip` looks IPv4 addresses up as such. One
+//! field is not Promtail's, `own_time` of `multiline`; [`presets`] use it.
 
 pub mod chain;
 pub mod config;

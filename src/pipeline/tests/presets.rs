@@ -1,5 +1,7 @@
 //! What each preset makes of lines as programs print them.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::pipeline::presets::{PRESETS, expand};
 
@@ -9,6 +11,9 @@ struct Case {
     lines: &'static [&'static str],
     expected: &'static [(&'static str, &'static str)],
 }
+
+/// All levels that there can be.
+const LEVELS: [&str; 7] = ["trace", "debug", "info", "warn", "error", "critical", "fatal"];
 
 /// When the first line of a case is printed: 2026-11-20T12:00:00Z.
 const NOON: i64 = 1_795_176_000 * SECOND;
@@ -304,6 +309,7 @@ fn go_and_its_panics() {
             ),
             ("E1120 11:59:59.123456       1 reflector.go:147] failed", "error -"),
             ("11:59AM INF started port=80", "info -"),
+            (r#"[GIN] 2026/11/20 - 11:59:59 | 200 |     1.2ms |  10.0.0.1 | GET "/""#, "none -"),
             ("WARN[0003] slow                                          took=3s", "warn -"),
         ],
     );
@@ -436,7 +442,6 @@ fn a_block_that_ended_does_not_lend_its_time_to_a_crash_an_hour_later() {
 
 #[test]
 fn no_level_makes_a_stream_of_its_own() {
-    let known = ["trace", "debug", "info", "warn", "error", "critical", "fatal"];
     let lines = [
         "{\"level\":\"LEVEL\"}",
         "level=LEVEL",
@@ -450,8 +455,27 @@ fn no_level_makes_a_stream_of_its_own() {
                 let line = line.replace("LEVEL", level);
                 for (told, _) in through(preset.name, &[&line]) {
                     let level = told.split(' ').next().unwrap();
-                    assert!(level == "none" || known.contains(&level), "{}: {line} has {told}", preset.name);
+                    assert!(level == "none" || LEVELS.contains(&level), "{}: {line} has {told}", preset.name);
                 }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn whatever_is_printed_nothing_is_lost_and_no_level_is_made_up(
+        lines in proptest::collection::vec("(20[0-9]{2}-01-31 12:00:00[.,]5|level=|\\{\"level\":|INFO|panic: |Traceback \\(most recent call last\\):|\t| )?[ -~é]{0,20}[!-~]", 0..12),
+    ) {
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        for preset in PRESETS.iter().filter(|preset| !preset.name.starts_with("redact-")) {
+            let found = through(preset.name, &lines);
+            let whole: Vec<&str> = found.iter().map(|(_, line)| line.as_str()).collect();
+            prop_assert_eq!(whole.join("\n"), lines.join("\n"), "{}", preset.name);
+            for (told, _) in &found {
+                let level = told.split(' ').next().unwrap_or_default();
+                prop_assert!(level == "none" || LEVELS.contains(&level), "{}: {}", preset.name, told);
             }
         }
     }
