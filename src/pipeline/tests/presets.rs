@@ -400,6 +400,11 @@ fn redactions_take_what_they_are_for_and_leave_the_rest() {
             r#"{"authorization":"Bearer s3cr3t.x","a":1}"#,
             r#"{"authorization":"Bearer <token>","a":1}"#,
         ),
+        (
+            "redact-bearer",
+            r#"{"h":"{\"Authorization\":\"Bearer abc\"}"}"#,
+            r#"{"h":"{\"Authorization\":\"Bearer <token>\"}"}"#,
+        ),
         ("redact-bearer", "using bearer 0123456789abcdef0123", "using bearer <token>"),
         ("redact-bearer", "GET /?t=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln&x=1", "GET /?t=<token>&x=1"),
         ("redact-bearer", "the bearer of bad news", "the bearer of bad news"),
