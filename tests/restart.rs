@@ -480,6 +480,9 @@ fn a_plugin_that_is_enabled_with_settings_of_no_use_keeps_the_lines_until_they_a
     run.out("one");
     assert_eventually!(loki.count(&[]) == 1);
     scene.plugin.terminate();
+    let cursors = scene.plugin.cursors(web.id());
+    let sent: Vec<_> = cursors.iter().map(|cursor| fs::read(cursor).expect("a cursor")).collect();
+    assert_eq!(sent.len(), 1);
     // The containers rely on a URL that is not there any more.
     scene.plugin.set("LOKI_URL", "");
     scene.plugin.restart();
@@ -491,6 +494,8 @@ fn a_plugin_that_is_enabled_with_settings_of_no_use_keeps_the_lines_until_they_a
     assert_eventually!(!run.has_unread(), "nobody is held up");
     assert_eventually!(run.lines().len() == 4001, "docker logs has them");
     scene.plugin.terminate();
+    let kept_cursors: Vec<_> = cursors.iter().map(|cursor| fs::read(cursor).ok()).collect();
+    assert_eq!(kept_cursors, sent.into_iter().map(Some).collect::<Vec<_>>(), "how far it was sent is not forgotten");
     scene.plugin.set("LOKI_URL", &loki.push_url());
     scene.plugin.restart();
     run.out("two");

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use loki_rs::codec::frame;
-use loki_rs::ring::{BootId, Cursor, LEAST_BUDGET, Options, Ring};
+use loki_rs::ring::{BootId, Cursors, LEAST_BUDGET, Options, Ring};
 use loki_rs::frames::DockerFrames;
 
 /// A frame as dockerd writes it.
@@ -30,8 +30,9 @@ fuzz_target!(|input: (Vec<u8>, Vec<u8>, bool)| {
         bytes[at] = hurt[3];
     }
     std::fs::write(&file, bytes).expect("a disk");
-    std::fs::write(path.join("cursor"), &cursor).expect("a disk");
-    let _ = Cursor::open(path).expect("a file").saved();
+    // What the damaged ring goes by when it is opened.
+    std::fs::write(path.join("cursor-a"), &cursor).expect("a disk");
+    let _ = Cursors::open(path, &["a".into(), "b".into()]).expect("a directory").furthest_behind();
 
     let boot = BootId([if same_boot { 1 } else { 2 }; 16]);
     let Ok(ring) = Ring::open(path, Options { budget: LEAST_BUDGET, boot }, &DockerFrames) else { return };

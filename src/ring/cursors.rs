@@ -23,7 +23,8 @@ pub struct Cursors {
 // === impl Cursors ===
 
 impl Cursors {
-    /// Opens the cursors of these names in a ring's directory. The files of others are removed.
+    /// Opens the cursors of these names in a ring's directory. The files of others are removed, but when no name is given:
+    /// who does not know where the records go to must not forget how far they got.
     ///
     /// # Errors
     /// When a file is there and cannot be read.
@@ -31,6 +32,9 @@ impl Cursors {
         let open = |name| Cursor::open(&dir.join(format!("{PREFIX}{name}")));
         let all = names.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let mut cursors = Self { all };
+        if names.is_empty() {
+            return Ok(cursors);
+        }
         if let Some((position, note)) = furthest_behind(dir)
             && cursors.begin_new(position, note).is_err()
         {
@@ -151,6 +155,14 @@ mod tests {
         assert_eq!((cursors.saved(0), cursors.saved(1)), (Some((at(7), [7; NOTE])), Some((at(5), [5; NOTE]))));
         assert_eq!(seqs(&open(dir.path(), &["b"])), [Some(5)], "who was taken away is forgotten");
         assert_eq!(files(dir.path()).count(), 1);
+    }
+
+    #[test]
+    fn who_names_none_removes_none() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path(), &["a", "b"]).save(0, at(7), [7; NOTE]).unwrap();
+        open(dir.path(), &[]);
+        assert_eq!(seqs(&open(dir.path(), &["a", "b"])), [Some(7), Some(0)]);
     }
 
     #[test]

@@ -184,6 +184,8 @@ impl Piped {
     pub fn rewind(&mut self) {
         self.now = self.settled.clone();
         self.not_before = None;
+        // They come again.
+        self.misaddressed = 0;
         self.rest();
     }
 
@@ -198,7 +200,9 @@ impl Piped {
     /// Where the next process has to begin, if that is before `restart`: at the first line that is held.
     pub fn held(&self) -> Option<Position> {
         let held = self.settled.pipeline.held_since()?;
-        self.settled.positions.iter().find(|(seq, _)| *seq >= held).map(|(_, position)| *position)
+        // A long line of one source ends behind short ones of the other, and so they are not in order.
+        let held = self.settled.positions.iter().filter(|(seq, _)| *seq >= held).min_by_key(|(seq, _)| *seq);
+        held.map(|(_, position)| *position)
     }
 
     /// Makes the next batch of the stream half as large.
