@@ -13,7 +13,7 @@ cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 # Without sanitizers, which only a nightly compiler has; the coverage it is guided by is an unstable flag too.
 export RUSTC_BOOTSTRAP=1
 unset CARGO_TARGET_DIR
-for target in frame ring options; do
+for target in frame ring options pipeline; do
     say "fuzzing $target for $seconds s"
     cargo fuzz run --sanitizer none "$target" -- -max_total_time="$seconds" -rss_limit_mb=2048 -print_final_stats=1
 done

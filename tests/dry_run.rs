@@ -49,7 +49,9 @@ fn lines_come_out_as_they_would_be_sent() {
     assert_eq!(
         shown(&output),
         "2024-01-31T12:00:00.000000000Z {app=\"web\", level=\"info\"} one two\n\
-         2024-01-31T12:00:00.000000000Z {app=\"web\"} no logfmt\n"
+         2024-01-31T12:00:00.000000000Z {app=\"web\"} \n\
+         2024-01-31T12:00:00.000000000Z {app=\"web\"} no logfmt\n",
+        "a blank line is a line"
     );
 }
 

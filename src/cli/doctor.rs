@@ -14,16 +14,16 @@ use crate::streams::{Info, labels};
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// An option of the log driver, as docker run takes it.
-    #[arg(long = "log-opt", value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(long = "log-opt", value_name = "NAME=VALUE", value_parser = super::pair)]
     options: Vec<(String, String)>,
     /// The name of the container.
     #[arg(long, default_value = "example")]
     name: String,
     /// A label of the container.
-    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = super::pair)]
     labels: Vec<(String, String)>,
     /// An environment variable of the container.
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = super::pair)]
     env: Vec<(String, String)>,
 }
 
@@ -102,9 +102,4 @@ fn examine(info: &Info, defaults: &PluginDefaults) -> Result<bool, String> {
         all &= runtime.block_on(reach(&destination, |finding| println!("  {finding}")));
     }
     Ok(all)
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("it is not NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
 }

@@ -15,6 +15,9 @@ use crate::config::{Environment, Settings, options, settings};
 /// Settings are wrong: `EX_CONFIG` of sysexits.h.
 const BAD_SETTINGS: u8 = 78;
 
+/// Something cannot be used.
+const REFUSED: u8 = 2;
+
 /// A Docker log driver for Grafana Loki that blocks nobody and loses nothing.
 #[derive(Debug, Parser)]
 #[command(name = "loki-rs", version, after_long_help = format!("{}\n{}", options::help(), settings::help()))]
@@ -47,6 +50,25 @@ pub fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Pipeline(arguments) => pipeline::run(&arguments),
         Command::Relabel(arguments) => relabel::run(&arguments),
+    }
+}
+
+/// The end of a dry run: 2 with the reason when what was to be tried out, or a line of the input, cannot be used.
+fn end(done: Result<(), String>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("{reason}");
+            ExitCode::from(REFUSED)
+        }
+    }
+}
+
+/// `NAME=VALUE`, as docker takes it.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is not NAME=VALUE (try app=web)")),
     }
 }
 

@@ -13,9 +13,6 @@ use jiff::Timestamp;
 
 use crate::pipeline::{Entry, Form, Labels, Pipeline, SeqRange, exposition, presets};
 
-/// The pipeline, or a line of the input, cannot be used.
-const REFUSED: u8 = 2;
-
 /// What to do with a pipeline.
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -46,7 +43,7 @@ struct Run {
     /// A YAML list of stages, or a map with the key pipeline_stages.
     file: PathBuf,
     /// A label of all lines; can be given several times.
-    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = super::pair)]
     labels: Vec<(String, String)>,
     /// The time that it is, which then stands still.
     #[arg(long, value_name = "RFC3339")]
@@ -68,13 +65,6 @@ struct Clock {
     skipped: i64,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(format!("{text:?} is not a label (try app=web)")),
-    }
-}
-
 /// Runs the command. A reader that hangs up is no failure.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let done = match &arguments.command {
@@ -82,13 +72,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Command::Show { presets } => show(presets),
         Command::Run(run) => read(&run.file).and_then(|pipeline| run.lines(pipeline)),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            eprintln!("{reason}");
-            ExitCode::from(REFUSED)
-        }
-    }
+    super::end(done)
 }
 
 fn show(names: &str) -> Result<(), String> {
@@ -128,8 +112,7 @@ impl Run {
             if line.last() == Some(&b'\n') {
                 line.pop();
             }
-            if line.trim_ascii().is_empty() {
-                // The driver passes them over, too.
+            if self.json && line.trim_ascii().is_empty() {
                 continue;
             }
             let now = clock.now();

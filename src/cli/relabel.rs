@@ -13,9 +13,6 @@ use serde::{Deserialize, Serialize};
 use crate::config::parse;
 use crate::relabel::Rules;
 
-/// The rules, or a line of the input, cannot be used.
-const REFUSED: u8 = 2;
-
 /// What to do with rules.
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -57,13 +54,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Command::Check { file } => read(file).map(drop),
         Command::Run { file, json } => read(file).and_then(|rules| relabel(&rules, *json)),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            eprintln!("{reason}");
-            ExitCode::from(REFUSED)
-        }
-    }
+    super::end(done)
 }
 
 fn read(file: &Path) -> Result<Rules, String> {

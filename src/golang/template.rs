@@ -20,7 +20,6 @@ use gotmpl::Value;
 
 use self::engine::{Output, clipped, contained};
 use self::syntax::{Dialect, GET, MAIN};
-use self::value::{Answer, fail};
 
 /// Bytes a template may write.
 const MAX_OUTPUT: usize = 1 << 20;
@@ -57,7 +56,7 @@ impl Template {
         let parsed = contained(|| syntax::parse(text, &Promtail)).unwrap_or_else(|| Err(PANICKED.to_owned()));
         let parsed = parsed.map_err(|cause| format!("template: {cause}"))?;
         let mut all = functions::all();
-        all.insert(GET.to_owned(), Arc::new(chain));
+        all.insert(GET.to_owned(), Arc::new(|args: &[Value]| value::chain(args, functions::field)));
         let template = parsed.with(all).max_range_iters(MAX_TURNS);
         Ok(Self { text: text.into(), parsed: Some(Arc::new(template)) })
     }
@@ -123,22 +122,6 @@ impl Dialect for Promtail {
     fn prints(&self) -> bool {
         true
     }
-}
-
-/// `get LENGTH BASE NAME… ARGUMENT…`: a chain of fields, the last one with arguments.
-fn chain(args: &[Value]) -> Answer {
-    let [Value::Int(length), base, rest @ ..] = args else {
-        return fail("a field needs a name");
-    };
-    let length = usize::try_from(*length).unwrap_or_default();
-    let names = rest.get(..length).unwrap_or_default();
-    let arguments = rest.get(length..).unwrap_or_default();
-    let mut value = base.clone();
-    for (index, name) in names.iter().enumerate() {
-        let arguments = if index + 1 == length { arguments } else { &[] };
-        value = functions::field(&value, name.as_str().unwrap_or_default(), arguments)?;
-    }
-    Ok(value)
 }
 
 #[cfg(test)]

@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gotmpl::{FuncMap, TemplateError, ToValue, Value};
+use gotmpl::{FuncMap, ToValue, Value};
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
 use super::{functions, time};
 use crate::golang::template::syntax::GET;
+use crate::golang::template::value::{Answer, chain, fail};
 use crate::streams::info::{Info, short_id};
 
 /// The container, and the answers to what is asked of it.
@@ -28,15 +29,16 @@ struct Container {
     created_json: String,
 }
 
-type Answer = Result<Value, TemplateError>;
-
 /// The dot of a template over `info`, and the functions that go with it.
 pub fn of(info: &Info, hostname: &str) -> (Value, FuncMap) {
     let container = Arc::new(Container::new(info, hostname));
     let dot = Value::Map(Arc::clone(&container.map));
     let mut functions = functions::all();
     let own = Arc::clone(&container);
-    functions.insert(GET.to_owned(), Arc::new(move |args: &[Value]| own.chain(args)));
+    functions.insert(
+        GET.to_owned(),
+        Arc::new(move |args: &[Value]| chain(args, |base, name, arguments| own.get(base, name, arguments))),
+    );
     functions.insert("json".to_owned(), Arc::new(move |args: &[Value]| container.json(args)));
     (dot, functions)
 }
@@ -91,22 +93,6 @@ impl Container {
 
     fn is_created(&self, value: &Value) -> bool {
         matches!(value, Value::String(text) if Arc::ptr_eq(text, &self.created))
-    }
-
-    /// `get LENGTH BASE NAME… ARGUMENT…`: a chain of fields, the last one with arguments.
-    fn chain(&self, args: &[Value]) -> Answer {
-        let [Value::Int(length), base, rest @ ..] = args else {
-            return fail("a field needs a name");
-        };
-        let length = usize::try_from(*length).unwrap_or_default();
-        let names = rest.get(..length).unwrap_or_default();
-        let arguments = rest.get(length..).unwrap_or_default();
-        let mut value = base.clone();
-        for (index, name) in names.iter().enumerate() {
-            let arguments = if index + 1 == length { arguments } else { &[] };
-            value = self.get(&value, name.as_str().unwrap_or_default(), arguments)?;
-        }
-        Ok(value)
     }
 
     /// A field, an entry of a map, or a method.
@@ -180,8 +166,4 @@ impl Container {
             args => functions::json(args),
         }
     }
-}
-
-fn fail(message: impl Into<String>) -> Answer {
-    Err(TemplateError::Exec(message.into()))
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::golang::letters;
 pub use crate::golang::template::value::described;
+use crate::golang::template::value::{Answer, Function, fail};
 
 /// Every function a template may name: Go's, then Docker's.
 pub const KNOWN: &[&str] = &[
@@ -17,10 +18,6 @@ pub const KNOWN: &[&str] = &[
 
 /// Blanks that `pad` adds on one side at most. Go would try any number.
 const MAX_PAD: i64 = 65_536;
-
-type Answer = Result<Value, TemplateError>;
-
-type Function = fn(&[Value]) -> Answer;
 
 /// Docker's functions, and `index` with Go's answer for what a map has not.
 pub fn all() -> FuncMap {
@@ -187,10 +184,6 @@ fn mapped(name: &str, args: &[Value], map: fn(&str) -> String) -> Answer {
 
 fn wrong<T>(name: &str, position: usize, wanted: &str, got: &str) -> Result<T, TemplateError> {
     fail(format!("{name}: argument {position} is to be {wanted}, and is {got}"))
-}
-
-fn fail<T>(message: impl Into<String>) -> Result<T, TemplateError> {
-    Err(TemplateError::Exec(message.into()))
 }
 
 #[cfg(test)]

@@ -190,6 +190,22 @@ pub fn of_map(values: BTreeMap<Arc<str>, Value>) -> Value {
     Value::Map(Arc::new(values))
 }
 
+/// `get LENGTH BASE NAME… ARGUMENT…`, see [`GET`](super::syntax::GET): a chain of fields, the last one with arguments.
+pub fn chain(args: &[Value], field: impl Fn(&Value, &str, &[Value]) -> Answer) -> Answer {
+    let [Value::Int(length), base, rest @ ..] = args else {
+        return fail("a field needs a name");
+    };
+    let length = usize::try_from(*length).unwrap_or_default();
+    let names = rest.get(..length).unwrap_or_default();
+    let arguments = rest.get(length..).unwrap_or_default();
+    let mut value = base.clone();
+    for (index, name) in names.iter().enumerate() {
+        let arguments = if index + 1 == length { arguments } else { &[] };
+        value = field(&value, name.as_str().unwrap_or_default(), arguments)?;
+    }
+    Ok(value)
+}
+
 /// An error of a function.
 pub fn fail<T>(message: impl Into<String>) -> Result<T, TemplateError> {
     Err(TemplateError::Exec(message.into()))

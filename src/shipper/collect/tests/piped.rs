@@ -1,0 +1,93 @@
+//! The same with stages in between.
+
+use super::*;
+use crate::pipeline::{Form, Pipeline};
+
+/// A stream for each first word.
+const BY_LEVEL: &str = "[{regex: {expression: '^(?P<level>\\w+)'}}, {labels: {level: }}]";
+
+/// What is indented belongs to what is not.
+const BLOCKS: &str = "[{multiline: {firstline: '^\\S', max_wait_time: 1h}}]";
+
+fn collector(scene: &Scene, stages: &str) -> Collector {
+    let saved = crate::ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().saved();
+    let mut plan = plan(1 << 20);
+    plan.pipeline = Some(Pipeline::parse(stages, Form::List).unwrap());
+    for (stream, source) in plan.streams.iter_mut().zip(Source::ALL) {
+        stream.as_mut().unwrap().pairs = vec![("source".into(), source.as_str().into())];
+    }
+    Collector::new(&scene.ring, saved, &plan)
+}
+
+/// The batches of a round, as they would be sent.
+fn bodies(collector: &mut Collector) -> Vec<Option<Vec<u8>>> {
+    (0..collector.batches()).map(|at| collector.batch(at).map(|batch| batch.body().to_vec())).collect()
+}
+
+fn lines_of(body: &[u8]) -> Vec<String> {
+    let message = snap::raw::Decoder::new().decompress_vec(body).unwrap();
+    let request = PushRequest::decode(&message[..]).unwrap();
+    request.streams[0].entries.iter().map(|entry| String::from_utf8_lossy(&entry.line).into_owned()).collect()
+}
+
+#[test]
+fn a_replay_makes_the_same_bytes_and_leaves_out_what_is_with_loki() {
+    let scene = Scene::new();
+    for at in 0..60 {
+        let level = ["info", "warn", "error"][at % 3];
+        scene.write("stdout", &format!("{level} {at}"), None);
+    }
+    let mut collector = collector(&scene, BY_LEVEL);
+    collect(&mut collector, false);
+    let first = bodies(&mut collector);
+    assert_eq!(first.len(), 3);
+    collector.acknowledge(1);
+    collector.rewind();
+    collect(&mut collector, false);
+    let mut expected = first.clone();
+    expected[1] = None;
+    assert_eq!(bodies(&mut collector), expected);
+
+    // In halves, of which the first gets there.
+    collector.split(0);
+    collector.rewind();
+    collect(&mut collector, false);
+    let half = lines_of(bodies(&mut collector)[0].as_ref().unwrap());
+    collector.acknowledge(0);
+    for at in 0..collector.batches() {
+        if collector.batch(at).is_some() {
+            collector.acknowledge(at);
+        }
+    }
+    let mut rest = Vec::new();
+    collect(&mut collector, false);
+    for body in bodies(&mut collector).into_iter().flatten() {
+        rest.extend(lines_of(&body));
+    }
+    let of_first = lines_of(first[0].as_ref().unwrap());
+    let of_rest: Vec<_> = rest.into_iter().filter(|line| line.starts_with("info")).collect();
+    assert_eq!([half, of_rest].concat(), of_first);
+}
+
+#[test]
+fn the_next_process_begins_at_the_first_line_that_a_stage_holds() {
+    let scene = Scene::new();
+    // A long line of one source ends behind a short one of the other, and both are held.
+    scene.write("stdout", "long ", Some((1, false)));
+    scene.write("stderr", "short", None);
+    scene.write("stdout", "line", Some((2, true)));
+    let mut first = collector(&scene, BLOCKS);
+    collect(&mut first, false);
+    assert!(first.is_empty() && first.holds_lines());
+    let (position, note) = first.checkpoint();
+    assert_eq!(position.seq, 0);
+
+    // It dies here.
+    crate::ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().save(position, note).unwrap();
+    let mut next = collector(&scene, BLOCKS);
+    scene.write("stderr", "  more", None);
+    collect(&mut next, true);
+    let mut found: Vec<_> = bodies(&mut next).iter().flatten().flat_map(|body| lines_of(body)).collect();
+    found.sort();
+    assert_eq!(found, ["long line", "short\n  more"]);
+}
