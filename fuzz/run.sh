@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:?usage: fuzz/run.sh SECONDS}
 
 need_rust
+need c++ g++
 cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 # Without sanitizers, which only a nightly compiler has; the coverage it is guided by is an unstable flag too.
 export RUSTC_BOOTSTRAP=1

@@ -135,24 +135,19 @@ impl TypedUrl {
     ///
     /// A comma is legal in a URL and in a password, so one separates only before another `http://` or `https://`.
     pub fn parse_all(typed: &str) -> Result<Vec<TypedUrl>, Refusal> {
-        let mut rest = typed.trim_end_matches(|c: char| c == ',' || c.is_ascii_whitespace());
         let mut all = Vec::<TypedUrl>::new();
-        while !rest.is_empty() {
-            let mut commas = rest.match_indices(',').map(|(at, _)| at);
-            let end =
-                commas.find(|at| scheme_length(rest[at + 1..].trim_ascii_start()).is_some()).unwrap_or(rest.len());
-            let url = TypedUrl::parse(&rest[..end])?;
+        for typed in separate(typed) {
+            let url = TypedUrl::parse(typed)?;
             let parts = url.url.as_url();
             if parts.path().contains(',') || parts.host_str().is_some_and(|host| host.contains(',')) {
                 let reason = "is not an http or https URL to push to: it has a comma (begin each of several URLs with \
                               http:// or https://, and write a comma in a path as %2C)";
-                return Err(refuse(rest[..end].trim_ascii(), reason));
+                return Err(refuse(typed.trim_ascii(), reason));
             }
             if all.iter().any(|other| other.url == url.url) {
-                return Err(refuse(rest[..end].trim_ascii(), "is there twice (name each Loki once)"));
+                return Err(refuse(typed.trim_ascii(), "is there twice (name each Loki once)"));
             }
             all.push(url);
-            rest = rest.get(end + 1..).unwrap_or_default();
         }
         Ok(all)
     }
@@ -231,16 +226,31 @@ pub(super) fn scheme_length(text: &str) -> Option<usize> {
         .map(str::len)
 }
 
-/// A refusal of `text` that shows nothing that may be user info.
+/// URLs with commas between them, see [`TypedUrl::parse_all`].
+pub fn separate(typed: &str) -> Vec<&str> {
+    let mut rest = typed.trim_end_matches(|c: char| c == ',' || c.is_ascii_whitespace());
+    let mut all = Vec::new();
+    while !rest.is_empty() {
+        let mut commas = rest.match_indices(',').map(|(at, _)| at);
+        let end = commas.find(|at| scheme_length(rest[at + 1..].trim_ascii_start()).is_some()).unwrap_or(rest.len());
+        all.push(&rest[..end]);
+        rest = rest.get(end + 1..).unwrap_or_default();
+    }
+    all
+}
+
+/// A URL, or what was meant as one, without anything that may be user info.
 ///
 /// Only a proper scheme is trusted to be one: in `user:p//w@host`, the password has slashes too.
-pub(super) fn refuse(text: &str, reason: impl Into<String>) -> Refusal {
-    let Some(at) = text.rfind('@') else {
-        return Refusal::new(text, reason);
-    };
+pub fn hide_user_info(text: &str) -> String {
+    let Some(at) = text.rfind('@') else { return text.to_owned() };
     let scheme = scheme_length(text).unwrap_or(0).min(at);
-    let shown = format!("{}***{}", &text[..scheme], &text[at..]);
-    Refusal::new(&shown, reason)
+    format!("{}***{}", &text[..scheme], &text[at..])
+}
+
+/// A refusal of `text` that shows nothing that may be user info.
+pub(super) fn refuse(text: &str, reason: impl Into<String>) -> Refusal {
+    Refusal::new(&hide_user_info(text), reason)
 }
 
 /// The URL that was probably meant: `http://` in front, the user info left out, Loki's path behind.

@@ -213,7 +213,7 @@ fn headers(text: &str) -> Result<Vec<(HeaderName, Secret)>, String> {
             return Err(format!("cannot set {} (that is the driver's{instead})", quote(name)));
         }
         HeaderValue::from_str(value).map_err(|_| {
-            format!("has a value of {} that a header cannot carry (leave out control characters)", quote(name))
+            format!("has a value of {} that a header cannot carry (use ASCII without control characters)", quote(name))
         })?;
         Ok((known, Secret::new(value)))
     });
@@ -330,7 +330,10 @@ mod tests {
                 "=hunter2",
                 "is not Name=value,Name=value (part 1 begins with no name of a header, try X-Team=a,X-Site=b)",
             ),
-            ("X-A=hunter2\n", "has a value of \"X-A\" that a header cannot carry (leave out control characters)"),
+            (
+                "X-A=hunter2\n",
+                "has a value of \"X-A\" that a header cannot carry (use ASCII without control characters)",
+            ),
             ("Connection=hunter2", "cannot set \"Connection\" (that is the driver's)"),
             ("host=hunter2", "cannot set \"host\" (that is the driver's, use loki-url)"),
             (

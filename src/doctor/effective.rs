@@ -1,7 +1,8 @@
 //! Which options are in force for a container, and where each value comes from.
 
+use crate::config::destination::{hide_user_info, separate};
 use crate::config::options::{self as keys, OPTIONS};
-use crate::config::refusal::{quote, redact};
+use crate::config::refusal::quote;
 use crate::config::{PluginDefaults, RawOptions};
 
 /// An option that has a value.
@@ -28,16 +29,24 @@ pub enum Origin {
 pub fn effective(container: &RawOptions, defaults: &PluginDefaults) -> Vec<Effective> {
     let mut found = Vec::new();
     for spec in OPTIONS.iter().filter(|spec| spec.key != keys::CACHE) {
-        let own = container.get(spec.key).map(|value| (value, Origin::Container));
+        // An empty URL counts as none.
+        let own = container.get(spec.key).filter(|value| spec.key != keys::LOKI_URL || !value.trim().is_empty());
+        let own = own.map(|value| (value, Origin::Container));
         let plugin = || Some((defaults.get(spec.key)?, Origin::Plugin(spec.env?)));
         let built_in = || Some((spec.default?, Origin::BuiltIn));
         if let Some((value, origin)) = own.or_else(plugin).or_else(built_in) {
             found.push(Effective { key: spec.key.to_owned(), value: shown(spec.key, value), origin });
         }
     }
-    for key in container.0.keys().filter(|key| OPTIONS.iter().all(|spec| spec.key != key.as_str())) {
-        // Whatever it is meant to be, it may be a secret.
-        found.push(Effective { key: key.clone(), value: "***".into(), origin: Origin::Container });
+    // Stages of a container replace those of the plugin, in either form.
+    let forms = [keys::LOKI_PIPELINE_STAGES, keys::LOKI_PIPELINE_STAGE_FILE];
+    if forms.iter().any(|key| container.get(key).is_some_and(|text| !text.is_empty())) {
+        found.retain(|option| option.origin == Origin::Container || !forms.contains(&option.key.as_str()));
+    }
+    for (key, value) in container.0.iter().filter(|(key, _)| OPTIONS.iter().all(|spec| spec.key != key.as_str())) {
+        // Whatever an unknown one is meant to be, it may be a secret.
+        let value = if keys::spec(key).is_some() { quote(value) } else { "***".into() };
+        found.push(Effective { key: key.clone(), value, origin: Origin::Container });
     }
     found
 }
@@ -47,10 +56,11 @@ fn shown(key: &str, value: &str) -> String {
     match key {
         keys::LOKI_PASSWORD | keys::LOKI_HEADERS if !value.is_empty() => "***".into(),
         _ if value.contains("-----BEGIN") => "(PEM text)".into(),
-        keys::LOKI_URL | keys::LOKI_PROXY_URL => {
-            let urls: Vec<_> = value.split(',').map(redact).collect();
+        keys::LOKI_URL => {
+            let urls: Vec<_> = separate(value).into_iter().map(hide_user_info).collect();
             quote(&urls.join(","))
         }
+        keys::LOKI_PROXY_URL => quote(&hide_user_info(value)),
         _ => quote(value),
     }
 }
@@ -62,9 +72,12 @@ mod tests {
     #[test]
     fn the_container_counts_before_the_plugin_and_the_plugin_before_the_table() {
         let container = RawOptions(
-            [("loki-timeout", "3s"), ("loki-typo", "hunter2")].map(|(key, value)| (key.into(), value.into())).into(),
+            [("loki-timeout", "3s"), ("loki-typo", "hunter2"), ("cache-disabled", "true"), ("loki-url", " ")]
+                .map(|(key, value)| (key.into(), value.into()))
+                .into(),
         );
-        let plugin = PluginDefaults::new([("loki-timeout", "5s"), ("loki-batch-wait", "2s")]);
+        let plugin =
+            PluginDefaults::new([("loki-timeout", "5s"), ("loki-batch-wait", "2s"), ("loki-url", "http://plugin/x")]);
         let found = effective(&container, &plugin);
         let of =
             |key: &str| found.iter().find(|found| found.key == key).map(|found| (found.value.as_str(), found.origin));
@@ -72,7 +85,9 @@ mod tests {
         assert_eq!(of("loki-batch-wait"), Some(("\"2s\"", Origin::Plugin("LOKI_BATCH_WAIT"))));
         assert_eq!(of("loki-batch-size"), Some(("\"1048576\"", Origin::BuiltIn)));
         assert_eq!(of("loki-typo"), Some(("***", Origin::Container)));
-        assert_eq!(of("loki-url"), None);
+        assert_eq!(of("cache-disabled"), Some(("\"true\"", Origin::Container)));
+        assert_eq!(of("loki-url"), Some(("\"http://plugin/x\"", Origin::Plugin("LOKI_URL"))));
+        assert_eq!(of("loki-tenant-id"), None);
     }
 
     #[test]
@@ -82,9 +97,13 @@ mod tests {
             ("loki-headers", "X-Key=hunter2"),
             ("loki-tls-key-file", "-----BEGIN PRIVATE KEY-----\\nhunter2"),
             ("loki-url", "http://me:hunter2@loki/x,https://me:hunter2@other/x"),
+            ("loki-url", "http://me:hunt,er2@loki/x"),
+            ("loki-url", "me:hunter2@loki:3100"),
+            ("loki-url", "http://a/x,me:hunter2@loki:3100"),
             ("loki-proxy-url", "http://me:hunter2@proxy:3128"),
+            ("loki-proxy-url", "me:hunter2@proxy:3128"),
         ] {
-            assert!(!shown(key, value).contains("hunter2"), "{key}: {}", shown(key, value));
+            assert!(!shown(key, value).contains("hunt"), "{key}: {}", shown(key, value));
         }
         assert_eq!(shown("loki-url", "http://a/x,http://b/y"), "\"http://a/x,http://b/y\"");
     }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+/// Labels that there can be while rules work. Rules may double them again and again, and of so many Loki takes fifteen.
+const MOST: usize = 1000;
+
 /// Names with values that are not empty, in the order in which Prometheus goes over them: those that were there first,
 /// sorted by name, then those that rules have set. The order shows when `labelmap` gives two labels one name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +37,9 @@ impl Labels {
             Some(at) if self.0[at].added => value.clone_into(&mut self.0[at].value),
             found => {
                 found.map(|at| self.0.remove(at));
+                if self.0.len() >= MOST {
+                    return;
+                }
                 self.0.push(Label { name: name.to_owned(), value: value.to_owned(), added: true });
             }
         }

@@ -37,6 +37,10 @@ pub struct Rules(Vec<Rule>);
 #[error("{0}")]
 pub struct RulesError(String);
 
+/// The longest name or value that a rule makes, in bytes; what is longer is cut. Rules may double a value again and again,
+/// and of a value Loki takes 2048 bytes.
+const LONGEST: usize = 8 * 1024;
+
 // === impl Rules ===
 
 impl Rules {
@@ -69,10 +73,25 @@ impl Rules {
     }
 }
 
+/// The values of the source labels, as far as anybody needs them.
+fn joined(rule: &Rule, labels: &Labels) -> String {
+    let mut value = String::new();
+    for (at, name) in rule.source_labels.iter().enumerate() {
+        if at > 0 {
+            value.push_str(&rule.separator);
+        }
+        value.push_str(labels.get(name));
+        if value.len() > LONGEST {
+            value.truncate(value.floor_char_boundary(LONGEST));
+            break;
+        }
+    }
+    value
+}
+
 /// False to drop.
 fn apply(rule: &Rule, labels: &mut Labels) -> bool {
-    let values: Vec<&str> = rule.source_labels.iter().map(|name| labels.get(name)).collect();
-    let value = values.join(&rule.separator);
+    let value = joined(rule, labels);
     match rule.action {
         Action::Keep => return rule.regex.is_match(&value),
         Action::Drop => return !rule.regex.is_match(&value),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use regex::{Captures, Regex};
 
+use super::LONGEST;
 use crate::config::go_regex::{brief, translate};
 
 /// A Go pattern that has to match a whole value; its `.` matches newlines, too.
@@ -41,18 +42,26 @@ impl Pattern {
 
     /// What a template becomes with what was found, see [`expand`].
     pub fn expand(&self, template: &str, found: &Captures<'_>) -> String {
-        expand(template, &self.groups, &|at| found.get(at).map(|found| found.as_str()))
+        expand(template, &self.groups, &|at| found.get(at).map(|found| found.as_str()), LONGEST)
     }
 }
 
 /// Go's `Regexp.Expand`: `$name`, `${name}`, `$1` and `${1}` become what their group matched, `$$` a dollar. A name
 /// without braces is as long as it can be, so `$1x` is the group `1x`, which there is not; that gives nothing.
 ///
-/// `groups` are the names of the groups from 1 on, and `text` is what a group matched, 0 being the whole.
-pub fn expand<'v>(template: &str, groups: &[Option<String>], text: &dyn Fn(usize) -> Option<&'v str>) -> String {
-    let mut out = String::with_capacity(template.len());
+/// `groups` are the names of the groups from 1 on, and `text` is what a group matched, 0 being the whole. What would be
+/// longer than `longest` bytes is cut there: a short template can ask for any length.
+pub fn expand<'v>(
+    template: &str,
+    groups: &[Option<String>],
+    text: &dyn Fn(usize) -> Option<&'v str>,
+    longest: usize,
+) -> String {
+    let mut out = String::with_capacity(template.len().min(longest));
     let mut rest = template;
-    while let Some((before, after)) = rest.split_once('$') {
+    while out.len() <= longest
+        && let Some((before, after)) = rest.split_once('$')
+    {
         out.push_str(before);
         if let Some(after) = after.strip_prefix('$') {
             out.push('$');
@@ -66,7 +75,10 @@ pub fn expand<'v>(template: &str, groups: &[Option<String>], text: &dyn Fn(usize
             rest = after;
         }
     }
-    out.push_str(rest);
+    if out.len() <= longest {
+        out.push_str(rest);
+    }
+    out.truncate(out.floor_char_boundary(longest));
     out
 }
 

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const LABELS: &[(&str, &str)] = &[("a", "foo"), ("b", "bar"), ("c", "foo"), ("empty", "")];
+
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
@@ -20,7 +22,6 @@ fn applied(yaml: &str, labels: &[(&str, &str)]) -> String {
 
 #[test]
 fn each_action_does_what_it_does_in_prometheus() {
-    const LABELS: &[(&str, &str)] = &[("a", "foo"), ("b", "bar"), ("c", "foo"), ("empty", "")];
     for (yaml, expected) in [
         ("", "a=foo b=bar c=foo"),
         ("null", "a=foo b=bar c=foo"),
@@ -61,6 +62,21 @@ fn each_action_does_what_it_does_in_prometheus() {
         ("- &r {target_label: x, replacement: y}\n- {<<: *r, target_label: z}\n", "a=foo b=bar c=foo x=y z=y"),
     ] {
         assert_eq!(applied(yaml, LABELS), expected, "{yaml}");
+    }
+}
+
+#[test]
+fn rules_that_double_values_or_labels_again_and_again_cost_the_plugin_no_memory() {
+    let doubled = format!(
+        "- {{source_labels: [{0}], target_label: a, replacement: '{1}'}}\n",
+        "a, ".repeat(100) + "a",
+        "$1".repeat(100)
+    );
+    let mapped = "- {action: labelmap, regex: '(.*)', replacement: x$1}\n".repeat(60);
+    for yaml in [doubled.repeat(20), mapped] {
+        let labels = Rules::parse(&yaml).unwrap().apply(map(LABELS).into()).unwrap();
+        let bytes: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+        assert!(bytes < 1 << 20 && labels.iter().count() <= 1000, "{bytes} bytes");
     }
 }
 

@@ -192,15 +192,22 @@ impl Draft {
             ("environment variable", info.env(), &options.env, &options.env_regex),
         ] {
             let exact = exact.iter();
-            let exact = exact.filter_map(|key| values.get_key_value(key.as_str()));
+            let exact = exact.filter_map(|key| values.get_key_value(key.as_str())).map(|pair| (pair, true));
             let matches = |key| pattern.as_ref().is_some_and(|pattern| pattern.is_match(key));
-            let matching = values.iter().filter(|(key, _)| matches(key));
-            for (key, value) in exact.chain(matching) {
+            let matching = values.iter().filter(|(key, _)| matches(key)).map(|pair| (pair, false));
+            for ((key, value), is_named) in exact.chain(matching) {
                 // Docker allows a label without a name; there is no such label in Loki.
                 let Ok(name) = LabelName::sanitise(key) else {
                     continue;
                 };
                 let place = format!("{kind} {}", quote(key));
+                // Such names are for relabelling, and one of them is the tenant: nothing that an image happens to have.
+                if name.as_str().starts_with("__") && !(is_named && name.as_str() == *key) {
+                    let note =
+                        format!("{place} is left out: {name} is a name for relabelling, which only an option can give");
+                    self.notes.push(note);
+                    continue;
+                }
                 if key.len() > MAX_NAME {
                     let note = format!("the name of {place} is cut to {MAX_NAME} bytes, Loki's limit");
                     self.notes.push(note);
@@ -357,6 +364,25 @@ mod tests {
         let bare = build(&Info::default(), &options(&[]), "").unwrap();
         assert_eq!(bare.structured_metadata(), []);
         assert_eq!(labels_of(&bare, Source::Stderr), "{source=\"stderr\"}");
+    }
+
+    /// An image may have any label, and is not to choose whose its lines are.
+    #[test]
+    fn what_a_pattern_happens_to_find_is_no_tenant() {
+        for (key, pairs, tenant) in [
+            ("__tenant_id__", &[("labels-regex", "tenant")][..], None),
+            ("..tenant.id..", &[("labels-regex", "tenant")], None),
+            ("..tenant.id..", &[("labels", "..tenant.id..")], None),
+            ("__tenant_id__", &[("labels", "__tenant_id__")], Some("red")),
+        ] {
+            let mut info = info();
+            info.container_labels.insert(key.to_owned(), "red".to_owned());
+            let labels = build(&info, &options(pairs), "").unwrap();
+            let found = labels.stream(Source::Stdout).and_then(|stream| stream.tenant.as_deref());
+            assert_eq!(found, tenant, "{key} {pairs:?}");
+            let told = labels.notes.iter().any(|note| note.contains("is left out"));
+            assert_eq!(told, tenant.is_none(), "{:?}", labels.notes);
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tower_service::Service;
 
 use super::{Proxy, sensitive, tls};
@@ -34,6 +35,8 @@ type Inner = MaybeHttpsStream<TokioIo<TcpStream>>;
 pub struct Connector {
     direct: HttpsConnector<HttpConnector>,
     proxied: Option<Proxied>,
+    /// How long a connection may take to come about, TLS and proxy included.
+    patience: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -51,6 +54,14 @@ pub struct Wire {
     /// The proxy wants whole URLs.
     whole_urls: bool,
 }
+
+/// A connection on its way.
+type Connecting = Pin<Box<dyn Future<Output = Result<Wire, BoxError>> + Send>>;
+
+/// Nobody has answered.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection did not come about in time")]
+struct GivenUp;
 
 /// A proxy that is of no use, by its address.
 #[derive(Debug, thiserror::Error)]
@@ -80,14 +91,14 @@ impl Connector {
             }
             Proxied { proxy: Arc::new(proxy.clone()), to_it, through_it: tls::over(tunnel, &config, name) }
         });
-        Connector { direct: tls::over(http, &config, name), proxied }
+        Connector { direct: tls::over(http, &config, name), proxied, patience }
     }
 }
 
 impl Service<Uri> for Connector {
     type Response = Wire;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Wire, BoxError>> + Send>>;
+    type Future = Connecting;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         // None of what it is made of ever is not.
@@ -95,6 +106,15 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, target: Uri) -> Self::Future {
+        let connecting = self.connect(target);
+        let patience = self.patience;
+        // TLS and the proxy have no limit of their own, and the pool goes on with a connection that nobody waits for.
+        Box::pin(async move { timeout(patience, connecting).await.unwrap_or_else(|_| Err(GivenUp.into())) })
+    }
+}
+
+impl Connector {
+    fn connect(&mut self, target: Uri) -> Connecting {
         let Some(proxied) = self.proxied.as_mut().filter(|proxied| proxied.proxy.is_for(&target)) else {
             let connecting = self.direct.call(target);
             return Box::pin(

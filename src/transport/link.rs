@@ -188,8 +188,9 @@ impl Link {
             }
             (made, before) => {
                 let renewed = matches!((&made, &before), (Ok(now), Some(then)) if now.contents != then.contents);
+                // What could not be read is tried again, however it looks.
+                state.stamps = made.is_ok().then_some(stamps);
                 state.ready = made;
-                state.stamps = Some(stamps);
                 drop(state);
                 self.first.send_replace(true);
                 if renewed {

@@ -13,7 +13,7 @@
 
 mod scalar;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Marker, Parser, StrInput};
 
@@ -26,6 +26,9 @@ const TOO_DEEP: &str = "more than 64 lists and maps are inside each other";
 
 /// Nodes of a tree, those that stand for an alias included.
 const MAX_NODES: usize = 100_000;
+
+/// Bytes of all scalars of a tree, those of aliases included.
+const MAX_BYTES: usize = 4 << 20;
 
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +82,7 @@ pub struct YamlError {
 /// # Errors
 /// When it is no YAML, or more than it may be.
 pub fn parse(text: &str) -> Result<Option<Node>, YamlError> {
-    let mut loader = Loader { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0 };
+    let mut loader = Loader { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0, bytes: 0 };
     loop {
         match loader.next()? {
             (Event::StreamEnd, _) => return Ok(None),
@@ -94,6 +97,16 @@ struct Loader<'a> {
     /// What has an anchor and is complete.
     anchors: HashMap<usize, Node>,
     nodes: usize,
+    bytes: usize,
+}
+
+/// How much there is in a node, itself included.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    nodes: usize,
+    bytes: usize,
+    /// Of lists and maps inside each other.
+    height: usize,
 }
 
 // === impl Loader ===
@@ -110,10 +123,7 @@ impl<'a> Loader<'a> {
     fn node(&mut self, event: Event<'a>, mark: Marker, depth: usize) -> Result<Node, YamlError> {
         let place = Place::from(&mark);
         let fail = |reason: &str| Err(YamlError { place, reason: reason.to_owned() });
-        self.nodes += 1;
-        if self.nodes > MAX_NODES {
-            return fail("there is more than 100000 values, those of aliases included");
-        }
+        self.charge(Size { nodes: 1, ..Size::default() }, place)?;
         if depth > MAX_DEPTH {
             return fail(TOO_DEEP);
         }
@@ -123,6 +133,7 @@ impl<'a> Loader<'a> {
                 let Some(kind) = kind else {
                     return fail("its tag is not one of !!str, !!int, !!float, !!bool, !!null");
                 };
+                self.charge(Size { bytes: text.len(), ..Size::default() }, place)?;
                 (anchor, Value::Scalar { text: text.into_owned(), kind })
             }
             Event::SequenceStart(anchor, _) => {
@@ -137,12 +148,11 @@ impl<'a> Loader<'a> {
             }
             Event::MappingStart(anchor, _) => (anchor, self.map(depth)?),
             Event::Alias(anchor) => {
-                let Some(node) = self.anchors.get(&anchor).cloned() else {
+                let Some((size, node)) = self.anchors.get(&anchor).map(|node| (size(node), node.clone())) else {
                     return fail("this alias is inside of what it stands for");
                 };
-                let (nodes, height) = size(&node);
-                self.nodes += nodes;
-                if depth + height > MAX_DEPTH {
+                self.charge(size, place)?;
+                if depth + size.height > MAX_DEPTH {
                     return fail(TOO_DEEP);
                 }
                 return Ok(Node { place, ..node });
@@ -151,14 +161,31 @@ impl<'a> Loader<'a> {
         };
         let node = Node { place, value };
         if anchor > 0 {
+            // It is kept a second time.
+            self.charge(size(&node), place)?;
             self.anchors.insert(anchor, node.clone());
         }
         Ok(node)
     }
 
+    /// Counts what is about to take memory.
+    fn charge(&mut self, size: Size, place: Place) -> Result<(), YamlError> {
+        self.nodes += size.nodes;
+        self.bytes += size.bytes;
+        let fail = |reason: &str| Err(YamlError { place, reason: reason.to_owned() });
+        if self.nodes > MAX_NODES {
+            return fail("there is more than 100000 values, those of aliases included");
+        }
+        if self.bytes > MAX_BYTES {
+            return fail("there is more than 4 MiB of text, that of aliases included");
+        }
+        Ok(())
+    }
+
     /// Pairs up to the end of a map, with what is merged into it.
     fn map(&mut self, depth: usize) -> Result<Value, YamlError> {
         let mut pairs: Vec<(Node, Node)> = Vec::new();
+        let mut keys = HashSet::new();
         let mut merged: Vec<(Node, Node)> = Vec::new();
         loop {
             let key = match self.next()? {
@@ -168,7 +195,7 @@ impl<'a> Loader<'a> {
             let Value::Scalar { text, .. } = &key.value else {
                 return Err(YamlError { place: key.place, reason: "a list or map cannot be a key".into() });
             };
-            if pairs.iter().any(|(other, _)| other.text() == Some(text)) {
+            if text != "<<" && !keys.insert(text.clone()) {
                 return Err(YamlError { place: key.place, reason: format!("the key {text:?} is there already") });
             }
             let (event, mark) = self.next()?;
@@ -180,7 +207,7 @@ impl<'a> Loader<'a> {
             }
         }
         // A key of its own comes before one that is merged in.
-        merged.retain(|(key, _)| pairs.iter().all(|(own, _)| own.text() != key.text()));
+        merged.retain(|(key, _)| key.text().is_none_or(|text| !keys.contains(text)));
         pairs.append(&mut merged);
         Ok(Value::Map(pairs))
     }
@@ -205,12 +232,17 @@ fn merge(merged: &mut Vec<(Node, Node)>, value: Node) -> Result<(), YamlError> {
 }
 
 /// Nodes, and how many of them are inside each other.
-fn size(node: &Node) -> (usize, usize) {
+fn size(node: &Node) -> Size {
     let of = |inner: &mut dyn Iterator<Item = &Node>| {
-        inner.map(size).fold((1, 1), |(nodes, height), (more, inner)| (nodes + more, height.max(inner + 1)))
+        let itself = Size { nodes: 1, bytes: 0, height: 1 };
+        inner.map(size).fold(itself, |all, one| Size {
+            nodes: all.nodes + one.nodes,
+            bytes: all.bytes + one.bytes,
+            height: all.height.max(one.height + 1),
+        })
     };
     match &node.value {
-        Value::Scalar { .. } => (1, 0),
+        Value::Scalar { text, .. } => Size { nodes: 1, bytes: text.len(), height: 0 },
         Value::List(items) => of(&mut items.iter()),
         Value::Map(pairs) => of(&mut pairs.iter().flat_map(|(key, value)| [key, value])),
     }

@@ -77,6 +77,11 @@ fn neither_depth_nor_aliases_of_aliases_cost_the_plugin_its_memory() {
         bomb.push_str(&format!("- &a{level} [{aliases}]\n"));
     }
     assert!(shown(&bomb).ends_with("more than 100000 values, those of aliases included"), "{}", shown(&bomb));
+    let long = format!("- &a {}\n{}", "x".repeat(300_000), "- *a\n".repeat(40_000));
+    assert!(shown(&long).ends_with("more than 4 MiB of text, that of aliases included"), "{}", shown(&long));
+    let inside: String = (0..60).map(|at| format!("&a{at} [")).collect();
+    let nested = format!("{inside}{}{}", "x, ".repeat(90_000), "]".repeat(60));
+    assert!(shown(&nested).ends_with("more than 100000 values, those of aliases included"), "{}", shown(&nested));
 }
 
 proptest! {

@@ -81,7 +81,7 @@ fn replace(args: &[Value], expands: bool) -> Answer {
         out.push_str(searched.get(end..whole.start).unwrap_or_default());
         if expands {
             let group = |at: usize| found.get(at).and_then(|range| searched.get(range));
-            out.push_str(&expand(replacement, regexp.group_names(), &group));
+            out.push_str(&expand(replacement, regexp.group_names(), &group, MAX_BYTES + 1));
         } else {
             out.push_str(replacement);
         }
