@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
@@ -11,9 +12,11 @@ use tracing::{info, warn};
 use crate::config::Settings;
 use crate::docker::routes::Routes;
 use crate::docker::server;
+use crate::shipper;
+use crate::status::{self, report::Reporter};
 use crate::streams::registry::Setup;
 use crate::streams::retention::Policy;
-use crate::streams::{Registry, labels};
+use crate::streams::{self, Registry, labels};
 use crate::telemetry::logging;
 
 /// Threads that read FIFOs and do nothing else.
@@ -69,12 +72,21 @@ async fn serve(settings: Settings, intake: &Runtime) -> Result<(), RunError> {
         state = %settings.state_dir.display(),
         "loki-rs serves"
     );
+    let mut counters = prometheus_client::registry::Registry::default();
+    let counting =
+        (streams::counters::Counters::register(&mut counters), shipper::counters::Counters::register(&mut counters));
+    let shown = settings.clone();
     let policy = Policy { retention: settings.ring_retention, budget: settings.ring_budget };
     let registry = Registry::new(Setup {
         state_dir: settings.state_dir,
         hostname: labels::hostname(),
         defaults: settings.defaults,
         intake: intake.handle().clone(),
+        counters: counting,
+    });
+    let status = settings.metrics_addr.map(|addr| {
+        let routes = status::Routes::new(Reporter::new(registry.clone(), &shown), Arc::new(counters));
+        tokio::spawn(status::server::serve(addr, routes))
     });
     let server = tokio::spawn(server::serve(listener, Routes::new(registry.clone())));
     registry.adopt().await;
@@ -95,6 +107,9 @@ async fn serve(settings: Settings, intake: &Runtime) -> Result<(), RunError> {
     registry.shut_down().await;
     syncer.abort();
     tidier.abort();
+    if let Some(status) = status {
+        status.abort();
+    }
     let _ = std::fs::remove_file(&settings.socket);
     Ok(())
 }

@@ -44,6 +44,7 @@ pub mod pipeline;
 pub mod relabel;
 pub mod ring;
 pub mod shipper;
+pub mod status;
 pub mod streams;
 pub mod telemetry;
 pub mod template;

@@ -19,6 +19,7 @@
 //! * [`outage`]: Loki is away, and nobody notices;
 //! * [`full_ring`]: it is away for longer than the ring lasts;
 //! * [`restart`]: the plugin or dockerd dies, and nothing is lost;
+//! * [`status`]: an operator sees at a glance what is late, refused or lost;
 //! * [`retention`]: logs of containers that are gone are kept for a while, and within a budget;
 //! * [`no_file`]: what was sent is not kept, if that is what is wanted;
 //! * [`many`]: many containers, one after another and at once;
@@ -57,4 +58,5 @@ mod relabel;
 mod restart;
 mod retention;
 mod shipping;
+mod status;
 mod transport;

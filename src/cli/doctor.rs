@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::codec::Source;
+use crate::config::effective::{Effective, Origin, effective};
 use crate::config::{Environment, PluginDefaults, RawOptions, Settings, StreamOptions};
-use crate::doctor::effective::{Effective, Origin, effective};
 use crate::doctor::reach::reach;
 use crate::streams::{Info, labels};
 

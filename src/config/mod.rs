@@ -17,6 +17,7 @@
 //!   authorization.
 //! - [`settings`]: [`SETTINGS`], the table of what the plugin itself may be given, and
 //!   [`PluginDefaults`], what containers get when they say nothing.
+//! - [`effective`]: which options are in force for a container, who said so, and how they may be shown.
 //! - [`pipeline`]: stages by name, typed or in a file.
 //! - [`metadata`]: the grammar of `loki-structured-metadata`; [`tenant`]: which tenants there can be; `idle`: options
 //!   that are taken and do nothing.
@@ -30,6 +31,7 @@
 
 pub mod destination;
 pub mod duration;
+pub mod effective;
 pub mod go_regex;
 mod idle;
 pub mod metadata;
@@ -50,6 +52,7 @@ pub use go_regex::KeyPattern;
 pub use metadata::{Fact, MetadataItem, MetadataSource};
 pub use options::{OPTIONS, OptionError, OptionErrors, OptionSpec, RawOptions};
 pub use settings::{
-    Environment, LogLevel, PluginDefaults, RingBudget, SETTINGS, SettingErrors, SettingSpec, Settings, Strings,
+    Environment, LogLevel, MetricsAddr, PluginDefaults, RingBudget, SETTINGS, SettingErrors, SettingSpec, Settings,
+    Strings,
 };
 pub use stream_options::{Batch, LabelOptions, Retry, RingOptions, StreamOptions};

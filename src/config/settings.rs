@@ -8,6 +8,8 @@
 //! not when the first container starts.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -23,6 +25,7 @@ use super::{duration, parse};
 use crate::transport::NoProxy;
 
 pub const LOG_LEVEL: &str = "LOG_LEVEL";
+pub const METRICS_ADDR: &str = "METRICS_ADDR";
 pub const STATE_DIR: &str = "STATE_DIR";
 pub const SOCKET: &str = "SOCKET";
 pub const RING_RETENTION: &str = "RING_RETENTION";
@@ -106,7 +109,23 @@ pub const SETTINGS: &[SettingSpec] = &[
         doc: "Hosts that loki-proxy-url is not used for, between commas: names with all that is below them, \
               addresses, networks (10.0.0.0/8), each with a port if need be, or * for all.",
     },
+    SettingSpec {
+        name: METRICS_ADDR,
+        default: "",
+        form: "address",
+        doc: "Where /metrics, /live, /ready and the status page are served: 127.0.0.1:9337, or unix: and an absolute path. \
+              Whoever can reach it can read names of containers and what goes wrong.",
+    },
 ];
+
+/// Where metrics and the status page are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetricsAddr {
+    /// An address with a port.
+    Tcp(SocketAddr),
+    /// A socket of the file system; absolute.
+    Unix(PathBuf),
+}
 
 /// Where settings come from: the environment, or a map in tests.
 pub trait Strings {
@@ -121,6 +140,8 @@ pub struct Environment;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub log_level: LogLevel,
+    /// Nowhere unless it is set.
+    pub metrics_addr: Option<MetricsAddr>,
     /// Absolute.
     pub state_dir: PathBuf,
     /// Absolute.
@@ -130,6 +151,8 @@ pub struct Settings {
     /// What all rings together may take.
     pub ring_budget: RingBudget,
     pub defaults: PluginDefaults,
+    /// Each setting with its value as it was typed, for who looks. There is nothing secret among them.
+    pub typed: Vec<(&'static str, String)>,
 }
 
 /// What all rings together may take on disk.
@@ -231,13 +254,17 @@ impl Settings {
         let ring_retention = read(strings, RING_RETENTION, DEFAULT_RING_RETENTION, duration::duration, &mut errors);
         let ring_budget = read(strings, RING_BUDGET, DEFAULT_RING_BUDGET, RingBudget::parse, &mut errors);
         let no_proxy = read(strings, NO_PROXY, "", no_proxy, &mut errors).unwrap_or_default();
+        let metrics_addr = read(strings, METRICS_ADDR, "", MetricsAddr::parse, &mut errors);
         let kept_files = state_dir.as_ref().map(|dir| dir.join(KEPT_FILES));
         let defaults = PluginDefaults { options: PluginDefaults::read(strings), no_proxy, kept_files };
         errors.extend(defaults.mistakes());
+        let value = |spec: &SettingSpec| strings.get(spec.name).filter(|typed| !typed.is_empty());
+        let typed = SETTINGS.iter().map(|spec| (spec.name, value(spec).unwrap_or_else(|| spec.default.to_owned())));
+        let typed = typed.collect();
         let settings = || {
             let (log_level, state_dir, socket) = (log_level?, state_dir?, socket?);
-            let (ring_retention, ring_budget) = (ring_retention?, ring_budget?);
-            Some(Settings { log_level, state_dir, socket, ring_retention, ring_budget, defaults })
+            let (ring_retention, ring_budget, metrics_addr) = (ring_retention?, ring_budget?, metrics_addr?);
+            Some(Settings { log_level, metrics_addr, state_dir, socket, ring_retention, ring_budget, defaults, typed })
         };
         settings().filter(|_| errors.is_empty()).ok_or(SettingErrors(OptionErrors(errors)))
     }
@@ -295,6 +322,31 @@ impl RingBudget {
         match self {
             RingBudget::Bytes(bytes) => bytes,
             RingBudget::Share(hundredths) => (total / 100 * u64::from(hundredths)).min(RingBudget::LARGEST_SHARE),
+        }
+    }
+}
+
+// === impl MetricsAddr ===
+
+impl MetricsAddr {
+    fn parse(text: &str) -> Result<Option<MetricsAddr>, Refusal> {
+        const REASON: &str = "is not an address to listen on (try 127.0.0.1:9337, [::1]:9337 or unix:/run/docker/logging/loki-rs.metrics)";
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let addr = match text.strip_prefix("unix:") {
+            Some(path) => Some(PathBuf::from(path)).filter(|path| path.is_absolute()).map(MetricsAddr::Unix),
+            None => text.parse().ok().filter(|addr: &SocketAddr| addr.port() != 0).map(MetricsAddr::Tcp),
+        };
+        addr.map(Some).ok_or_else(|| Refusal::new(text, REASON))
+    }
+}
+
+impl fmt::Display for MetricsAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MetricsAddr::Tcp(addr) => write!(f, "{addr}"),
+            MetricsAddr::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -394,6 +446,22 @@ mod tests {
         for bad in ["0%", "101%", "ten", "-1", "%"] {
             let error = budget(bad).unwrap_err().to_string();
             assert!(error.starts_with("RING_BUDGET: ") && error.contains(bad), "{error}");
+        }
+    }
+
+    #[test]
+    fn metrics_are_served_where_it_says_and_nowhere_unless_it_does() {
+        let addr = |text: &str| read(&[(METRICS_ADDR, text)]).map(|settings| settings.metrics_addr);
+        assert_eq!(addr("").unwrap(), None);
+        for text in ["127.0.0.1:9337", "[::1]:9337", "0.0.0.0:80", "unix:/run/loki-rs.metrics"] {
+            assert_eq!(addr(text).unwrap().unwrap().to_string(), text);
+        }
+        for bad in ["9337", "localhost:9337", "127.0.0.1", "127.0.0.1:0", "unix:here", "http://127.0.0.1:9337"] {
+            let error = addr(bad).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("METRICS_ADDR: \"{bad}\" is not an address to listen on (try ")),
+                "{error}"
+            );
         }
     }
 

@@ -1,14 +1,12 @@
-//! What `loki-rs doctor` looks at, in the order in which a line would meet it: the options, the labels, the name, the
+//! What `loki-rs doctor` looks at, in the order in which a line would meet it: the [options](crate::config::effective), the labels, the name, the
 //! connection, TLS, Loki itself, and whether a line that was pushed can be read again.
 //!
-//! * [`effective`]: which options are in force, and who said so;
 //! * [`reach`]: the way to one destination, step by step;
 //! * [`advice`]: for each failure its likely cause and the next step.
 //!
 //! Everything is done by the code that does it for containers, so that what holds here holds there.
 
 pub mod advice;
-pub mod effective;
 pub mod reach;
 
 use std::fmt;

@@ -301,6 +301,29 @@ impl Ring {
         self.state().segments.iter().map(|segment| segment.allocated).sum()
     }
 
+    /// The most that the ring may take on disk, in bytes.
+    pub fn budget_bytes(&self) -> u64 {
+        self.options.budget
+    }
+
+    /// When the oldest record was made that is still there, in nanoseconds since 1970.
+    pub fn oldest_time(&self) -> Option<i64> {
+        let state = self.state();
+        let oldest = state.segments.iter().find(|segment| segment.next_seq > segment.first_seq)?;
+        Some(oldest.first_time).filter(|time| *time != i64::MAX)
+    }
+
+    /// Bytes of records from a position on.
+    pub fn bytes_from(&self, position: Position) -> u64 {
+        let state = self.state();
+        let behind = state.segments.iter().filter(|segment| segment.number >= position.segment);
+        let bytes = behind.map(|segment| {
+            let passed = if segment.number == position.segment { position.offset } else { 0 };
+            segment.data_len.saturating_sub(passed)
+        });
+        bytes.sum()
+    }
+
     /// Where the ring is.
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -23,6 +23,8 @@ pub struct Batch {
     cut_lines: u64,
     /// Lines in it with a later time than their own, because Loki takes none so old.
     lifted: u64,
+    /// Lines in it that were put together from several entries.
+    joined: u64,
 }
 
 /// What is known when a batch is with Loki, or given up.
@@ -36,6 +38,8 @@ pub struct Settled {
     pub cut_lines: u64,
     /// Lines in it that were older than Loki takes.
     pub lifted: u64,
+    /// Lines in it that were put together from several entries.
+    pub joined: u64,
 }
 
 // === impl Batch ===
@@ -44,7 +48,7 @@ impl Batch {
     /// An empty batch of the stream with these labels.
     pub fn new(labels: &str) -> Self {
         let encoder = StreamEncoder::new(labels);
-        Self { encoder, next_seq: 0, last_time: 0, limit: usize::MAX, cut_lines: 0, lifted: 0 }
+        Self { encoder, next_seq: 0, last_time: 0, limit: usize::MAX, cut_lines: 0, lifted: 0, joined: 0 }
     }
 
     /// The request's body.
@@ -57,10 +61,16 @@ impl Batch {
         self.encoder.entries()
     }
 
+    /// Bytes of lines and structured metadata in it.
+    pub fn bytes(&self) -> usize {
+        self.encoder.counted()
+    }
+
     /// Adds a line, to be sent with this time.
     pub fn take(&mut self, line: &Line<'_>, time: i64, metadata: &Metadata) {
         self.encoder.push(time, line.bytes, metadata);
         self.cut_lines += u64::from(line.cut > 0);
+        self.joined += u64::from(line.last_seq > line.first_seq);
         self.next_seq = line.last_seq + 1;
         self.last_time = time;
     }
@@ -83,15 +93,15 @@ impl Batch {
 
     /// Empties it, as it is with Loki or given up. The next may be twice as large.
     pub fn settle(&mut self) -> Settled {
-        let Self { next_seq, last_time, cut_lines, lifted, .. } = *self;
+        let Self { next_seq, last_time, cut_lines, lifted, joined, .. } = *self;
         self.limit = self.limit.saturating_mul(2);
         self.clear();
-        Settled { next_seq, last_time, cut_lines, lifted }
+        Settled { next_seq, last_time, cut_lines, lifted, joined }
     }
 
     /// Empties it, and gives back its memory.
     pub fn clear(&mut self) {
         self.encoder.clear();
-        (self.cut_lines, self.lifted) = (0, 0);
+        (self.cut_lines, self.lifted, self.joined) = (0, 0, 0);
     }
 }

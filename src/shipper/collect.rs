@@ -52,7 +52,7 @@ pub struct Collector {
     toll: Toll,
 }
 
-/// What did not get to Loki, each line once, however often it was tried to send what is around it.
+/// What did not get to Loki, or not as it was, each line once, however often it was tried to send what is around it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Toll {
     /// Entries that the ring no longer has, or not whole.
@@ -63,6 +63,8 @@ pub struct Toll {
     pub lifted: u64,
     /// Lines that a pipeline has given a tenant that there cannot be.
     pub misaddressed: u64,
+    /// Lines that were put together from several entries.
+    pub joined: u64,
 }
 
 // === impl Collector ===
@@ -208,17 +210,20 @@ impl Collector {
 
     /// The batch number `at` is with Loki, or given up.
     pub fn acknowledge(&mut self, at: usize) {
-        let (cut_lines, lifted) = match &mut self.piped {
+        let settled = match &mut self.piped {
             Some(piped) => piped.acknowledge(at),
             None => {
                 let settled = self.batches[at].settle();
                 self.acknowledged.next_seq[at] = settled.next_seq;
                 self.acknowledged.last_time[at] = settled.last_time;
-                (settled.cut_lines, settled.lifted)
+                Some(settled)
             }
         };
-        self.toll.cut_lines += cut_lines;
-        self.toll.lifted += lifted;
+        if let Some(settled) = settled {
+            self.toll.cut_lines += settled.cut_lines;
+            self.toll.lifted += settled.lifted;
+            self.toll.joined += settled.joined;
+        }
         self.settle();
     }
 

@@ -4,8 +4,8 @@
 //! with the backoff of the outage and not of its batch, and the first success lets all others go: a thousand
 //! containers do not knock a thousand times, and none of them sleeps on when Loki is back.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,9 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::backoff::Backoff;
+use super::counters::ToOne;
+use super::events::LastError;
+use super::nanoseconds;
 use crate::loki::{Client, PushError};
 
 /// Requests on their way to one destination at once, and so the bodies in memory.
@@ -36,6 +39,21 @@ pub struct Destination {
     probe: Arc<Semaphore>,
     outage: watch::Sender<Option<Outage>>,
     no_metadata: AtomicBool,
+    counters: ToOne,
+    /// When it took lines last, in nanoseconds since 1970; 0 before the first time.
+    last_success: AtomicI64,
+    last_error: Mutex<Option<LastError>>,
+}
+
+/// How a destination is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// For how long it has been down; `None`: no push has failed since the last that succeeded.
+    pub down_for: Option<Duration>,
+    /// When it took lines last, in nanoseconds since 1970.
+    pub last_success: Option<i64>,
+    /// What went wrong last, if anything ever did.
+    pub last_error: Option<LastError>,
 }
 
 /// A destination that is down.
@@ -60,7 +78,7 @@ pub struct Permit {
 
 impl Destination {
     /// A destination under a name for the log, in which there is no secret.
-    pub fn new(name: String, client: Client) -> Arc<Self> {
+    pub fn new(name: String, client: Client, counters: ToOne) -> Arc<Self> {
         Arc::new(Self {
             name,
             client,
@@ -68,6 +86,9 @@ impl Destination {
             probe: Arc::new(Semaphore::new(1)),
             outage: watch::Sender::new(None),
             no_metadata: AtomicBool::new(false),
+            counters,
+            last_success: AtomicI64::new(0),
+            last_error: Mutex::default(),
         })
     }
 
@@ -109,7 +130,31 @@ impl Destination {
     /// # Errors
     /// See [`Client::push`].
     pub async fn push(&self, body: Bytes, tenant: Option<&str>) -> Result<(), PushError> {
-        self.client.push(body, tenant).await
+        let begun = Instant::now();
+        let answer = self.client.push(body, tenant).await;
+        self.counters.pushed(&answer, begun.elapsed());
+        match &answer {
+            Ok(()) => self.last_success.store(nanoseconds(), Ordering::Relaxed),
+            Err(error) => {
+                let last = LastError { at: nanoseconds(), text: error.to_string() };
+                *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+            }
+        }
+        answer
+    }
+
+    /// Where what happens to its lines is counted.
+    pub fn counters(&self) -> &ToOne {
+        &self.counters
+    }
+
+    /// How it is doing.
+    pub fn health(&self) -> Health {
+        Health {
+            down_for: self.outage.borrow().as_ref().map(|outage| outage.since.elapsed()),
+            last_success: Some(self.last_success.load(Ordering::Relaxed)).filter(|at| *at > 0),
+            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
     }
 
     /// Whether a push failed and none has succeeded since.

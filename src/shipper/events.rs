@@ -3,33 +3,56 @@
 //! What happens to many lines is said once a minute with their number, see [`crate::telemetry::throttle`]. An outage is
 //! spoken of by the [destination](super::destination), once for all containers.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{error, warn};
 
 use super::collect::Toll;
+use super::counters::{Changed, Dropped, ToOne};
 use crate::loki::PushError;
 use crate::ring::RingError;
 use crate::telemetry::throttle::Throttle;
 
-/// Counts of one container since it was opened.
-#[derive(Debug, Default)]
-pub struct Counters {
+/// What happened to one container's lines on their way to one destination, since the container was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Happened {
     /// Lines that Loki took.
-    pub sent: AtomicU64,
-    /// Lines that Loki refused, or that were given up.
-    pub dropped: AtomicU64,
-    /// Entries that the ring lost before they were sent.
-    pub overwritten: AtomicU64,
-    /// Entries that were damaged on disk.
-    pub damaged: AtomicU64,
+    pub sent: u64,
+    /// Lines that will never get there, by [`Dropped`].
+    pub dropped: [u64; Dropped::ALL.len()],
+    /// Lines that got there in another form, by [`Changed`].
+    pub changed: [u64; Changed::ALL.len()],
+    /// When Loki took lines last, in nanoseconds since 1970.
+    pub last_sent: Option<i64>,
+    /// What went wrong last.
+    pub last_error: Option<LastError>,
 }
 
-/// The events of one container.
+/// Something that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastError {
+    /// In nanoseconds since 1970.
+    pub at: i64,
+    /// In words.
+    pub text: String,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    sent: AtomicU64,
+    dropped: [AtomicU64; Dropped::ALL.len()],
+    changed: [AtomicU64; Changed::ALL.len()],
+    /// 0 before the first time.
+    last_sent: AtomicI64,
+    last_error: Mutex<Option<LastError>>,
+}
+
+/// The events of one container and destination.
 #[derive(Debug)]
 pub struct Events {
-    counters: Counters,
+    counts: Counts,
+    to: ToOne,
     dropped: Throttle,
     overwritten: Throttle,
     damaged: Throttle,
@@ -43,10 +66,11 @@ pub struct Events {
 // === impl Events ===
 
 impl Events {
-    /// Events under the container's name.
-    pub fn new(container: &Arc<str>) -> Self {
+    /// Events under the container's name, which count for their destination as well.
+    pub fn new(container: &Arc<str>, to: ToOne) -> Self {
         Self {
-            counters: Counters::default(),
+            counts: Counts::default(),
+            to,
             dropped: Throttle::new(container, |container, lines, reason| {
                 error!(%container, lines, %reason, "lines were dropped on the way to Loki");
             }),
@@ -74,42 +98,76 @@ impl Events {
         }
     }
 
-    /// What was counted so far.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
+    /// What has happened so far.
+    pub fn happened(&self) -> Happened {
+        let Counts { sent, dropped, changed, last_sent, last_error } = &self.counts;
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Happened {
+            sent: read(sent),
+            dropped: dropped.each_ref().map(read),
+            changed: changed.each_ref().map(read),
+            last_sent: Some(last_sent.load(Ordering::Relaxed)).filter(|at| *at > 0),
+            last_error: last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
     }
 
-    /// Lines did not get to Loki, or not whole.
+    /// Lines did not get to Loki, or not as they were.
     pub fn lost(&self, toll: &Toll) {
-        self.counters.overwritten.fetch_add(toll.lost.overwritten, Ordering::Relaxed);
-        self.counters.damaged.fetch_add(toll.lost.damaged, Ordering::Relaxed);
-        for (throttle, count) in [
-            (&self.overwritten, toll.lost.overwritten),
-            (&self.damaged, toll.lost.damaged),
-            (&self.cut, toll.cut_lines),
-            (&self.lifted, toll.lifted),
-            (&self.misaddressed, toll.misaddressed),
+        self.to.joined_lines.inc_by(toll.joined);
+        for (throttle, why, lines) in [
+            (&self.overwritten, Dropped::Overwritten, toll.lost.overwritten),
+            (&self.damaged, Dropped::Damaged, toll.lost.damaged),
+            (&self.misaddressed, Dropped::Misaddressed, toll.misaddressed),
         ] {
-            if count > 0 {
-                throttle.add(count, String::new);
+            if lines > 0 {
+                self.count_dropped(why, lines);
+                throttle.add(lines, String::new);
+            }
+        }
+        for (throttle, how, lines) in
+            [(&self.cut, Changed::Cut, toll.cut_lines), (&self.lifted, Changed::Retimed, toll.lifted)]
+        {
+            if lines > 0 {
+                self.counts.changed[how as usize].fetch_add(lines, Ordering::Relaxed);
+                self.to.changed.add(how, lines);
+                throttle.add(lines, String::new);
             }
         }
     }
 
-    /// Loki took lines.
-    pub fn sent(&self, lines: usize) {
-        self.counters.sent.fetch_add(lines as u64, Ordering::Relaxed);
+    /// Loki took lines, of so many bytes, at `now` in nanoseconds since 1970.
+    pub fn sent(&self, lines: u64, bytes: u64, now: i64) {
+        self.counts.sent.fetch_add(lines, Ordering::Relaxed);
+        self.counts.last_sent.store(now, Ordering::Relaxed);
+        self.to.sent_lines.inc_by(lines);
+        self.to.sent_bytes.inc_by(bytes);
     }
 
     /// Lines that Loki refused, or that were given up after the number of tries that was asked for.
-    pub fn dropped(&self, lines: u64, error: &PushError) {
-        self.counters.dropped.fetch_add(lines, Ordering::Relaxed);
+    pub fn dropped(&self, why: Dropped, lines: u64, error: &PushError) {
+        self.count_dropped(why, lines);
         self.dropped.add(lines, || error.to_string());
+    }
+
+    /// A push failed, at `now` in nanoseconds since 1970.
+    pub fn failed(&self, error: &PushError, now: i64) {
+        let last = LastError { at: now, text: error.to_string() };
+        *self.counts.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+    }
+
+    /// Lines will be sent again.
+    pub fn retried(&self, lines: u64) {
+        self.to.retried_lines.inc_by(lines);
     }
 
     /// Loki answered 429; the lines will be tried again.
     pub fn rate_limited(&self, error: &PushError) {
         self.limited.add(1, || error.to_string());
+    }
+
+    fn count_dropped(&self, why: Dropped, lines: u64) {
+        self.counts.dropped[why as usize].fetch_add(lines, Ordering::Relaxed);
+        self.to.dropped.add(why, lines);
     }
 
     /// The cursor could not be written.

@@ -16,11 +16,12 @@
 //! * [`verdict`](mod@verdict): what to do after an error, pure: the retry table;
 //! * [`backoff`]: how long to wait;
 //! * [`destination`]: the connection pool, permits, and the outage that all containers of a destination share;
-//! * [`events`]: what can happen, each with its log line and counter.
+//! * [`events`]: what can happen, each with its log line and counter; [`counters`]: those of the whole plugin.
 
 pub mod backoff;
 pub mod batch;
 pub mod collect;
+pub mod counters;
 pub mod destination;
 pub mod events;
 mod lines;
@@ -41,6 +42,7 @@ use crate::pipeline::Pipeline;
 use crate::ring::{Cursors, Ring};
 use backoff::Backoff;
 use collect::Collector;
+use counters::Dropped;
 use destination::{Destination, Permit};
 use events::Events;
 use verdict::{Verdict, verdict};
@@ -286,7 +288,7 @@ impl Shipper {
                 // What was not sent yet is the next process's; what is on its way has little time to come back.
                 return Round::Again { later: false };
             }
-            let (body, entries) = (batch.body(), batch.entries());
+            let (body, entries, bytes) = (batch.body(), batch.entries(), batch.bytes() as u64);
             let tenant = match self.plan.pipeline {
                 Some(_) => self.collector.tenant(at),
                 None => self.plan.streams[at].as_ref().and_then(|stream| stream.tenant.as_deref()),
@@ -294,9 +296,10 @@ impl Shipper {
             match self.destination.push(body, tenant).await {
                 Ok(()) => {
                     reached = true;
-                    self.events.sent(entries);
+                    self.events.sent(entries as u64, bytes, nanoseconds());
                 }
                 Err(error) => {
+                    self.events.failed(&error, nanoseconds());
                     reached |= matches!(error, PushError::Status { code: 400..500, .. });
                     let mut what = verdict(&error, entries, failures + 1, self.plan.attempts);
                     if what == Verdict::WithoutMetadata && !self.destination.takes_metadata() {
@@ -310,23 +313,31 @@ impl Shipper {
                             } else {
                                 self.destination.went_down(&error);
                             }
+                            self.events.retried(entries as u64);
                             return Round::Again { later: true };
                         }
                         Verdict::Split => {
+                            self.events.retried(entries as u64);
                             self.collector.split(at);
                             return Round::Again { later: false };
                         }
                         Verdict::WithoutMetadata => {
                             self.destination.refuse_metadata();
+                            self.events.retried(entries as u64);
                             return Round::Again { later: false };
                         }
                         Verdict::Late { oldest, .. } if self.collector.lift(at, oldest) => {
+                            self.events.retried(entries as u64);
                             return Round::Again { later: false };
                         }
-                        Verdict::Late { dropped, .. } | Verdict::Settled { dropped } | Verdict::GiveUp { dropped } => {
-                            self.events.sent(entries - dropped as usize);
-                            self.events.dropped(dropped, &error);
+                        Verdict::Late { dropped, .. } | Verdict::Settled { dropped } => {
+                            let taken = (entries as u64).saturating_sub(dropped);
+                            if taken > 0 {
+                                self.events.sent(taken, bytes * taken / entries as u64, nanoseconds());
+                            }
+                            self.events.dropped(Dropped::Refused, dropped, &error);
                         }
+                        Verdict::GiveUp { dropped } => self.events.dropped(Dropped::GivenUp, dropped, &error),
                     }
                 }
             }

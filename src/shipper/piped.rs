@@ -10,7 +10,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::Plan;
-use super::batch::Batch;
+use super::batch::{Batch, Settled};
 use super::collect::{LIFT, LIFTED_FROM};
 use crate::codec::Source;
 use crate::codec::partial::{Line, MARKER, MAX_LINE};
@@ -162,13 +162,12 @@ impl Piped {
         self.batches.get(at)?.tenant.as_deref()
     }
 
-    /// A batch is with Loki, or given up; its cut and lifted lines.
-    pub fn acknowledge(&mut self, at: usize) -> (u64, u64) {
-        let Some(out) = self.batches.get_mut(at) else { return (0, 0) };
+    /// A batch is with Loki, or given up.
+    pub fn acknowledge(&mut self, at: usize) -> Option<Settled> {
+        let out = self.batches.get_mut(at)?;
         let labels = &out.labels;
         self.done.extend(out.seqs.drain(..).map(|seq| (labels.clone(), seq.first, seq.last)));
-        let settled = out.batch.settle();
-        (settled.cut_lines, settled.lifted)
+        Some(out.batch.settle())
     }
 
     /// Everything that came out is with Loki. Gives the marks of both sources.

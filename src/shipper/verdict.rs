@@ -5,14 +5,14 @@
 //! | no connection, connection lost, no answer in time | unknown | retry the same entries |
 //! | a certificate, key or secret that cannot be read | nothing | retry: files get mended |
 //! | 429 | nothing of this stream | retry; after three times in halves, because a request above the burst never passes |
-//! | 500 with "larger than max", 413 | nothing | halve; a single entry is given up |
+//! | 500 with "larger than max", 413 | nothing | halve; a single entry is settled |
 //! | other 5xx, 408 | unknown | retry |
 //! | 260 and other 2xx, 3xx | nothing | retry: ingestion is blocked, or something in front answers |
 //! | 401, 403, 404, 405, 407 | nothing | retry: credentials and routes get mended |
 //! | 400 that says structured metadata is disallowed | nothing | again without it, from then on |
 //! | 400 that says which is the oldest time it takes (too old, too far behind) | the rest | again, with no time before that |
 //! | 400 about single entries (too new, too long) | the rest | settled; what was refused is counted |
-//! | other 400 and 4xx | nothing | halve until the one that is refused is alone, give that up |
+//! | other 400 and 4xx | nothing | halve until the one that is refused is alone, which is then settled |
 //!
 //! One request carries one stream, so each answer is about that stream. Source: Loki's `pkg/distributor/http.go`,
 //! `validator.go` and `pkg/ingester/stream.go`. `loki-retries` bounds what is retried: a batch is given up after so
@@ -38,12 +38,12 @@ pub enum Verdict {
         /// Entries that Loki refused.
         dropped: u64,
     },
-    /// Loki took what it takes; so many entries it did not.
+    /// Loki took what it takes; so many entries it did not and never will.
     Settled {
         /// Entries that Loki refused.
         dropped: u64,
     },
-    /// None of them, ever.
+    /// None of them: they were tried as often as `loki-retries` says.
     GiveUp {
         /// Entries that are lost.
         dropped: u64,
@@ -56,7 +56,7 @@ const PATIENCE: u32 = 3;
 /// Judges the answer to a batch of `entries`, tried `tries` times.
 pub fn verdict(error: &PushError, entries: usize, tries: u32, attempts: Option<NonZeroU32>) -> Verdict {
     let all = Verdict::GiveUp { dropped: entries as u64 };
-    let halve = if entries > 1 { Verdict::Split } else { all };
+    let halve = if entries > 1 { Verdict::Split } else { Verdict::Settled { dropped: entries as u64 } };
     let retry = if attempts.is_some_and(|attempts| tries >= attempts.get()) { all } else { Verdict::Retry };
     let PushError::Status { code, body } = error else { return retry };
     match code {
@@ -137,7 +137,7 @@ mod tests {
             (status(429, "Ingestion rate limit exceeded"), 5, 4, Split),
             (status(429, "Ingestion rate limit exceeded"), 1, 4, Retry),
             (status(413, ""), 5, 1, Split),
-            (status(413, ""), 1, 1, GiveUp { dropped: 1 }),
+            (status(413, ""), 1, 1, Settled { dropped: 1 }),
             (status(500, "grpc: received message larger than max (5 vs. 4)"), 5, 1, Split),
             (status(500, "ingester is shutting down"), 5, 1, Retry),
             (status(503, ""), 1, 1, Retry),
@@ -153,8 +153,8 @@ mod tests {
             (status(400, behind), 5, 1, late(1, 3)),
             (status(400, behind), 2, 1, late(1, 2)),
             (status(400, "error parsing labels"), 5, 1, Split),
-            (status(400, "error parsing labels"), 1, 1, GiveUp { dropped: 1 }),
-            (status(422, ""), 1, 1, GiveUp { dropped: 1 }),
+            (status(400, "error parsing labels"), 1, 1, Settled { dropped: 1 }),
+            (status(422, ""), 1, 1, Settled { dropped: 1 }),
         ] {
             assert_eq!(verdict(&error, entries, tries, None), expected, "{error}, {entries} entries, try {tries}");
         }

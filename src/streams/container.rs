@@ -6,10 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use super::counters::Counters;
 use super::events::Events;
 use super::retention;
 use crate::frames::DockerFrames;
 use crate::ring::{Cursors, Options, Ring, RingError};
+use crate::shipper;
+use crate::shipper::destination::Destination;
+use crate::telemetry::rate::Rate;
 
 /// A container with at least one stream, or with lines that were not sent yet.
 #[derive(Debug)]
@@ -24,8 +28,12 @@ pub struct Container {
     pub cursors: Arc<Mutex<Cursors>>,
     /// What was sent is not kept (`no-file`).
     pub forgets: bool,
+    /// Where its lines go, in the order of the cursors; nowhere while its options cannot be used.
+    pub lanes: Vec<Lane>,
     /// What happens at its intake.
     pub events: Arc<Events>,
+    /// Lines that it writes.
+    pub rate: Rate,
     /// Streams that dockerd has not stopped.
     live: watch::Sender<usize>,
     /// Streams that can still bring bytes: dockerd closes a FIFO only after StopLogging was answered.
@@ -34,6 +42,15 @@ pub struct Container {
     over: watch::Sender<bool>,
     /// Its ring was removed, for who brings to the disk what is not on it. Held meanwhile.
     retired: Mutex<bool>,
+}
+
+/// One container's way to one destination.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    /// Where to.
+    pub destination: Arc<Destination>,
+    /// What happens to its lines.
+    pub events: Arc<shipper::events::Events>,
 }
 
 /// One stream's hold on its container. Dropped when the stream has ended.
@@ -47,17 +64,17 @@ pub struct Attachment {
 // === impl Container ===
 
 impl Container {
-    /// Opens the ring in `dir`, with cursors of these names.
+    /// Opens the ring in `dir`, with a cursor of a name for each lane.
     ///
     /// # Errors
     /// When what is there cannot be read.
     pub fn open(
-        id: &str,
-        name: &str,
+        (id, name): (&str, &str),
         dir: &Path,
         options: Options,
-        cursors: &[String],
+        (cursors, lanes): (&[String], Vec<Lane>),
         forgets: bool,
+        counters: Counters,
     ) -> Result<Arc<Self>, RingError> {
         let name: Arc<str> = name.into();
         Ok(Arc::new(Self {
@@ -65,7 +82,9 @@ impl Container {
             ring: Ring::open(dir, options, &DockerFrames)?,
             cursors: Arc::new(Mutex::new(Cursors::open(dir, cursors)?)),
             forgets,
-            events: Arc::new(Events::new(&name)),
+            lanes,
+            events: Arc::new(Events::new(&name, counters)),
+            rate: Rate::default(),
             name,
             live: watch::Sender::new(0),
             attached: watch::Sender::new(0),
@@ -94,6 +113,11 @@ impl Container {
     /// Whether a stream can still bring bytes.
     pub fn is_attached(&self) -> bool {
         *self.attached.borrow() > 0
+    }
+
+    /// How many streams dockerd has not stopped.
+    pub fn streams(&self) -> usize {
+        *self.live.borrow()
     }
 
     /// Lines that were not sent, to one destination at least.

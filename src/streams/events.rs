@@ -6,26 +6,33 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::{error, info, warn};
 
+use super::counters::Counters;
 use crate::ring::{Healed, Landed, RingError};
 use crate::telemetry::throttle::Throttle;
 
-/// Counts of one container since it was opened.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Bytes read from FIFOs.
-    pub bytes: AtomicU64,
+/// What a container wrote since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Happened {
+    /// Bytes that went into the ring.
+    pub bytes: u64,
     /// Entries that went into the ring.
-    pub entries: AtomicU64,
-    /// Bytes that were no entry.
-    pub garbage: AtomicU64,
-    /// Bytes that were read and had no place to go.
-    pub homeless: AtomicU64,
+    pub entries: u64,
+    /// Bytes that were read and could not be kept: they were no entry, or neither disk nor memory had room.
+    pub discarded: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    bytes: AtomicU64,
+    entries: AtomicU64,
+    discarded: AtomicU64,
 }
 
 /// The events of one container.
 #[derive(Debug)]
 pub struct Events {
-    counters: Counters,
+    counts: Counts,
+    all: Counters,
     garbage: Throttle,
     memory: Throttle,
     left: Throttle,
@@ -38,10 +45,11 @@ pub struct Events {
 // === impl Events ===
 
 impl Events {
-    /// Events under the container's name.
-    pub fn new(container: &Arc<str>) -> Self {
+    /// Events under the container's name, which count for the whole plugin as well.
+    pub fn new(container: &Arc<str>, all: Counters) -> Self {
         Self {
-            counters: Counters::default(),
+            counts: Counts::default(),
+            all,
             garbage: Throttle::new(container, |container, bytes, _| {
                 warn!(%container, bytes, "bytes in the container's FIFO were no log entry and were dropped");
             }),
@@ -66,17 +74,25 @@ impl Events {
         }
     }
 
-    /// What was counted so far.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
+    /// What has happened so far.
+    pub fn happened(&self) -> Happened {
+        let [bytes, entries, discarded] = [&self.counts.bytes, &self.counts.entries, &self.counts.discarded]
+            .map(|count| count.load(Ordering::Relaxed));
+        Happened { bytes, entries, discarded }
     }
 
     /// Bytes came and are in the ring.
     pub fn landed(&self, landed: &Landed) {
-        self.counters.bytes.fetch_add(landed.bytes as u64, Ordering::Relaxed);
-        self.counters.entries.fetch_add(landed.records, Ordering::Relaxed);
+        let kept = (landed.bytes as u64).saturating_sub(landed.garbage);
+        self.counts.bytes.fetch_add(kept, Ordering::Relaxed);
+        self.counts.entries.fetch_add(landed.records, Ordering::Relaxed);
+        self.all.read_bytes.inc_by(landed.bytes as u64);
+        self.all.read_lines.inc_by(landed.records);
+        self.all.appended_bytes.inc_by(kept);
+        self.all.appended_lines.inc_by(landed.records);
         if landed.garbage > 0 {
-            self.counters.garbage.fetch_add(landed.garbage, Ordering::Relaxed);
+            self.counts.discarded.fetch_add(landed.garbage, Ordering::Relaxed);
+            self.all.no_entry_bytes.inc_by(landed.garbage);
             self.garbage.add(landed.garbage, String::new);
         }
         self.disk(landed.in_memory.as_ref(), landed.left.as_ref());
@@ -101,7 +117,9 @@ impl Events {
 
     /// Bytes were read so that the container can go on, and could not be kept.
     pub fn homeless(&self, bytes: u64, error: &io::Error) {
-        self.counters.homeless.fetch_add(bytes, Ordering::Relaxed);
+        self.counts.discarded.fetch_add(bytes, Ordering::Relaxed);
+        self.all.read_bytes.inc_by(bytes);
+        self.all.no_room_bytes.inc_by(bytes);
         self.homeless.add(bytes, || error.to_string());
     }
 

@@ -11,11 +11,13 @@
 //! * [`labels`]: from a container's [`info`] and options to Loki labels; [`sources`]: the streams of its two outputs;
 //!   [`metadata`]: what goes beside its lines;
 //! * [`adopt`]: what happens at boot; [`upkeep`]: what happens beside logging;
+//! * [`view`]: how all of them are doing, for those who look from outside; [`counters`]: those of the whole plugin;
 //! * [`strays`]: FIFOs that nobody else reads;
 //! * [`retention`]: when the ring of a container that is gone may go.
 
 pub mod adopt;
 pub mod container;
+pub mod counters;
 pub mod events;
 pub mod info;
 pub mod intake;
@@ -28,6 +30,7 @@ mod ship;
 pub mod sources;
 pub mod strays;
 pub mod upkeep;
+pub mod view;
 
 pub use info::Info;
 pub use registry::{Registry, StartError};

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
 use super::container::{Attachment, Container};
+use super::counters::Counters;
 use super::info::Info;
 use super::intake::{Command, Intake};
 use super::labels::{self, ContainerLabels};
@@ -27,7 +28,7 @@ use crate::config::{self, Destination as Target, OptionErrors, PluginDefaults, S
 use crate::fifo::{Fifo, OpenError};
 use crate::loki;
 use crate::ring::{self, BootId, Reader, RingError};
-use crate::shipper::destination::Destination;
+use crate::shipper::{self, destination::Destination};
 use crate::telemetry::throttle::Throttle;
 use crate::transport::Secret;
 
@@ -55,6 +56,8 @@ pub struct Setup {
     pub defaults: PluginDefaults,
     /// Threads for intake and nothing else.
     pub intake: Handle,
+    /// What is counted before the ring, and behind it.
+    pub counters: (Counters, shipper::counters::Counters),
 }
 
 #[derive(Debug)]
@@ -63,10 +66,12 @@ pub(super) struct Inner {
     pub boot: BootId,
     pub records: Records,
     table: Mutex<Table>,
-    destinations: Mutex<HashMap<Target, Weak<Destination>>>,
+    pub destinations: Mutex<HashMap<Target, Weak<Destination>>>,
     pub shippers: Mutex<JoinSet<()>>,
     pub adopted: watch::Sender<bool>,
     pub shutdown: watch::Sender<bool>,
+    /// What all rings took when they were looked over last, and what they may, in bytes.
+    pub rings: Mutex<(u64, u64)>,
     unrecorded: Throttle,
     pub undescribed: Throttle,
 }
@@ -142,6 +147,7 @@ impl Registry {
                 records,
                 table: Mutex::default(),
                 destinations: Mutex::default(),
+                rings: Mutex::default(),
                 shippers: Mutex::default(),
                 adopted: watch::Sender::new(false),
                 shutdown: watch::Sender::new(false),
@@ -223,6 +229,11 @@ impl Registry {
         if timeout(DRAIN_PATIENCE, all).await.is_err() {
             warn!("pushes that Loki has not answered are sent again at the next start");
         }
+    }
+
+    /// Whether [`Registry::adopt`] is done.
+    pub fn is_adopted(&self) -> bool {
+        *self.inner.adopted.borrow()
     }
 
     async fn adopted(&self) {
@@ -351,7 +362,8 @@ impl Registry {
             authorization: authorization.as_ref(),
             timeout: target.timeout,
         })?;
-        let destination = Destination::new(target.url.as_str().into(), client);
+        let counters = self.inner.setup.counters.1.to(target.url.as_str());
+        let destination = Destination::new(target.url.as_str().into(), client, counters);
         destinations.insert(target.clone(), Arc::downgrade(&destination));
         Ok(destination)
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::container::Container;
+use super::container::{Container, Lane};
 use super::info::Info;
 use super::labels::ContainerLabels;
 use super::record::Record;
@@ -33,23 +33,24 @@ impl Registry {
         destinations: Vec<Arc<Destination>>,
     ) -> Result<(Arc<Container>, Vec<Shipper>), StartError> {
         let names: Vec<_> = options.destinations.iter().map(|target| target.id()).collect();
-        let container = self.open_ring(info, &options.ring, &names)?;
         let several = destinations.len() > 1;
-        let shippers = destinations.into_iter().enumerate().map(|(at, destination)| {
+        let lanes = destinations.into_iter().map(|destination| {
             // Otherwise nobody could tell whose lines were lost.
-            let name = if several {
-                format!("{} to {}", container.name, destination.name())
-            } else {
-                container.name.to_string()
-            };
+            let name =
+                if several { format!("{} to {}", info.name(), destination.name()) } else { info.name().to_owned() };
+            let events = shipper::events::Events::new(&name.into(), destination.counters().clone());
+            Lane { destination, events: Arc::new(events) }
+        });
+        let container = self.open_ring(info, &options.ring, (&names, lanes.collect()))?;
+        let shippers = container.lanes.iter().enumerate().map(|(at, lane)| {
             Shipper::new(
                 &container.ring,
                 (container.cursors.clone(), at),
                 plan(options, labels),
-                destination,
+                lane.destination.clone(),
                 container.live(),
                 self.inner.shutdown.subscribe(),
-                Arc::new(shipper::events::Events::new(&name.into())),
+                lane.events.clone(),
             )
         });
         let shippers = shippers.collect();
@@ -110,7 +111,7 @@ impl Registry {
             Some(container) => container.clone(),
             None => {
                 let ring = RingOptions::salvage(&info.config, &self.inner.setup.defaults);
-                let container = self.open_ring(info, &ring, &[])?;
+                let container = self.open_ring(info, &ring, (&[], Vec::new()))?;
                 table.containers.insert(info.container_id.clone(), container.clone());
                 container
             }
@@ -156,10 +157,17 @@ impl Registry {
         true
     }
 
-    fn open_ring(&self, info: &Info, ring: &RingOptions, cursors: &[String]) -> Result<Arc<Container>, RingError> {
+    fn open_ring(
+        &self,
+        info: &Info,
+        ring: &RingOptions,
+        lanes: (&[String], Vec<Lane>),
+    ) -> Result<Arc<Container>, RingError> {
         let options = ring::Options { budget: ring.budget(), boot: self.inner.boot };
         let dir = self.ring_dir(&info.container_id);
-        let container = Container::open(&info.container_id, info.name(), &dir, options, cursors, ring.no_file)?;
+        let who = (info.container_id.as_str(), info.name());
+        let counters = self.inner.setup.counters.0.clone();
+        let container = Container::open(who, &dir, options, lanes, ring.no_file, counters)?;
         if let Ok(description) = serde_json::to_vec(info)
             && let Err(error) = container.ring.describe(&description)
         {

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::Info;
 use super::record::Record;
-use super::registry::{Registry, Stream};
+use super::registry::{Registry, Stream, lock};
 use super::retention::{self, Policy};
 use super::strays::Seen;
 use crate::buffers;
@@ -27,7 +27,10 @@ impl Registry {
             let sync = tokio::task::spawn_blocking(move || {
                 registry.keep_recorded();
                 registry.drain_strays(&mut strays);
-                containers.iter().for_each(|container| container.sync());
+                for container in &containers {
+                    container.sync();
+                    container.rate.sample(container.events.happened().entries);
+                }
                 strays
             });
             strays = sync.await.unwrap_or_default();
@@ -70,6 +73,7 @@ impl Registry {
         let find = |id: &str| self.table().containers.get(id).cloned();
         let budget = retention::budget(policy, &rings);
         let mut all = retention::survey(&rings, |id| find(id).is_some_and(|container| container.is_attached()));
+        *lock(&self.inner.rings) = (all.iter().map(|ring| ring.bytes).sum(), budget);
         let known = |id: &str| find(id).map(|container| container.unsent());
         let is_kept = |info: &Info| RingOptions::salvage(&info.config, &self.inner.setup.defaults).keep_file;
         retention::look_into(&mut all, policy, budget, now, self.inner.boot, known, is_kept);

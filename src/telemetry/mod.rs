@@ -1,4 +1,5 @@
 //! What the plugin says of itself.
 
 pub mod logging;
+pub mod rate;
 pub mod throttle;

@@ -7,6 +7,7 @@
 //!
 //! * [`plugin`]: the binary as a process, which can be killed and started again where it was;
 //! * [`dockerd`]: containers that log, are stopped and are read back, in the order and manner of dockerd;
+//! * [`status`]: the plugin as an operator sees it;
 //! * [`bystander`]: who must not be harmed by what is done to others;
 //! * [`compose`]: Docker Compose, where files for it are read;
 //! * [`copier`]: how dockerd cuts what a container prints; [`frame`]: how it writes that down; [`http`]: how it calls.
@@ -21,6 +22,7 @@ pub mod dockerd;
 pub mod frame;
 pub mod http;
 pub mod plugin;
+pub mod status;
 
 use std::time::Duration;
 
@@ -47,7 +49,10 @@ macro_rules! assert_eventually {
     };
     ($condition:expr, $($what:tt)+) => {{
         let deadline = std::time::Instant::now() + $crate::harness::patience();
-        while !$condition {
+        loop {
+            if $condition {
+                break;
+            }
             assert!(std::time::Instant::now() < deadline, "it did not come to this: {}", format_args!($($what)+));
             std::thread::sleep(std::time::Duration::from_millis(5));
         }

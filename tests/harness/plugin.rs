@@ -29,6 +29,7 @@ pub struct Start {
     /// Options of a tmpfs that the state is in, in a mount namespace of the plugin's own.
     tmpfs: Option<String>,
     files: Option<u64>,
+    serves_status: bool,
 }
 
 /// A plugin that runs, or did.
@@ -63,6 +64,12 @@ impl Start {
     /// Lets it have no more than so many files open.
     pub fn open_files(mut self, most: u64) -> Self {
         self.files = Some(most);
+        self
+    }
+
+    /// Serves metrics and the status page on a socket beside the plugin's own.
+    pub fn serve_status(mut self) -> Self {
+        self.serves_status = true;
         self
     }
 
@@ -105,6 +112,9 @@ impl Start {
         }
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("SOCKET", plugin.socket()).env("STATE_DIR", plugin.state()).env("RUST_BACKTRACE", "1");
+        if self.serves_status {
+            command.env("METRICS_ADDR", format!("unix:{}", plugin.status_socket().display()));
+        }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -116,6 +126,11 @@ impl Plugin {
     /// Where dockerd calls it.
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("loki-rs.sock")
+    }
+
+    /// Where it serves metrics and the status page, if it does.
+    pub fn status_socket(&self) -> PathBuf {
+        self.dir.path().join("status.sock")
     }
 
     /// Where dockerd makes FIFOs.

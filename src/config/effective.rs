@@ -1,12 +1,14 @@
 //! Which options are in force for a container, and where each value comes from.
 
-use crate::config::destination::{hide_user_info, separate};
-use crate::config::options::{self as keys, OPTIONS};
-use crate::config::refusal::quote;
-use crate::config::{PluginDefaults, RawOptions};
+use serde::Serialize;
+
+use super::destination::{hide_user_info, separate};
+use super::options::{self as keys, OPTIONS};
+use super::refusal::quote;
+use super::{PluginDefaults, RawOptions};
 
 /// An option that has a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Effective {
     pub key: String,
     /// Fit to be shown: nothing secret is in it.
@@ -15,7 +17,8 @@ pub struct Effective {
 }
 
 /// Who said it. The later one counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// The table of options.
     BuiltIn,

@@ -1,0 +1,278 @@
+//! What is counted on the way to Loki: for the whole plugin, by destination, for as long as the process lives.
+//!
+//! What is counted by container is in [`super::events`] and goes with the container.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::loki::PushError;
+
+/// The upper bounds of the histogram of pushes double from here, in seconds.
+const FIRST_BUCKET: f64 = 0.005;
+
+/// Up to 20 s: `loki-timeout` is 10 s unless it is set.
+const BUCKETS: u16 = 13;
+
+/// Destinations that are told apart. A URL is an option of a container, so a host may see any number of them.
+const MOST_DESTINATIONS: usize = 100;
+
+/// The name of all others together.
+const OTHERS: &str = "others";
+
+type Labels = Vec<(&'static str, String)>;
+
+/// All counters. Clones count in the same ones.
+#[derive(Clone)]
+pub struct Counters {
+    sent_lines: Family<Labels, Counter>,
+    sent_bytes: Family<Labels, Counter>,
+    retried_lines: Family<Labels, Counter>,
+    dropped_lines: Family<Labels, Counter>,
+    changed_lines: Family<Labels, Counter>,
+    joined_lines: Counter,
+    pushes: Family<Labels, Histogram, fn() -> Histogram>,
+    known: Arc<Mutex<HashSet<String>>>,
+}
+
+/// The counters of one destination.
+#[derive(Clone)]
+pub struct ToOne {
+    destination: String,
+    pushes: Family<Labels, Histogram, fn() -> Histogram>,
+    /// Lines that Loki took.
+    pub sent_lines: Counter,
+    /// Bytes of these lines and of their structured metadata.
+    pub sent_bytes: Counter,
+    /// Lines in batches that have to be sent again.
+    pub retried_lines: Counter,
+    /// Lines that were put together from several entries.
+    pub joined_lines: Counter,
+    /// Lines that will never get to Loki.
+    pub dropped: Reasons<5>,
+    /// Lines that Loki has in another form.
+    pub changed: Reasons<2>,
+}
+
+/// A counter for each of `N` reasons.
+#[derive(Clone)]
+pub struct Reasons<const N: usize>([Counter; N]);
+
+/// Why a line will never get to Loki.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// The ring was full before it was sent.
+    Overwritten,
+    /// It is damaged on disk.
+    Damaged,
+    /// Loki takes no such line.
+    Refused,
+    /// It was tried as often as `loki-retries` says.
+    GivenUp,
+    /// A pipeline gives it a tenant that there cannot be.
+    Misaddressed,
+}
+
+/// How a line differs that Loki has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// It was longer than Loki takes, and was cut.
+    Cut,
+    /// It was older than Loki takes, and has a later time.
+    Retimed,
+}
+
+// === impl Counters ===
+
+impl Counters {
+    /// Counters that `registry` serves.
+    pub fn register(registry: &mut Registry) -> Self {
+        let counters = Self::default();
+        let to = &counters;
+        registry.register("loki_rs_sent_lines", "Lines that Loki took", to.sent_lines.clone());
+        registry.register(
+            "loki_rs_sent_bytes",
+            "Bytes of lines and structured metadata that Loki took, uncompressed",
+            to.sent_bytes.clone(),
+        );
+        registry.register(
+            "loki_rs_joined_lines",
+            "Sent lines that were put together: from the chunks of a long line, or by a pipeline from several lines",
+            to.joined_lines.clone(),
+        );
+        registry.register(
+            "loki_rs_retried_lines",
+            "Lines in batches that had to be sent again",
+            to.retried_lines.clone(),
+        );
+        registry.register("loki_rs_dropped_lines", "Lines that will never get to Loki", to.dropped_lines.clone());
+        registry.register(
+            "loki_rs_changed_lines",
+            "Lines that Loki has in another form: cut at 256 KiB, or with a later time",
+            to.changed_lines.clone(),
+        );
+        registry.register(
+            "loki_rs_push_duration_seconds",
+            "Requests to Loki, by status code, or timeout, transport (no connection) or unready (a file that cannot be used)",
+            to.pushes.clone(),
+        );
+        counters
+    }
+
+    /// Those of a destination under its name, in which there is no secret. All are there from the beginning, so that the
+    /// first drop is an increase.
+    pub fn to(&self, destination: &str) -> ToOne {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_told_apart = known.contains(destination) || known.len() < MOST_DESTINATIONS;
+        let destination = if is_told_apart { destination } else { OTHERS }.to_owned();
+        known.insert(destination.clone());
+        let labels = vec![("destination", destination.clone())];
+        let reasons = |family: &Family<Labels, Counter>, reason: &str| {
+            family.get_or_create_owned(&[labels.clone(), vec![("reason", reason.to_owned())]].concat())
+        };
+        ToOne {
+            pushes: self.pushes.clone(),
+            sent_lines: self.sent_lines.get_or_create_owned(&labels),
+            sent_bytes: self.sent_bytes.get_or_create_owned(&labels),
+            retried_lines: self.retried_lines.get_or_create_owned(&labels),
+            joined_lines: self.joined_lines.clone(),
+            dropped: Reasons(Dropped::ALL.map(|why| reasons(&self.dropped_lines, why.as_str()))),
+            changed: Reasons(Changed::ALL.map(|how| reasons(&self.changed_lines, how.as_str()))),
+            destination,
+        }
+    }
+}
+
+impl Default for Counters {
+    /// Counters that nobody reads.
+    fn default() -> Self {
+        let pushes: fn() -> Histogram = || Histogram::new(exponential_buckets(FIRST_BUCKET, 2.0, BUCKETS));
+        Self {
+            sent_lines: Family::default(),
+            sent_bytes: Family::default(),
+            retried_lines: Family::default(),
+            dropped_lines: Family::default(),
+            changed_lines: Family::default(),
+            joined_lines: Counter::default(),
+            pushes: Family::new_with_constructor(pushes),
+            known: Arc::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Counters")
+    }
+}
+
+// === impl ToOne ===
+
+impl ToOne {
+    /// One request was answered, or not.
+    pub fn pushed(&self, answer: &Result<(), PushError>, took: Duration) {
+        let code = answer.as_ref().map_or_else(PushError::code, |()| "204".to_owned());
+        let labels = vec![("destination", self.destination.clone()), ("code", code)];
+        self.pushes.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+}
+
+impl fmt::Debug for ToOne {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ToOne").field(&self.destination).finish()
+    }
+}
+
+// === impl Reasons ===
+
+impl Reasons<5> {
+    /// Counts lines that will never get to Loki.
+    pub fn add(&self, why: Dropped, lines: u64) {
+        self.0[why as usize].inc_by(lines);
+    }
+}
+
+impl Reasons<2> {
+    /// Counts lines that Loki has in another form.
+    pub fn add(&self, how: Changed, lines: u64) {
+        self.0[how as usize].inc_by(lines);
+    }
+}
+
+// === impl Dropped ===
+
+impl Dropped {
+    /// All reasons, in their order.
+    pub const ALL: [Self; 5] = [Self::Overwritten, Self::Damaged, Self::Refused, Self::GivenUp, Self::Misaddressed];
+
+    /// The value of the label `reason`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Overwritten => "overwritten",
+            Self::Damaged => "damaged",
+            Self::Refused => "refused",
+            Self::GivenUp => "given_up",
+            Self::Misaddressed => "misaddressed",
+        }
+    }
+}
+
+// === impl Changed ===
+
+impl Changed {
+    /// All ways, in their order.
+    pub const ALL: [Self; 2] = [Self::Cut, Self::Retimed];
+
+    /// The value of the label `reason`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cut => "cut",
+            Self::Retimed => "retimed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode_registry;
+
+    use super::*;
+
+    fn text(registry: &Registry) -> String {
+        let mut text = String::new();
+        encode_registry(&mut text, registry).unwrap();
+        text
+    }
+
+    #[test]
+    fn every_reason_is_there_before_the_first_line_is_dropped() {
+        let mut registry = Registry::default();
+        let to = Counters::register(&mut registry).to("http://loki:3100");
+        for why in Dropped::ALL {
+            let series = format!("destination=\"http://loki:3100\",reason=\"{}\"}} 0\n", why.as_str());
+            assert!(text(&registry).contains(&series), "{series}");
+        }
+        to.dropped.add(Dropped::GivenUp, 3);
+        assert!(text(&registry).contains("reason=\"given_up\"} 3\n"));
+    }
+
+    #[test]
+    fn a_host_that_sees_ever_new_urls_has_no_ever_new_series() {
+        let mut registry = Registry::default();
+        let counters = Counters::register(&mut registry);
+        for at in 0..2 * MOST_DESTINATIONS {
+            counters.to(&format!("http://loki-{at}")).sent_lines.inc();
+        }
+        counters.to("http://loki-0").sent_lines.inc();
+        let text = text(&registry);
+        assert!(text.contains("loki_rs_sent_lines_total{destination=\"http://loki-0\"} 2\n"));
+        assert!(text.contains(&format!("loki_rs_sent_lines_total{{destination=\"others\"}} {MOST_DESTINATIONS}\n")));
+        assert_eq!(text.matches("loki_rs_sent_lines_total{").count(), MOST_DESTINATIONS + 1);
+    }
+}

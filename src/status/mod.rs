@@ -1,0 +1,24 @@
+//! What an operator sees: metrics, health and a status page, on an address of their own (`METRICS_ADDR`).
+//!
+//! | path | what is there |
+//! | --- | --- |
+//! | `/` | the status page |
+//! | `/status.json` | the same for programs |
+//! | `/metrics` | Prometheus' text format |
+//! | `/live` | 200 as long as the plugin answers at all |
+//! | `/ready` | 200 when dockerd's calls are answered; 503 with the reason before that |
+//!
+//! * [`server`]: the listener; [`routes`]: path to answer;
+//! * [`report`]: what is shown, as one value;
+//! * [`metrics`]: that and the counters as text; [`process`]: what the kernel says of the process.
+//!
+//! It only looks: nothing that is asked here changes anything, and what it reads it reads beside those who log.
+
+pub mod metrics;
+pub mod process;
+pub mod report;
+pub mod routes;
+pub mod server;
+
+pub use report::Report;
+pub use routes::Routes;

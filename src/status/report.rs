@@ -1,0 +1,70 @@
+//! Everything that is shown, as one value: the page, the JSON and the metrics say the same.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::process::Process;
+use crate::config::effective::{Effective, effective};
+use crate::config::{RawOptions, Settings};
+use crate::streams::Registry;
+use crate::streams::view::View;
+
+/// The state of the plugin at one instant.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The plugin's version.
+    pub version: &'static str,
+    /// When this was.
+    pub now: String,
+    /// For how long the process has run.
+    pub uptime_seconds: u64,
+    /// Containers and destinations.
+    #[serde(flatten)]
+    pub view: View,
+    /// Settings of the plugin by name.
+    pub settings: BTreeMap<&'static str, String>,
+    /// What a container gets that says nothing, with nothing secret.
+    pub options: Vec<Effective>,
+    /// What the kernel says of the process; not part of the JSON, for it is what metrics are for.
+    #[serde(skip)]
+    pub process: Option<Process>,
+}
+
+/// Makes reports.
+#[derive(Clone, Debug)]
+pub struct Reporter {
+    registry: Registry,
+    settings: BTreeMap<&'static str, String>,
+    options: Vec<Effective>,
+    begun: Instant,
+}
+
+// === impl Reporter ===
+
+impl Reporter {
+    /// Reports on these containers, with these settings.
+    pub fn new(registry: Registry, settings: &Settings) -> Self {
+        let options = effective(&RawOptions::default(), &settings.defaults);
+        Self { registry, settings: settings.typed.iter().cloned().collect(), options, begun: Instant::now() }
+    }
+
+    /// Whether what the process before this one left has been taken up.
+    pub fn is_ready(&self) -> bool {
+        self.registry.is_adopted()
+    }
+
+    /// Looks at everything. It is for a thread that may wait.
+    pub fn report(&self) -> Report {
+        Report {
+            version: env!("CARGO_PKG_VERSION"),
+            now: jiff::Timestamp::now().to_string(),
+            uptime_seconds: self.begun.elapsed().as_secs(),
+            view: self.registry.view(),
+            settings: self.settings.clone(),
+            options: self.options.clone(),
+            process: Process::look(),
+        }
+    }
+}

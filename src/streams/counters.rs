@@ -1,0 +1,53 @@
+//! What is counted between FIFOs and rings, for the whole plugin, for as long as the process lives.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+/// All counters. Clones count in the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// Bytes that came out of FIFOs.
+    pub read_bytes: Counter,
+    /// Log entries in them.
+    pub read_lines: Counter,
+    /// Bytes that went into rings.
+    pub appended_bytes: Counter,
+    /// Log entries that went into rings.
+    pub appended_lines: Counter,
+    /// Bytes that were no log entry.
+    pub no_entry_bytes: Counter,
+    /// Bytes that neither disk nor memory had room for.
+    pub no_room_bytes: Counter,
+    /// Containers that were taken over from the process before.
+    pub adopted: Counter,
+}
+
+// === impl Counters ===
+
+impl Counters {
+    /// Counters that `registry` serves.
+    pub fn register(registry: &mut Registry) -> Self {
+        let counters = Self::default();
+        for (name, help, counter) in [
+            ("loki_rs_read_bytes", "Bytes that were read from containers", &counters.read_bytes),
+            (
+                "loki_rs_read_lines",
+                "Lines that were read from containers; a line of more than 16 KiB counts once for each of its chunks",
+                &counters.read_lines,
+            ),
+            ("loki_rs_appended_bytes", "Bytes that went into rings", &counters.appended_bytes),
+            ("loki_rs_appended_lines", "Lines that went into rings", &counters.appended_lines),
+            ("loki_rs_adopted_containers", "Containers taken over from the process before", &counters.adopted),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+        let discarded = Family::<[(&str, &str); 1], Counter>::default();
+        registry.register("loki_rs_discarded_bytes", "Bytes that were read and could not be kept", discarded.clone());
+        Self {
+            no_entry_bytes: discarded.get_or_create_owned(&[("reason", "no_entry")]),
+            no_room_bytes: discarded.get_or_create_owned(&[("reason", "no_room")]),
+            ..counters
+        }
+    }
+}
