@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::config::Settings;
+use crate::disk;
 use crate::docker::routes::Routes;
 use crate::docker::server;
 use crate::shipper;
@@ -65,7 +66,7 @@ async fn serve(settings: Settings, intake: &Runtime) -> Result<(), RunError> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     // dockerd looks for the socket half a second after the start: listen first, look at the disk afterwards.
     let listener =
-        server::bind(&settings.socket).map_err(|source| RunError::Bind { path: settings.socket.clone(), source })?;
+        disk::bind(&settings.socket).map_err(|source| RunError::Bind { path: settings.socket.clone(), source })?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         socket = %settings.socket.display(),

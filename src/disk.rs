@@ -1,10 +1,12 @@
-//! Small files and directories of the plugin's state: private, and replaced as a whole. A leaf that the other leaves
+//! Small files, directories and sockets of the plugin: private, and replaced as a whole. A leaf that the other leaves
 //! may use.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+
+use tokio::net::UnixListener;
 
 /// Makes a directory and those above it, readable by its owner alone: what containers print is nobody else's business.
 ///
@@ -36,4 +38,36 @@ pub fn is_read_only(error: &io::Error) -> bool {
 /// When the disk does not take it.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+/// Binds a socket, in place of one that a dead process left.
+///
+/// # Errors
+/// When the directory or the socket cannot be made; also when something else has its name, which is left alone.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    if let Some(dir) = path.parent() {
+        make_dir(dir)?;
+    }
+    if path.symlink_metadata().is_ok_and(|there| there.file_type().is_socket()) {
+        fs::remove_file(path)?;
+    }
+    UnixListener::bind(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_takes_the_place_of_a_dead_one_and_of_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("made/a.sock");
+        drop(bind(&path).unwrap());
+        assert!(path.exists(), "nobody has removed it");
+        drop(bind(&path).unwrap());
+        let file = dir.path().join("precious");
+        fs::write(&file, "text").unwrap();
+        assert_eq!(bind(&file).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(fs::read(&file).unwrap(), b"text");
+    }
 }

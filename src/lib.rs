@@ -20,10 +20,10 @@
 //! [`pipeline`] is Promtail's stages: pure but for what they hold; `shipper` runs them where a container has any.
 //!
 //! [`config`] turns what was typed into what is meant, with [`relabel`], [`template`] and [`yaml`]; [`golang`] is what Go does and
-//! Rust does not; [`telemetry`] is what the plugin says of itself, [`app`] is
-//! the one place that knows everybody, and [`cli`] is above it.
+//! Rust does not; [`telemetry`] is what the plugin says of itself, [`status`]
+//! what it shows to who asks, [`app`] is the one place that knows everybody, and [`cli`] is above it.
 //!
-//! Downward only: `cli → app → docker → streams → shipper → loki → transport`. The leaves `ring`, `codec`, `fifo`, `transport`,
+//! Downward only: `cli → app → docker, status → streams → shipper → loki → transport`. The leaves `ring`, `codec`, `fifo`, `transport`,
 //! `yaml` and `config::parse` import nothing of ours, except that `ring` uses `disk`, `ring` and `loki` take their
 //! memory from `buffers`, and `transport` says what lasts through `telemetry::throttle`. `ring` knows no log line and `codec` no
 //! file: they meet in `streams`, `shipper` and `docker/read_logs`.

@@ -10,6 +10,7 @@
 //! * [`options`]: where options come from, and how a wrong one is refused;
 //! * [`files`]: how certificates and passwords are handed over;
 //! * [`outage`]: with Loki away, nobody waits;
+//! * [`status`]: what it does can be seen from outside;
 //! * [`soak`]: an outage that lasts, of every kind at once;
 //! * [`crash`]: the plugin or dockerd dies, and no line is missing;
 //! * [`kills`]: the plugin dies again and again, and the [`oracle`] finds nothing missing and nothing invented;
@@ -30,5 +31,6 @@ mod selection;
 mod shapes;
 mod soak;
 mod stage;
+mod status;
 mod upgrade;
 mod volume;

@@ -5,8 +5,6 @@
 //! through `hyperlocal`'s client.
 
 use std::convert::Infallible;
-use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -17,21 +15,6 @@ use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::routes::Routes;
-use crate::disk;
-
-/// Binds the socket, in place of one that a dead process left.
-///
-/// # Errors
-/// When the directory or the socket cannot be made.
-pub fn bind(path: &Path) -> io::Result<UnixListener> {
-    if let Some(dir) = path.parent() {
-        disk::make_dir(dir)?;
-    }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => UnixListener::bind(path),
-    }
-}
 
 /// Answers calls until the task is dropped. Connections are kept open for as long as dockerd likes: closing an idle
 /// one can race with its next call, which it would then repeat without a body.
@@ -85,7 +68,7 @@ mod tests {
             intake: Handle::current(),
             counters: Default::default(),
         });
-        tokio::spawn(serve(bind(&socket).unwrap(), Routes::new(registry)));
+        tokio::spawn(serve(crate::disk::bind(&socket).unwrap(), Routes::new(registry)));
         let client: Client<UnixConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(UnixConnector);
         for (method, path, status, answer) in [
             (Method::POST, "/Plugin.Activate", 200, r#"{"Implements":["LogDriver"]}"#),

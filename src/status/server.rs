@@ -19,7 +19,7 @@ use tracing::{debug, info};
 
 use super::Routes;
 use crate::config::MetricsAddr;
-use crate::docker::server::bind;
+use crate::disk;
 use crate::telemetry::throttle::Throttle;
 
 /// Connections at once; others wait.
@@ -61,7 +61,7 @@ pub async fn serve(addr: MetricsAddr, routes: Routes) {
 async fn listen(addr: &MetricsAddr) -> io::Result<Listener> {
     match addr {
         MetricsAddr::Tcp(addr) => TcpListener::bind(addr).await.map(Listener::Tcp),
-        MetricsAddr::Unix(path) => bind(path).map(Listener::Unix),
+        MetricsAddr::Unix(path) => disk::bind(path).map(Listener::Unix),
     }
 }
 

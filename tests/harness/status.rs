@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -38,7 +39,7 @@ pub fn status(plugin: &Plugin) -> Value {
 
 /// `/metrics`.
 pub fn scrape(plugin: &Plugin) -> Scrape {
-    Scrape::of(get(plugin, "/metrics"))
+    Scrape::at(&plugin.status_socket())
 }
 
 /// An address of this machine that nobody listens on.
@@ -66,6 +67,14 @@ pub fn promtool(text: &str) -> String {
 // === impl Scrape ===
 
 impl Scrape {
+    /// What is served on a socket.
+    pub fn at(socket: &Path) -> Self {
+        let reply = Client::new(socket).once("GET", "/metrics", "plugin", b"");
+        let reply = reply.unwrap_or_else(|error| panic!("{}: {error}", socket.display()));
+        assert_eq!(reply.status, 200, "/metrics: {}", reply.body);
+        Self::of(reply.body)
+    }
+
     fn of(text: String) -> Self {
         let samples = text.lines().filter(|line| !line.starts_with('#'));
         let sample = |line: &str| {
