@@ -91,3 +91,25 @@ fn the_next_process_begins_at_the_first_line_that_a_stage_holds() {
     found.sort();
     assert_eq!(found, ["long line", "short\n  more"]);
 }
+
+#[test]
+fn a_line_that_is_not_whole_in_front_of_one_that_a_stage_holds_loses_neither() {
+    let scene = Scene::new();
+    scene.write("stderr", "half ", Some((1, false)));
+    scene.write("stdout", "held", None);
+    let mut first = collector(&scene, BLOCKS);
+    collect(&mut first, false);
+    assert!(first.is_empty() && first.holds_lines());
+    let (position, note) = first.checkpoint();
+    assert_eq!(position.seq, 0);
+
+    // It dies here.
+    crate::ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().save(position, note).unwrap();
+    let mut next = collector(&scene, BLOCKS);
+    scene.write("stderr", "line", Some((2, true)));
+    scene.write("stdout", "  more", None);
+    collect(&mut next, true);
+    let mut found: Vec<_> = bodies(&mut next).iter().flatten().flat_map(|body| lines_of(body)).collect();
+    found.sort();
+    assert_eq!(found, ["half line", "held\n  more"]);
+}
