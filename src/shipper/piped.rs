@@ -7,22 +7,20 @@
 //! What a kill costs: the next process has a pipeline that has seen nothing, so it begins with the first line that was
 //! held, and sends again what came out behind it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod streams;
+
+use std::collections::{HashSet, VecDeque};
 
 use super::Plan;
 use super::batch::Batch;
-use super::collect::{LIFT, LIFTED_FROM};
+use super::collect::LIFTED_FROM;
 use crate::codec::Source;
 use crate::codec::partial::{Line, MARKER, MAX_LINE};
-use crate::config::tenant::tenant_id;
 use crate::loki::encode::Metadata;
-use crate::loki::labels::{LabelName, LabelSet};
 use crate::pipeline::entry::{Labels, TENANT};
 use crate::pipeline::{Entry, Pipeline, SeqRange};
 use crate::ring::Position;
-
-/// Streams of one round. Stages that make a stream of every line make no larger rounds.
-const MOST_STREAMS: usize = 256;
+use streams::{MOST_STREAMS, Streams};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -33,12 +31,10 @@ pub struct Piped {
     batch_size: usize,
     now: State,
     settled: State,
-    streams: HashMap<Labels, usize>,
+    streams: Streams,
     batches: Vec<Out>,
-    /// What of this round is with Loki.
-    done: HashSet<(Labels, u64, u64)>,
-    /// The earliest time that lines of a stream are sent with.
-    floors: HashMap<Labels, i64>,
+    /// What of this round is with Loki: the number of the stream, the first and the last line.
+    done: HashSet<(usize, u64, u64)>,
     /// The time before which no line is to follow.
     not_before: Option<i64>,
     out: Vec<Entry>,
@@ -50,8 +46,6 @@ pub struct Piped {
 #[derive(Clone, Debug)]
 struct State {
     pipeline: Pipeline,
-    /// The time of the last line of a stream.
-    times: HashMap<Labels, i64>,
     /// Where the lines begin that may be held, with the first that is.
     positions: VecDeque<(u64, Position)>,
     /// Behind the last line of a source that went in.
@@ -61,8 +55,7 @@ struct State {
 /// The lines of one stream that go into one request.
 #[derive(Debug)]
 struct Out {
-    labels: Labels,
-    tenant: Option<String>,
+    stream: usize,
     batch: Batch,
     seqs: Vec<SeqRange>,
 }
@@ -78,17 +71,16 @@ impl Piped {
             let tenant = stream.tenant.iter().map(|tenant| (TENANT, tenant.as_str()));
             Some(pairs.chain(tenant).collect())
         });
-        let state = State { pipeline, times: HashMap::new(), positions: VecDeque::new(), next_seq };
+        let state = State { pipeline, positions: VecDeque::new(), next_seq };
         Self {
             labels,
             metadata: plan.metadata.clone(),
             batch_size: plan.batch_size,
             now: state.clone(),
             settled: state,
-            streams: HashMap::new(),
+            streams: Streams::default(),
             batches: Vec::new(),
             done: HashSet::new(),
-            floors: HashMap::new(),
             not_before: None,
             out: Vec::new(),
             misaddressed: 0,
@@ -159,22 +151,24 @@ impl Piped {
 
     /// The tenant of a batch, where it is not the destination's.
     pub fn tenant(&self, at: usize) -> Option<&str> {
-        self.batches.get(at)?.tenant.as_deref()
+        let stream = self.batches.get(at)?.stream;
+        self.streams.get(stream).tenant.as_deref()
     }
 
     /// A batch is with Loki, or given up; its cut and lifted lines.
     pub fn acknowledge(&mut self, at: usize) -> (u64, u64) {
         let Some(out) = self.batches.get_mut(at) else { return (0, 0) };
-        let labels = &out.labels;
-        self.done.extend(out.seqs.drain(..).map(|seq| (labels.clone(), seq.first, seq.last)));
+        let stream = out.stream;
+        self.done.extend(out.seqs.drain(..).map(|seq| (stream, seq.first, seq.last)));
         let settled = out.batch.settle();
+        self.streams.get_mut(stream).limit = out.batch.limit();
         (settled.cut_lines, settled.lifted)
     }
 
     /// Everything that came out is with Loki. Gives the marks of both sources.
     pub fn settle(&mut self) -> [u64; 2] {
         self.settled = self.now.clone();
-        self.streams.clear();
+        self.streams.settle();
         self.batches.clear();
         self.done.clear();
         self.settled.next_seq
@@ -186,7 +180,8 @@ impl Piped {
         self.not_before = None;
         // They come again.
         self.misaddressed = 0;
-        self.rest();
+        self.streams.rewind();
+        self.batches.clear();
     }
 
     /// Gives back the memory of batches.
@@ -209,18 +204,14 @@ impl Piped {
     pub fn split(&mut self, at: usize) {
         if let Some(out) = self.batches.get_mut(at) {
             out.batch.split();
+            self.streams.get_mut(out.stream).limit = out.batch.limit();
         }
     }
 
     /// Lines of a batch that are older than what Loki takes get a time that it takes; false when they have it already.
     pub fn lift(&mut self, at: usize, oldest: i64) -> bool {
         let Some(out) = self.batches.get(at) else { return false };
-        let floor = self.floors.entry(out.labels.clone()).or_insert(i64::MIN);
-        let is_higher = *floor < oldest;
-        if is_higher {
-            *floor = oldest.saturating_add(LIFT);
-        }
-        is_higher
+        self.streams.get_mut(out.stream).lift(oldest)
     }
 
     /// Lines for a tenant that there cannot be, since the last call.
@@ -240,15 +231,16 @@ impl Piped {
     }
 
     fn put(&mut self, entry: Entry, with_metadata: bool) -> bool {
-        let Some(at) = self.stream_of(&entry) else {
+        let number = self.streams.number_of(&entry.labels);
+        let stream = self.streams.get_mut(number);
+        if stream.is_misaddressed {
             self.misaddressed += 1;
-            return false;
-        };
-        let floor = self.floors.get(&entry.labels).copied().unwrap_or(i64::MIN);
-        let is_own = entry.timestamp != entry.arrived;
-        let time = self.now.time_of(&entry.labels, entry.timestamp.max(floor), is_own);
+            return self.streams.are_many();
+        }
+        let floor = stream.floor;
+        let time = stream.time_of(entry.timestamp.max(floor), entry.timestamp != entry.arrived);
         // With half of its stream, perhaps.
-        if self.done.contains(&(entry.labels.clone(), entry.seq.first, entry.seq.last)) {
+        if !self.done.is_empty() && self.done.contains(&(number, entry.seq.first, entry.seq.last)) {
             return false;
         }
         let own = (entry.timestamp < floor)
@@ -264,36 +256,31 @@ impl Piped {
             bytes: &bytes,
             cut,
         };
-        let out = &mut self.batches[at];
+        let size = self.batch_size;
+        let out = self.out_of(number);
         if own.is_some() {
             out.batch.take_lifted(&line, time, &metadata);
         } else {
             out.batch.take(&line, time, &metadata);
         }
         out.seqs.push(entry.seq);
-        out.batch.is_full(self.batch_size) || self.batches.len() >= MOST_STREAMS
+        let is_full = out.batch.is_full(size);
+        if is_full {
+            // A stage may let go of many lines at once, and the rest of them needs a batch too.
+            self.streams.get_mut(number).open = None;
+        }
+        is_full || self.batches.len() >= MOST_STREAMS || self.streams.are_many()
     }
 
-    /// The batch for an entry; `None` when it is for a tenant that there cannot be.
-    fn stream_of(&mut self, entry: &Entry) -> Option<usize> {
-        if let Some(at) = self.streams.get(&entry.labels) {
-            return Some(*at);
-        }
-        let tenant = match entry.tenant() {
-            Some(tenant) => Some(tenant_id(tenant).ok()??),
-            None => None,
-        };
-        let mut set = LabelSet::new();
-        for (name, value) in entry.labels.iter().filter(|(name, _)| name.as_ref() != TENANT) {
-            if let Ok(name) = LabelName::sanitise(name) {
-                set.insert(name, value.as_ref());
-            }
-        }
-        let batch = Batch::new(&set.to_string());
-        self.batches.push(Out { labels: entry.labels.clone(), tenant, batch, seqs: Vec::new() });
-        let at = self.batches.len() - 1;
-        self.streams.insert(entry.labels.clone(), at);
-        Some(at)
+    /// The batch that takes the next line of a stream.
+    fn out_of(&mut self, number: usize) -> &mut Out {
+        let stream = self.streams.get_mut(number);
+        let at = *stream.open.get_or_insert_with(|| {
+            let batch = Batch::with_limit(&stream.labels, stream.limit);
+            self.batches.push(Out { stream: number, batch, seqs: Vec::new() });
+            self.batches.len() - 1
+        });
+        &mut self.batches[at]
     }
 
     fn metadata_of(&self, entry: &Entry, own_time: Option<&str>) -> Metadata {
@@ -316,27 +303,6 @@ impl State {
                 }
             }
         }
-    }
-
-    /// The time under which a line goes to Loki. No two lines of a stream have the same one after the other, for Loki
-    /// would keep one of two equal lines; and unless a stage has set it, times rise, see
-    /// [`Progress::time_of`](super::progress::Progress::time_of).
-    fn time_of(&mut self, stream: &Labels, time: i64, is_own: bool) -> i64 {
-        let Some(last) = self.times.get_mut(stream) else {
-            if self.times.len() >= 4 * MOST_STREAMS {
-                // Streams that come and go by the thousand have few equal lines.
-                self.times.clear();
-            }
-            self.times.insert(stream.clone(), time);
-            return time;
-        };
-        let behind = last.saturating_sub(time);
-        *last = match behind {
-            0 => last.saturating_add(1),
-            1..=super::progress::LARGEST_STEP_BACK if !is_own => last.saturating_add(1),
-            _ => time,
-        };
-        *last
     }
 }
 

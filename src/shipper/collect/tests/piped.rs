@@ -45,7 +45,7 @@ fn a_replay_makes_the_same_bytes_and_leaves_out_what_is_with_loki() {
     collector.rewind();
     collect(&mut collector, false);
     let mut expected = first.clone();
-    expected[1] = None;
+    expected.remove(1);
     assert_eq!(bodies(&mut collector), expected);
 
     // In halves, of which the first gets there.
@@ -112,4 +112,36 @@ fn a_line_that_is_not_whole_in_front_of_one_that_a_stage_holds_loses_neither() {
     let mut found: Vec<_> = bodies(&mut next).iter().flatten().flat_map(|body| lines_of(body)).collect();
     found.sort();
     assert_eq!(found, ["half line", "held\n  more"]);
+}
+
+#[test]
+fn what_a_stage_lets_go_of_at_once_goes_into_smaller_and_smaller_batches() {
+    let scene = Scene::new();
+    let blocks: Vec<_> = (0..9).map(|at| format!("{at}")).collect();
+    for block in &blocks {
+        scene.write("stdout", block, None);
+    }
+    // A block for each line, and all of them of one stream.
+    let stages = "[{regex: {expression: '^(?P<k>.)'}}, {labels: {k: }}, {multiline: {firstline: '^', max_wait_time: 1h}}, \
+                  {labeldrop: [k]}]";
+    let mut collector = collector(&scene, stages);
+    collect(&mut collector, true);
+    let sizes = |collector: &mut Collector| -> Vec<_> {
+        bodies(collector).iter().map(|body| body.as_ref().map_or(0, |body| lines_of(body).len())).collect()
+    };
+    assert_eq!(sizes(&mut collector), [9]);
+    for (split, expected) in [(0, vec![4, 4, 1]), (1, vec![2, 2, 2, 2, 1]), (4, vec![1; 9])] {
+        collector.split(split);
+        collector.rewind();
+        collect(&mut collector, true);
+        assert_eq!(sizes(&mut collector), expected);
+    }
+    // Each but one gets there, and that one comes again alone.
+    for at in (0..9).filter(|at| *at != 4) {
+        collector.acknowledge(at);
+    }
+    collector.rewind();
+    collect(&mut collector, true);
+    let rest: Vec<_> = bodies(&mut collector).iter().flatten().flat_map(|body| lines_of(body)).collect();
+    assert_eq!(rest, ["4"]);
 }
