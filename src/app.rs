@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
@@ -75,6 +76,7 @@ async fn serve(settings: Settings, intake: &Runtime) -> Result<(), RunError> {
         hostname: labels::hostname(),
         defaults: settings.defaults,
         intake: intake.handle().clone(),
+        pipelines: Arc::default(),
     });
     let server = tokio::spawn(server::serve(listener, Routes::new(registry.clone())));
     registry.adopt().await;

@@ -83,6 +83,7 @@ mod tests {
             hostname: "host".into(),
             defaults: PluginDefaults::default(),
             intake: Handle::current(),
+            pipelines: std::sync::Arc::default(),
         });
         tokio::spawn(serve(bind(&socket).unwrap(), Routes::new(registry)));
         let client: Client<UnixConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(UnixConnector);

@@ -1,7 +1,7 @@
 //! Stages in a row, and what an entry meets on its way through them.
 
 use super::entry::Entry;
-use super::registry::Registry;
+use super::tally::Tally;
 
 /// One step of a pipeline. What it keeps from line to line is its own, and bounded.
 pub trait Stage: CloneStage + Send + Sync {
@@ -47,7 +47,7 @@ pub enum Flow {
 pub struct Context<'a> {
     /// The time of day, in nanoseconds since 1970.
     pub now: i64,
-    pub registry: &'a Registry,
+    pub tally: &'a mut Tally,
     /// The time before which no other entry should follow; set by `limit`.
     pub not_before: Option<i64>,
     /// Somebody who wants to see what each stage does.
@@ -100,13 +100,13 @@ impl Clone for Box<dyn Stage> {
 // === impl Context ===
 
 impl<'a> Context<'a> {
-    pub fn new(now: i64, registry: &'a Registry) -> Self {
-        Self { now, registry, not_before: None, watch: None, depth: 0, told: 0, inside: Vec::new() }
+    pub fn new(now: i64, tally: &'a mut Tally) -> Self {
+        Self { now, tally, not_before: None, watch: None, depth: 0, told: 0, inside: Vec::new() }
     }
 
     /// Drops an entry and counts it.
-    pub fn drop(&self, reason: &str) -> Flow {
-        self.registry.count_dropped(reason);
+    pub fn drop(&mut self, reason: &str) -> Flow {
+        self.tally.dropped(reason);
         Flow::Drop
     }
 

@@ -167,6 +167,7 @@ impl Piped {
 
     /// Everything that came out is with Loki. Gives the marks of both sources.
     pub fn settle(&mut self) -> [u64; 2] {
+        self.now.pipeline.settle();
         self.settled = self.now.clone();
         self.streams.settle();
         self.batches.clear();
@@ -176,7 +177,8 @@ impl Piped {
 
     /// Back to where everything was with Loki.
     pub fn rewind(&mut self) {
-        self.now = self.settled.clone();
+        let before = std::mem::replace(&mut self.now, self.settled.clone());
+        self.now.pipeline.repeat(&before.pipeline);
         self.not_before = None;
         // They come again.
         self.misaddressed = 0;

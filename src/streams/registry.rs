@@ -26,6 +26,7 @@ use super::record::{Record, Records, stream_id};
 use crate::config::{self, Destination as Target, OptionErrors, PluginDefaults, StreamOptions};
 use crate::fifo::{Fifo, OpenError};
 use crate::loki;
+use crate::pipeline::Registries;
 use crate::ring::{self, BootId, Reader, RingError};
 use crate::shipper::destination::Destination;
 use crate::telemetry::throttle::Throttle;
@@ -55,6 +56,8 @@ pub struct Setup {
     pub defaults: PluginDefaults,
     /// Threads for intake and nothing else.
     pub intake: Handle,
+    /// What the pipelines of all containers count.
+    pub pipelines: Arc<Registries>,
 }
 
 #[derive(Debug)]

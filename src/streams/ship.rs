@@ -17,6 +17,7 @@ use super::registry::{Registry, StartError, Table, check_id, lock, open_fifo};
 use super::sources;
 use crate::codec::Source;
 use crate::config::{RingOptions, StreamOptions};
+use crate::pipeline;
 use crate::ring::{self, RingError};
 use crate::shipper::backoff::Backoff;
 use crate::shipper::destination::Destination;
@@ -35,6 +36,8 @@ impl Registry {
         let names: Vec<_> = options.destinations.iter().map(|target| target.id()).collect();
         let container = self.open_ring(info, &options.ring, &names)?;
         let several = destinations.len() > 1;
+        // The lines go through a pipeline for each destination, and are counted in the first.
+        let mut counts = options.pipeline.is_some().then(|| self.inner.setup.pipelines.for_container());
         let shippers = destinations.into_iter().enumerate().map(|(at, destination)| {
             // Otherwise nobody could tell whose lines were lost.
             let name = if several {
@@ -45,7 +48,7 @@ impl Registry {
             Shipper::new(
                 &container.ring,
                 (container.cursors.clone(), at),
-                plan(options, labels),
+                plan(options, labels, counts.take()),
                 destination,
                 container.live(),
                 self.inner.shutdown.subscribe(),
@@ -174,11 +177,11 @@ fn stream(stream: &sources::Stream) -> shipper::Stream {
     shipper::Stream { labels: stream.labels.to_string(), pairs: pairs.collect(), tenant: stream.tenant.clone() }
 }
 
-/// The options and labels of a container as its shipper wants them.
-fn plan(options: &StreamOptions, labels: &ContainerLabels) -> Plan {
+/// The options and labels of a container as its shipper wants them; `counts` is where its pipeline counts.
+fn plan(options: &StreamOptions, labels: &ContainerLabels, counts: Option<Arc<pipeline::Registry>>) -> Plan {
     Plan {
         streams: Source::ALL.map(|source| labels.stream(source).map(stream)),
-        pipeline: options.pipeline.as_ref().map(|configured| configured.pipeline()),
+        pipeline: options.pipeline.as_ref().map(|configured| configured.pipeline().counting_in(counts)),
         metadata: labels.structured_metadata(),
         batch_size: options.batch.size_bytes,
         batch_wait: options.batch.wait,

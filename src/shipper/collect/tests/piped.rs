@@ -1,7 +1,7 @@
 //! The same with stages in between.
 
 use super::*;
-use crate::pipeline::{Form, Pipeline};
+use crate::pipeline::{Form, Pipeline, Registries, exposition};
 
 /// A stream for each first word.
 const BY_LEVEL: &str = "[{regex: {expression: '^(?P<level>\\w+)'}}, {labels: {level: }}]";
@@ -10,9 +10,13 @@ const BY_LEVEL: &str = "[{regex: {expression: '^(?P<level>\\w+)'}}, {labels: {le
 const BLOCKS: &str = "[{multiline: {firstline: '^\\S', max_wait_time: 1h}}]";
 
 fn collector(scene: &Scene, stages: &str) -> Collector {
+    collector_of(scene, Pipeline::parse(stages, Form::List).unwrap())
+}
+
+fn collector_of(scene: &Scene, pipeline: Pipeline) -> Collector {
     let saved = crate::ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().saved();
     let mut plan = plan(1 << 20);
-    plan.pipeline = Some(Pipeline::parse(stages, Form::List).unwrap());
+    plan.pipeline = Some(pipeline);
     for (stream, source) in plan.streams.iter_mut().zip(Source::ALL) {
         stream.as_mut().unwrap().pairs = vec![("source".into(), source.as_str().into())];
     }
@@ -144,4 +148,43 @@ fn what_a_stage_lets_go_of_at_once_goes_into_smaller_and_smaller_batches() {
     collect(&mut collector, true);
     let rest: Vec<_> = bodies(&mut collector).iter().flatten().flat_map(|body| lines_of(body)).collect();
     assert_eq!(rest, ["4"]);
+}
+
+#[test]
+fn lines_that_are_tried_again_are_counted_once() {
+    let scene = Scene::new();
+    let registries = Registries::default();
+    let stages =
+        "[{drop: {expression: debug}}, {metrics: {lines: {type: counter, config: {match_all: true, action: inc}}}}]";
+    let pipeline = Pipeline::parse(stages, Form::List).unwrap();
+    let [mut first, mut second] = [Some(registries.for_container()), None]
+        .map(|registry| collector_of(&scene, pipeline.clone().counting_in(registry)));
+    let count = || {
+        exposition::text(&registries.collect(0))
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    for round in 1..=3 {
+        scene.write("stdout", "debug", None);
+        scene.write("stdout", "info", None);
+        for collector in [&mut first, &mut second] {
+            for _ in 0..3 {
+                collect(collector, false);
+                collector.rewind();
+            }
+            collect(collector, false);
+        }
+        if round == 2 {
+            first.acknowledge(0);
+        }
+        let expected = format!(
+            "logentry_dropped_lines_total{{reason=\"drop_stage\"}} {round} \
+                                promtail_custom_lines{{source=\"stdout\"}} {round}"
+        );
+        assert_eq!(count(), expected);
+    }
+    drop(first);
+    assert_eq!(count(), "");
 }
