@@ -11,6 +11,10 @@ pub trait Stage: CloneStage + Send + Sync {
     /// Lets go what has waited long enough at `time`.
     fn tick(&mut self, _time: i64, _cx: &mut Context<'_>, _out: &mut Vec<Entry>) {}
 
+    /// Lets go what it has held since before the line with this number: too much has come meanwhile. It goes on as behind
+    /// a wait that was too long.
+    fn let_go(&mut self, _before: u64, _cx: &mut Context<'_>, _out: &mut Vec<Entry>) {}
+
     /// Lets go everything: no more lines will come.
     fn finish(&mut self, _cx: &mut Context<'_>, _out: &mut Vec<Entry>) {}
 
@@ -157,6 +161,11 @@ impl Chain {
     /// Lets go what has waited long enough.
     pub fn tick(&mut self, time: i64, cx: &mut Context<'_>, out: &mut Vec<Entry>) {
         self.release(cx, out, &mut |stage, cx, due| stage.tick(time, cx, due));
+    }
+
+    /// Lets go what has been held since before this line.
+    pub fn let_go(&mut self, before: u64, cx: &mut Context<'_>, out: &mut Vec<Entry>) {
+        self.release(cx, out, &mut |stage, cx, due| stage.let_go(before, cx, due));
     }
 
     /// Lets go everything.

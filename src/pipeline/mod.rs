@@ -125,6 +125,13 @@ impl Pipeline {
         cx.not_before
     }
 
+    /// Lets go what has been held since before the line with this number.
+    pub fn let_go(&mut self, before: u64, now: i64, out: &mut Vec<Entry>) -> Option<i64> {
+        let mut cx = Context::new(now, &mut self.tally);
+        self.chain.let_go(before, &mut cx, out);
+        cx.not_before
+    }
+
     /// Lets go everything that is held: the input has ended.
     pub fn flush(&mut self, now: i64, out: &mut Vec<Entry>) -> Option<i64> {
         let mut cx = Context::new(now, &mut self.tally);

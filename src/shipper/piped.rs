@@ -7,9 +7,10 @@
 //! What a kill costs: the next process has a pipeline that has seen nothing, so it begins with the first line that was
 //! held, and sends again what came out behind it.
 
+mod held;
 mod streams;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
 use super::Plan;
 use super::batch::Batch;
@@ -20,7 +21,12 @@ use crate::loki::encode::Metadata;
 use crate::pipeline::entry::{Labels, TENANT};
 use crate::pipeline::{Entry, Pipeline, SeqRange};
 use crate::ring::Position;
+use held::Held;
 use streams::{MOST_STREAMS, Streams};
+
+/// Where a stage limits the rate, lines go together that may go within this time, in nanoseconds: a request a second, and
+/// not one for each line.
+const AHEAD: i64 = 1_000_000_000;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -31,6 +37,8 @@ pub struct Piped {
     batch_size: usize,
     now: State,
     settled: State,
+    /// Something went in since then.
+    is_changed: bool,
     streams: Streams,
     batches: Vec<Out>,
     /// What of this round is with Loki: the number of the stream, the first and the last line.
@@ -46,8 +54,8 @@ pub struct Piped {
 #[derive(Clone, Debug)]
 struct State {
     pipeline: Pipeline,
-    /// Where the lines begin that may be held, with the first that is.
-    positions: VecDeque<(u64, Position)>,
+    /// Where the lines begin that may be held.
+    held: Held,
     /// Behind the last line of a source that went in.
     next_seq: [u64; 2],
 }
@@ -71,13 +79,14 @@ impl Piped {
             let tenant = stream.tenant.iter().map(|tenant| (TENANT, tenant.as_str()));
             Some(pairs.chain(tenant).collect())
         });
-        let state = State { pipeline, positions: VecDeque::new(), next_seq };
+        let state = State { pipeline, held: Held::default(), next_seq };
         Self {
             labels,
             metadata: plan.metadata.clone(),
             batch_size: plan.batch_size,
             now: state.clone(),
             settled: state,
+            is_changed: false,
             streams: Streams::default(),
             batches: Vec::new(),
             done: HashSet::new(),
@@ -88,7 +97,7 @@ impl Piped {
     }
 
     /// Sends a line through the stages; true when that is enough for now.
-    pub fn take(&mut self, line: &Line<'_>, position: Position, now: i64, with_metadata: bool) -> bool {
+    pub fn take(&mut self, line: &Line<'_>, position: Position, read_at: i64, with_metadata: bool) -> bool {
         let Some(labels) = &self.labels[line.source.index()] else { return false };
         let entry = Entry {
             line: line.bytes.to_vec(),
@@ -98,24 +107,36 @@ impl Piped {
             seq: SeqRange { first: line.first_seq, last: line.last_seq },
             ..Entry::default()
         };
+        // With a rate, each line has a time of its own from which on it may go.
+        let now = read_at.max(self.not_before.unwrap_or(i64::MIN));
         let state = &mut self.now;
+        self.is_changed = true;
         state.next_seq[line.source.index()] = line.last_seq + 1;
-        state.positions.push_back((line.first_seq, position));
-        let not_before = state.pipeline.process(entry, now, &mut self.out);
-        state.forget();
-        self.not_before = not_before.filter(|time| *time > now);
-        self.sort(with_metadata) || self.not_before.is_some()
+        state.held.push(line.first_seq, position, line.bytes.len());
+        let mut not_before = state.pipeline.process(entry, now, &mut self.out);
+        state.held.forget(state.pipeline.held_since());
+        if let Some(overdue) = state.held.overdue() {
+            not_before = not_before.max(state.pipeline.let_go(overdue, now, &mut self.out));
+            state.held.forget(state.pipeline.held_since());
+        }
+        self.not_before = self.not_before.max(not_before);
+        let is_ahead = self.not_before.is_some_and(|time| time > read_at.saturating_add(AHEAD));
+        self.sort(with_metadata) || is_ahead
     }
 
     /// There is nothing left to read: what has waited for long enough comes out, and with `ended` all that is held.
     pub fn wait_no_longer(&mut self, now: i64, ended: bool, with_metadata: bool) {
-        let pipeline = &mut self.now.pipeline;
-        if ended {
-            pipeline.flush(now, &mut self.out);
-        } else if self.now.pipeline.next_deadline().is_some_and(|deadline| deadline <= now) {
-            self.now.pipeline.tick(now, &mut self.out);
-        }
-        self.now.forget();
+        let State { pipeline, held, .. } = &mut self.now;
+        let is_due = pipeline.next_deadline().is_some_and(|deadline| deadline <= now);
+        let is_held = pipeline.held_since().is_some();
+        let not_before = match ended {
+            true if is_held => pipeline.flush(now, &mut self.out),
+            false if is_due => pipeline.tick(now, &mut self.out),
+            _ => return,
+        };
+        self.is_changed = true;
+        self.not_before = self.not_before.max(not_before);
+        held.forget(pipeline.held_since());
         self.sort(with_metadata);
     }
 
@@ -167,8 +188,10 @@ impl Piped {
 
     /// Everything that came out is with Loki. Gives the marks of both sources.
     pub fn settle(&mut self) -> [u64; 2] {
-        self.now.pipeline.settle();
-        self.settled = self.now.clone();
+        if std::mem::take(&mut self.is_changed) {
+            self.now.pipeline.settle();
+            self.settled = self.now.clone();
+        }
         self.streams.settle();
         self.batches.clear();
         self.done.clear();
@@ -177,8 +200,10 @@ impl Piped {
 
     /// Back to where everything was with Loki.
     pub fn rewind(&mut self) {
-        let before = std::mem::replace(&mut self.now, self.settled.clone());
-        self.now.pipeline.repeat(&before.pipeline);
+        if std::mem::take(&mut self.is_changed) {
+            let before = std::mem::replace(&mut self.now, self.settled.clone());
+            self.now.pipeline.repeat(&before.pipeline);
+        }
         self.not_before = None;
         // They come again.
         self.misaddressed = 0;
@@ -196,10 +221,7 @@ impl Piped {
 
     /// Where the next process has to begin, if that is before `restart`: at the first line that is held.
     pub fn held(&self) -> Option<Position> {
-        let held = self.settled.pipeline.held_since()?;
-        // A long line of one source ends behind short ones of the other, and so they are not in order.
-        let held = self.settled.positions.iter().filter(|(seq, _)| *seq >= held).min_by_key(|(seq, _)| *seq);
-        held.map(|(_, position)| *position)
+        self.settled.held.first(self.settled.pipeline.held_since()?)
     }
 
     /// Makes the next batch of the stream half as large.
@@ -289,22 +311,6 @@ impl Piped {
         let base = self.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let made = entry.structured_metadata.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
         Metadata::new(base.chain(made).chain(own_time.map(|time| (LIFTED_FROM, time))))
-    }
-}
-
-// === impl State ===
-
-impl State {
-    /// Lets go of positions that nobody will begin at.
-    fn forget(&mut self) {
-        match self.pipeline.held_since() {
-            None => self.positions.clear(),
-            Some(held) => {
-                while self.positions.front().is_some_and(|(seq, _)| *seq < held) {
-                    self.positions.pop_front();
-                }
-            }
-        }
     }
 }
 

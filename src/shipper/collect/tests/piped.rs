@@ -188,3 +188,51 @@ fn lines_that_are_tried_again_are_counted_once() {
     drop(first);
     assert_eq!(count(), "");
 }
+
+#[test]
+fn what_a_stage_holds_does_not_keep_the_cursor_back_for_ever() {
+    let scene = Scene::new();
+    let mut collector = collector(&scene, "[{cri: }, {multiline: {firstline: '^\\S', max_wait_time: 24h}}]");
+    scene.write("stdout", "2026-01-01T00:00:00Z stdout P begun", None);
+    for at in 0..10_100 {
+        scene.write("stderr", &format!("line {at}"), None);
+    }
+    let round = |collector: &mut Collector| {
+        collect(collector, false);
+        (0..collector.batches()).map(|at| lines_of(&collector.batch(at).unwrap().body())).collect::<Vec<_>>()
+    };
+    let first = round(&mut collector);
+    assert!(first.iter().any(|lines| lines == &["begun"]), "it is let go of by itself");
+    collector.rewind();
+    assert_eq!(round(&mut collector), first);
+    for at in 0..collector.batches() {
+        collector.acknowledge(at);
+    }
+    assert!(collector.checkpoint().0.seq > 10_000);
+    // The others came out each when the next one began; the last one is held.
+    assert_eq!(first.concat().len(), 10_100);
+}
+
+#[test]
+fn a_limited_rate_makes_a_request_a_second_and_not_one_for_each_line() {
+    let scene = Scene::new();
+    for at in 0..200 {
+        scene.write("stdout", &format!("line {at}"), None);
+    }
+    let mut collector = collector(&scene, "[{limit: {rate: 10, burst: 10}}]");
+    let (mut now, mut requests, mut sent) = (NOW, 0, 0);
+    while sent < 200 {
+        collector.collect(&Published { next_seq: 0, bytes: 0 }, false, true, now);
+        sent += collector.batch(0).unwrap().entries();
+        collector.acknowledge(0);
+        requests += 1;
+        // No more than the burst, what flowed in, and a second's worth.
+        let seconds = (now - NOW) as f64 / 1e9;
+        assert!(sent as f64 <= 10.0 + 10.0 * seconds + 12.0, "{sent} after {seconds} s");
+        now = collector.not_before().unwrap().max(now);
+    }
+    assert_eq!(sent, 200);
+    assert!((15..=20).contains(&requests), "{requests}");
+    // 190 lines beyond the burst take 19 seconds.
+    assert!((now - NOW - 19_000_000_000).abs() < 10_000_000, "{}", now - NOW);
+}
