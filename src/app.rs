@@ -13,6 +13,7 @@ use crate::config::Settings;
 use crate::disk;
 use crate::docker::routes::Routes;
 use crate::docker::server;
+use crate::pipeline::Registries;
 use crate::shipper;
 use crate::status::{self, report::Reporter};
 use crate::streams::registry::Setup;
@@ -76,17 +77,19 @@ async fn serve(settings: Settings, intake: &Runtime) -> Result<(), RunError> {
     let mut counters = prometheus_client::registry::Registry::default();
     let counting =
         (streams::counters::Counters::register(&mut counters), shipper::counters::Counters::register(&mut counters));
-    let shown = settings.clone();
+    let (pipelines, shown) = (Arc::<Registries>::default(), settings.clone());
     let policy = Policy { retention: settings.ring_retention, budget: settings.ring_budget };
     let registry = Registry::new(Setup {
         state_dir: settings.state_dir,
         hostname: labels::hostname(),
         defaults: settings.defaults,
         intake: intake.handle().clone(),
-        counters: counting,
+        counters: counting.0,
+        sent: counting.1,
+        pipelines: pipelines.clone(),
     });
     let status = settings.metrics_addr.map(|addr| {
-        let routes = status::Routes::new(Reporter::new(registry.clone(), &shown), Arc::new(counters));
+        let routes = status::Routes::new(Reporter::new(registry.clone(), &shown), Arc::new(counters), pipelines);
         tokio::spawn(status::server::serve(addr, routes))
     });
     let server = tokio::spawn(server::serve(listener, Routes::new(registry.clone())));

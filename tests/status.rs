@@ -133,6 +133,29 @@ fn lines_that_will_never_get_there_are_counted_by_reason() {
 }
 
 #[test]
+fn what_a_pipeline_counts_is_served_once_however_often_lines_are_sent() {
+    let stages = "[{json: {expressions: {status: }}}, {labels: {status: }},
+        {metrics: {requests_total: {type: Counter, description: requests, source: status, config: {action: inc}}}},
+        {drop: {source: status, value: '404'}}]";
+    let scene = scene();
+    scene.loki.fail(Failure::Status { code: 503, body: String::new() }, Times::Next(3));
+    let web = scene.container("web").option("loki-pipeline-stages", stages).start();
+    for status in [200, 404, 200] {
+        web.out(format!("{{\"status\":{status}}}"));
+    }
+    scene.wait_for_lines("web", 2);
+    let now = scrape(&scene.plugin);
+    assert_eq!(promtool(&now.text), "", "of:\n{}", now.text);
+    let requests =
+        |status: &str| now.value("promtail_custom_requests_total", &[("status", status), ("container_name", "web")]);
+    assert_eq!((requests("200"), requests("404")), (2.0, 1.0));
+    assert_eq!(now.value("logentry_dropped_lines_total", &[("reason", "drop_stage")]), 1.0);
+    web.stop();
+    let requests = || scrape(&scene.plugin).sum("promtail_custom_requests_total", &[]);
+    assert_eventually!(requests().is_none(), "what is counted of a container goes with it");
+}
+
+#[test]
 fn it_lives_at_once_and_is_ready_when_dockerd_is_answered() {
     let scene = scene();
     assert_eq!(get(&scene.plugin, "/live"), "live\n");

@@ -134,8 +134,10 @@ impl Run {
         let mut entries = Vec::new();
         pipeline.flush(clock.now(), &mut entries);
         self.write(&mut out, &entries)?;
-        if self.metrics {
-            eprint!("{}", exposition::text(&pipeline.registry().collect(clock.now())));
+        if self.metrics
+            && let Some(registry) = pipeline.registry()
+        {
+            eprint!("{}", exposition::text(&registry.collect(clock.now())));
         }
         Ok(())
     }

@@ -67,6 +67,8 @@ mod tests {
             defaults: PluginDefaults::default(),
             intake: Handle::current(),
             counters: Default::default(),
+            sent: Default::default(),
+            pipelines: std::sync::Arc::default(),
         });
         tokio::spawn(serve(crate::disk::bind(&socket).unwrap(), Routes::new(registry)));
         let client: Client<UnixConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(UnixConnector);

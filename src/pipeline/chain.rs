@@ -1,7 +1,7 @@
 //! Stages in a row, and what an entry meets on its way through them.
 
 use super::entry::Entry;
-use super::registry::Registry;
+use super::tally::Tally;
 
 /// One step of a pipeline. What it keeps from line to line is its own, and bounded.
 pub trait Stage: CloneStage + Send + Sync {
@@ -10,6 +10,10 @@ pub trait Stage: CloneStage + Send + Sync {
 
     /// Lets go what has waited long enough at `time`.
     fn tick(&mut self, _time: i64, _cx: &mut Context<'_>, _out: &mut Vec<Entry>) {}
+
+    /// Lets go what it has held since before the line with this number: too much has come meanwhile. It goes on as behind
+    /// a wait that was too long.
+    fn let_go(&mut self, _before: u64, _cx: &mut Context<'_>, _out: &mut Vec<Entry>) {}
 
     /// Lets go everything: no more lines will come.
     fn finish(&mut self, _cx: &mut Context<'_>, _out: &mut Vec<Entry>) {}
@@ -47,7 +51,7 @@ pub enum Flow {
 pub struct Context<'a> {
     /// The time of day, in nanoseconds since 1970.
     pub now: i64,
-    pub registry: &'a Registry,
+    pub tally: &'a mut Tally,
     /// The time before which no other entry should follow; set by `limit`.
     pub not_before: Option<i64>,
     /// Somebody who wants to see what each stage does.
@@ -100,13 +104,13 @@ impl Clone for Box<dyn Stage> {
 // === impl Context ===
 
 impl<'a> Context<'a> {
-    pub fn new(now: i64, registry: &'a Registry) -> Self {
-        Self { now, registry, not_before: None, watch: None, depth: 0, told: 0, inside: Vec::new() }
+    pub fn new(now: i64, tally: &'a mut Tally) -> Self {
+        Self { now, tally, not_before: None, watch: None, depth: 0, told: 0, inside: Vec::new() }
     }
 
     /// Drops an entry and counts it.
-    pub fn drop(&self, reason: &str) -> Flow {
-        self.registry.count_dropped(reason);
+    pub fn drop(&mut self, reason: &str) -> Flow {
+        self.tally.dropped(reason);
         Flow::Drop
     }
 
@@ -157,6 +161,11 @@ impl Chain {
     /// Lets go what has waited long enough.
     pub fn tick(&mut self, time: i64, cx: &mut Context<'_>, out: &mut Vec<Entry>) {
         self.release(cx, out, &mut |stage, cx, due| stage.tick(time, cx, due));
+    }
+
+    /// Lets go what has been held since before this line.
+    pub fn let_go(&mut self, before: u64, cx: &mut Context<'_>, out: &mut Vec<Entry>) {
+        self.release(cx, out, &mut |stage, cx, due| stage.let_go(before, cx, due));
     }
 
     /// Lets go everything.

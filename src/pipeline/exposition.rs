@@ -92,11 +92,11 @@ mod tests {
             kind,
             max_idle: i64::MAX,
         };
-        registry.change(&define("c", "counts\nlines", Kind::Counter), labels, Change::Add(2.0), 0);
-        registry.change(&define("g.x", "", Kind::Gauge), Labels::default(), Change::Set(-1.5), 0);
+        registry.change(&define("c", "counts\nlines", Kind::Counter), &labels, Change::Add(2.0), 0);
+        registry.change(&define("g.x", "", Kind::Gauge), &Labels::default(), Change::Set(-1.5), 0);
         let histogram = define("h", "spread", Kind::Histogram(vec![1.0, 2.5]));
         for value in [0.5, 2.5, 7.0] {
-            registry.change(&histogram, Labels::default(), Change::Observe(value), 0);
+            registry.change(&histogram, &Labels::default(), Change::Observe(value), 0);
         }
         assert_eq!(
             text(&registry.collect(0)),

@@ -38,8 +38,10 @@ pub mod json_text;
 pub mod pattern;
 pub mod presets;
 pub mod recent;
+pub mod registries;
 pub mod registry;
 pub mod stages;
+pub mod tally;
 
 use std::fmt;
 use std::sync::Arc;
@@ -47,14 +49,16 @@ use std::sync::Arc;
 use chain::{Chain, Context, Watch};
 pub use config::{Form, PipelineError};
 pub use entry::{Entry, Extracted, Labels, SeqRange, Value};
+pub use registries::Registries;
 pub use registry::Registry;
+use tally::Tally;
 
 /// The stages of one container with their state. A clone of one that has seen nothing is a pipeline for another reader of
 /// the same lines: what was compiled is shared.
 #[derive(Clone)]
 pub struct Pipeline {
     chain: Chain,
-    registry: Arc<Registry>,
+    tally: Tally,
 }
 
 // === impl Pipeline ===
@@ -66,7 +70,7 @@ impl Pipeline {
     /// Every stage that cannot be, with its place.
     pub fn parse(text: &str, form: Form) -> Result<Self, PipelineError> {
         let chain = config::read(text, form)?;
-        Ok(Self { chain, registry: Arc::default() })
+        Ok(Self { chain, tally: Tally::new(Some(Arc::default())) })
     }
 
     /// These stages, and behind them those of another.
@@ -76,15 +80,25 @@ impl Pipeline {
         self
     }
 
-    /// Counts in a registry that others use as well.
+    /// Counts in this registry, or nothing: who has a pipeline for each of several destinations counts in one.
     #[must_use]
-    pub fn with_registry(self, registry: Arc<Registry>) -> Self {
-        Self { registry, ..self }
+    pub fn counting_in(self, registry: Option<Arc<Registry>>) -> Self {
+        Self { tally: Tally::new(registry), ..self }
     }
 
     /// Where stages count.
-    pub fn registry(&self) -> &Registry {
-        &self.registry
+    pub fn registry(&self) -> Option<&Registry> {
+        self.tally.registry()
+    }
+
+    /// Lines that `before` has run are run again from a copy of what it was: their events are not counted again.
+    pub fn repeat(&mut self, before: &Self) {
+        self.tally.repeat(&before.tally);
+    }
+
+    /// No line that was run so far will be run again.
+    pub fn settle(&mut self) {
+        self.tally.settle();
     }
 
     /// Whether lines come out as they go in.
@@ -106,14 +120,21 @@ impl Pipeline {
 
     /// Lets go what has waited long enough for more lines.
     pub fn tick(&mut self, now: i64, out: &mut Vec<Entry>) -> Option<i64> {
-        let mut cx = Context::new(now, &self.registry);
+        let mut cx = Context::new(now, &mut self.tally);
         self.chain.tick(now, &mut cx, out);
+        cx.not_before
+    }
+
+    /// Lets go what has been held since before the line with this number.
+    pub fn let_go(&mut self, before: u64, now: i64, out: &mut Vec<Entry>) -> Option<i64> {
+        let mut cx = Context::new(now, &mut self.tally);
+        self.chain.let_go(before, &mut cx, out);
         cx.not_before
     }
 
     /// Lets go everything that is held: the input has ended.
     pub fn flush(&mut self, now: i64, out: &mut Vec<Entry>) -> Option<i64> {
-        let mut cx = Context::new(now, &self.registry);
+        let mut cx = Context::new(now, &mut self.tally);
         self.chain.finish(&mut cx, out);
         cx.not_before
     }
@@ -129,7 +150,7 @@ impl Pipeline {
     }
 
     fn run(&mut self, entry: Entry, now: i64, out: &mut Vec<Entry>, watch: Option<&mut dyn Watch>) -> Option<i64> {
-        let mut cx = Context::new(now, &self.registry);
+        let mut cx = Context::new(now, &mut self.tally);
         if self.chain.deadline().is_some_and(|deadline| deadline <= entry.arrived) {
             self.chain.tick(entry.arrived, &mut cx, out);
         }

@@ -1,10 +1,12 @@
 //! What the stage `metrics` counts, and the lines that stages drop: counters, gauges and histograms by name and labels.
 //!
-//! Shared by the pipelines of all containers, and bounded: beyond [`MAX_SERIES`] nothing new is counted, beyond what idles
-//! for longer than its `max_idle_duration`, which goes when somebody looks.
+//! Bounded together with those of other containers, see [`Registries`](super::registries::Registries): beyond
+//! [`MAX_SERIES`] nothing new is counted until something goes. What idles for longer than its `max_idle_duration` goes when
+//! somebody looks.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::entry::Labels;
 
@@ -20,9 +22,13 @@ const DROPPED: &str = "logentry_dropped_lines_total";
 /// The same by the value of the label that `limit` goes by.
 const DROPPED_BY_LABEL: &str = "logentry_dropped_lines_by_label_total";
 
-/// All metrics.
+/// All metrics of one container.
 #[derive(Debug, Default)]
-pub struct Registry(Mutex<Families>);
+pub struct Registry {
+    families: Mutex<Families>,
+    /// How many series there are, those of others who share the bound too.
+    series: Arc<AtomicUsize>,
+}
 
 /// Families by name.
 pub type Families = BTreeMap<String, Family>;
@@ -79,14 +85,26 @@ pub struct Definition {
 // === impl Registry ===
 
 impl Registry {
+    /// An empty one whose series are counted in `series` with those of others.
+    pub fn sharing(series: &Arc<AtomicUsize>) -> Self {
+        Self { families: Mutex::default(), series: series.clone() }
+    }
+
     /// Changes one series. Whatever does not fit the family of that name is passed over.
-    pub fn change(&self, definition: &Definition, labels: Labels, change: Change, now: i64) {
+    pub fn change(&self, definition: &Definition, labels: &Labels, change: Change, now: i64) {
         let mut families = self.lock();
-        let full = || families.values().map(|family| family.series.len()).sum::<usize>() >= MAX_SERIES;
-        let known = families.get(&definition.name).is_some_and(|family| family.series.contains_key(&labels));
+        if let Some(family) = families.get_mut(&definition.name) {
+            if family.kind != definition.kind {
+                return;
+            }
+            if let Some(series) = family.series.get_mut(labels) {
+                series.change(&definition.kind, change, now);
+                return;
+            }
+        }
         // Loki takes no such labels either.
         let size: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if !known && (full() || size > MAX_LABELS) {
+        if size > MAX_LABELS || !self.is_room() {
             return;
         }
         let family = families.entry(definition.name.clone()).or_insert_with(|| Family {
@@ -94,34 +112,15 @@ impl Registry {
             kind: definition.kind.clone(),
             series: BTreeMap::new(),
         });
-        if family.kind != definition.kind {
-            return;
-        }
-        let buckets = match &family.kind {
-            Kind::Histogram(bounds) => bounds.len(),
-            _ => 0,
-        };
-        let series = family.series.entry(labels).or_insert_with(|| Series {
-            value: 0.0,
-            count: 0,
-            buckets: vec![0; buckets],
-            changed: now,
-            max_idle: definition.max_idle,
-        });
-        series.changed = now;
-        match (change, &family.kind) {
-            (Change::Set(value), _) => series.value = value,
-            (Change::Add(value), _) => series.value += value,
-            (Change::Observe(value), kind) => {
-                series.value += value;
-                series.count += 1;
-                if let Kind::Histogram(bounds) = kind
-                    && let Some(at) = bounds.iter().position(|bound| value <= *bound)
-                {
-                    series.buckets[at] += 1;
-                }
-            }
-        }
+        let mut series = Series::new(definition);
+        series.change(&definition.kind, change, now);
+        family.series.insert(labels.clone(), series);
+    }
+
+    /// Takes room for a series, if there is any.
+    fn is_room(&self) -> bool {
+        let one_more = |count| (count < MAX_SERIES).then_some(count + 1);
+        self.series.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
     /// Counts a line that a stage dropped.
@@ -140,7 +139,9 @@ impl Registry {
     pub fn collect(&self, now: i64) -> Families {
         let mut families = self.lock();
         for family in families.values_mut() {
+            let before = family.series.len();
             family.series.retain(|_, series| now.saturating_sub(series.changed) < series.max_idle);
+            self.series.fetch_sub(before - family.series.len(), Ordering::Relaxed);
         }
         families.retain(|_, family| !family.series.is_empty());
         families.clone()
@@ -149,12 +150,61 @@ impl Registry {
     fn count(&self, name: &str, help: &str, labels: Labels) {
         let definition =
             Definition { name: name.to_owned(), help: help.to_owned(), kind: Kind::Counter, max_idle: i64::MAX };
-        self.change(&definition, labels, Change::Add(1.0), 0);
+        self.change(&definition, &labels, Change::Add(1.0), 0);
     }
 
     fn lock(&self) -> MutexGuard<'_, Families> {
         // Whoever panicked in between left numbers, which are worth having.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.families.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let gone: usize = self.lock().values().map(|family| family.series.len()).sum();
+        self.series.fetch_sub(gone, Ordering::Relaxed);
+    }
+}
+
+// === impl Series ===
+
+impl Series {
+    fn new(definition: &Definition) -> Self {
+        let buckets = match &definition.kind {
+            Kind::Histogram(bounds) => bounds.len(),
+            _ => 0,
+        };
+        let max_idle = definition.max_idle;
+        Self { value: 0.0, count: 0, buckets: vec![0; buckets], changed: i64::MIN, max_idle }
+    }
+
+    /// When it was changed for the last time, in nanoseconds since 1970.
+    pub fn changed(&self) -> i64 {
+        self.changed
+    }
+
+    /// Adds what another series of the same kind has counted.
+    pub fn add(&mut self, other: &Self) {
+        self.value += other.value;
+        self.count += other.count;
+        self.buckets.iter_mut().zip(&other.buckets).for_each(|(sum, count)| *sum += count);
+    }
+
+    fn change(&mut self, kind: &Kind, change: Change, now: i64) {
+        self.changed = now;
+        match change {
+            Change::Set(value) => self.value = value,
+            Change::Add(value) => self.value += value,
+            Change::Observe(value) => {
+                self.value += value;
+                self.count += 1;
+                if let Kind::Histogram(bounds) = kind
+                    && let Some(at) = bounds.iter().position(|bound| value <= *bound)
+                {
+                    self.buckets[at] += 1;
+                }
+            }
+        }
     }
 }
 
@@ -173,8 +223,8 @@ mod tests {
     #[test]
     fn idle_series_go_when_somebody_looks() {
         let registry = Registry::default();
-        registry.change(&counter("c"), label("1"), Change::Add(1.0), 0);
-        registry.change(&counter("c"), label("2"), Change::Add(1.0), 5);
+        registry.change(&counter("c"), &label("1"), Change::Add(1.0), 0);
+        registry.change(&counter("c"), &label("2"), Change::Add(1.0), 5);
         assert_eq!(registry.collect(9)["c"].series.len(), 2);
         assert_eq!(registry.collect(10)["c"].series.len(), 1);
         assert!(registry.collect(15).is_empty());
@@ -184,10 +234,10 @@ mod tests {
     fn series_have_an_end() {
         let registry = Registry::default();
         for value in 0..MAX_SERIES + 10 {
-            registry.change(&counter("c"), label(&value.to_string()), Change::Add(1.0), 0);
+            registry.change(&counter("c"), &label(&value.to_string()), Change::Add(1.0), 0);
         }
-        registry.change(&counter("d"), label("x"), Change::Add(1.0), 0);
-        registry.change(&counter("c"), label("1"), Change::Add(1.0), 0);
+        registry.change(&counter("d"), &label("x"), Change::Add(1.0), 0);
+        registry.change(&counter("c"), &label("1"), Change::Add(1.0), 0);
         let families = registry.collect(1);
         assert_eq!(families["c"].series.len(), MAX_SERIES);
         assert_eq!(families["c"].series[&label("1")].value, 2.0);
@@ -197,9 +247,9 @@ mod tests {
     #[test]
     fn a_name_has_one_type() {
         let registry = Registry::default();
-        registry.change(&counter("c"), label("1"), Change::Add(1.0), 0);
+        registry.change(&counter("c"), &label("1"), Change::Add(1.0), 0);
         let gauge = Definition { kind: Kind::Gauge, ..counter("c") };
-        registry.change(&gauge, label("1"), Change::Set(7.0), 0);
+        registry.change(&gauge, &label("1"), Change::Set(7.0), 0);
         assert_eq!(registry.collect(0)["c"].series[&label("1")].value, 1.0);
     }
 }

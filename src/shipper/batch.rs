@@ -47,8 +47,13 @@ pub struct Settled {
 impl Batch {
     /// An empty batch of the stream with these labels.
     pub fn new(labels: &str) -> Self {
+        Self::with_limit(labels, usize::MAX)
+    }
+
+    /// The same with so many entries at most, as another batch of the stream had after a [`Batch::split`].
+    pub fn with_limit(labels: &str, limit: usize) -> Self {
         let encoder = StreamEncoder::new(labels);
-        Self { encoder, next_seq: 0, last_time: 0, limit: usize::MAX, cut_lines: 0, lifted: 0, joined: 0 }
+        Self { encoder, next_seq: 0, last_time: 0, limit, cut_lines: 0, lifted: 0, joined: 0 }
     }
 
     /// The request's body.
@@ -89,6 +94,11 @@ impl Batch {
     /// Makes the next one half as large.
     pub fn split(&mut self) {
         self.limit = (self.entries() / 2).max(1);
+    }
+
+    /// Entries that it takes at most.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Empties it, as it is with Loki or given up. The next may be twice as large.

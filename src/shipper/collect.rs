@@ -303,12 +303,13 @@ impl Collector {
 
     /// What to save: where to begin again, and the marks of the sources behind it.
     pub fn checkpoint(&self) -> (Position, [u8; NOTE]) {
-        let held = self.piped.as_ref().and_then(|piped| piped.held());
-        match held.filter(|held| held.seq < self.restart.seq) {
-            // The stage forgets with the process what it holds.
-            Some(held) => (held, Progress { next_seq: [held.seq; 2], ..self.acknowledged }.to_note()),
-            None => (self.restart, self.acknowledged.to_note()),
-        }
+        let Some(held) = self.piped.as_ref().and_then(|piped| piped.held()) else {
+            return (self.restart, self.acknowledged.to_note());
+        };
+        // The stage forgets with the process what it holds, wherever that is: behind a line whose end has not come, too.
+        let position = if held.seq < self.restart.seq { held } else { self.restart };
+        let next_seq = self.acknowledged.next_seq.map(|next| next.min(held.seq));
+        (position, Progress { next_seq, ..self.acknowledged }.to_note())
     }
 }
 

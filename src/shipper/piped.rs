@@ -7,22 +7,26 @@
 //! What a kill costs: the next process has a pipeline that has seen nothing, so it begins with the first line that was
 //! held, and sends again what came out behind it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod held;
+mod streams;
+
+use std::collections::HashSet;
 
 use super::Plan;
 use super::batch::{Batch, Settled};
-use super::collect::{LIFT, LIFTED_FROM};
+use super::collect::LIFTED_FROM;
 use crate::codec::Source;
 use crate::codec::partial::{Line, MARKER, MAX_LINE};
-use crate::config::tenant::tenant_id;
 use crate::loki::encode::Metadata;
-use crate::loki::labels::{LabelName, LabelSet};
 use crate::pipeline::entry::{Labels, TENANT};
 use crate::pipeline::{Entry, Pipeline, SeqRange};
 use crate::ring::Position;
+use held::Held;
+use streams::{MOST_STREAMS, Streams};
 
-/// Streams of one round. Stages that make a stream of every line make no larger rounds.
-const MOST_STREAMS: usize = 256;
+/// Where a stage limits the rate, lines go together that may go within this time, in nanoseconds: a request a second, and
+/// not one for each line.
+const AHEAD: i64 = 1_000_000_000;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -33,12 +37,12 @@ pub struct Piped {
     batch_size: usize,
     now: State,
     settled: State,
-    streams: HashMap<Labels, usize>,
+    /// Something went in since then.
+    is_changed: bool,
+    streams: Streams,
     batches: Vec<Out>,
-    /// What of this round is with Loki.
-    done: HashSet<(Labels, u64, u64)>,
-    /// The earliest time that lines of a stream are sent with.
-    floors: HashMap<Labels, i64>,
+    /// What of this round is with Loki: the number of the stream, the first and the last line.
+    done: HashSet<(usize, u64, u64)>,
     /// The time before which no line is to follow.
     not_before: Option<i64>,
     out: Vec<Entry>,
@@ -50,10 +54,8 @@ pub struct Piped {
 #[derive(Clone, Debug)]
 struct State {
     pipeline: Pipeline,
-    /// The time of the last line of a stream.
-    times: HashMap<Labels, i64>,
-    /// Where the lines begin that may be held, with the first that is.
-    positions: VecDeque<(u64, Position)>,
+    /// Where the lines begin that may be held.
+    held: Held,
     /// Behind the last line of a source that went in.
     next_seq: [u64; 2],
 }
@@ -61,8 +63,7 @@ struct State {
 /// The lines of one stream that go into one request.
 #[derive(Debug)]
 struct Out {
-    labels: Labels,
-    tenant: Option<String>,
+    stream: usize,
     batch: Batch,
     seqs: Vec<SeqRange>,
 }
@@ -78,17 +79,17 @@ impl Piped {
             let tenant = stream.tenant.iter().map(|tenant| (TENANT, tenant.as_str()));
             Some(pairs.chain(tenant).collect())
         });
-        let state = State { pipeline, times: HashMap::new(), positions: VecDeque::new(), next_seq };
+        let state = State { pipeline, held: Held::default(), next_seq };
         Self {
             labels,
             metadata: plan.metadata.clone(),
             batch_size: plan.batch_size,
             now: state.clone(),
             settled: state,
-            streams: HashMap::new(),
+            is_changed: false,
+            streams: Streams::default(),
             batches: Vec::new(),
             done: HashSet::new(),
-            floors: HashMap::new(),
             not_before: None,
             out: Vec::new(),
             misaddressed: 0,
@@ -96,7 +97,7 @@ impl Piped {
     }
 
     /// Sends a line through the stages; true when that is enough for now.
-    pub fn take(&mut self, line: &Line<'_>, position: Position, now: i64, with_metadata: bool) -> bool {
+    pub fn take(&mut self, line: &Line<'_>, position: Position, read_at: i64, with_metadata: bool) -> bool {
         let Some(labels) = &self.labels[line.source.index()] else { return false };
         let entry = Entry {
             line: line.bytes.to_vec(),
@@ -106,24 +107,36 @@ impl Piped {
             seq: SeqRange { first: line.first_seq, last: line.last_seq },
             ..Entry::default()
         };
+        // With a rate, each line has a time of its own from which on it may go.
+        let now = read_at.max(self.not_before.unwrap_or(i64::MIN));
         let state = &mut self.now;
+        self.is_changed = true;
         state.next_seq[line.source.index()] = line.last_seq + 1;
-        state.positions.push_back((line.first_seq, position));
-        let not_before = state.pipeline.process(entry, now, &mut self.out);
-        state.forget();
-        self.not_before = not_before.filter(|time| *time > now);
-        self.sort(with_metadata) || self.not_before.is_some()
+        state.held.push(line.first_seq, position, line.bytes.len());
+        let mut not_before = state.pipeline.process(entry, now, &mut self.out);
+        state.held.forget(state.pipeline.held_since());
+        if let Some(overdue) = state.held.overdue() {
+            not_before = not_before.max(state.pipeline.let_go(overdue, now, &mut self.out));
+            state.held.forget(state.pipeline.held_since());
+        }
+        self.not_before = self.not_before.max(not_before);
+        let is_ahead = self.not_before.is_some_and(|time| time > read_at.saturating_add(AHEAD));
+        self.sort(with_metadata) || is_ahead
     }
 
     /// There is nothing left to read: what has waited for long enough comes out, and with `ended` all that is held.
     pub fn wait_no_longer(&mut self, now: i64, ended: bool, with_metadata: bool) {
-        let pipeline = &mut self.now.pipeline;
-        if ended {
-            pipeline.flush(now, &mut self.out);
-        } else if self.now.pipeline.next_deadline().is_some_and(|deadline| deadline <= now) {
-            self.now.pipeline.tick(now, &mut self.out);
-        }
-        self.now.forget();
+        let State { pipeline, held, .. } = &mut self.now;
+        let is_due = pipeline.next_deadline().is_some_and(|deadline| deadline <= now);
+        let is_held = pipeline.held_since().is_some();
+        let not_before = match ended {
+            true if is_held => pipeline.flush(now, &mut self.out),
+            false if is_due => pipeline.tick(now, &mut self.out),
+            _ => return,
+        };
+        self.is_changed = true;
+        self.not_before = self.not_before.max(not_before);
+        held.forget(pipeline.held_since());
         self.sort(with_metadata);
     }
 
@@ -159,21 +172,27 @@ impl Piped {
 
     /// The tenant of a batch, where it is not the destination's.
     pub fn tenant(&self, at: usize) -> Option<&str> {
-        self.batches.get(at)?.tenant.as_deref()
+        let stream = self.batches.get(at)?.stream;
+        self.streams.get(stream).tenant.as_deref()
     }
 
     /// A batch is with Loki, or given up.
     pub fn acknowledge(&mut self, at: usize) -> Option<Settled> {
         let out = self.batches.get_mut(at)?;
-        let labels = &out.labels;
-        self.done.extend(out.seqs.drain(..).map(|seq| (labels.clone(), seq.first, seq.last)));
-        Some(out.batch.settle())
+        let stream = out.stream;
+        self.done.extend(out.seqs.drain(..).map(|seq| (stream, seq.first, seq.last)));
+        let settled = out.batch.settle();
+        self.streams.get_mut(stream).limit = out.batch.limit();
+        Some(settled)
     }
 
     /// Everything that came out is with Loki. Gives the marks of both sources.
     pub fn settle(&mut self) -> [u64; 2] {
-        self.settled = self.now.clone();
-        self.streams.clear();
+        if std::mem::take(&mut self.is_changed) {
+            self.now.pipeline.settle();
+            self.settled = self.now.clone();
+        }
+        self.streams.settle();
         self.batches.clear();
         self.done.clear();
         self.settled.next_seq
@@ -181,11 +200,15 @@ impl Piped {
 
     /// Back to where everything was with Loki.
     pub fn rewind(&mut self) {
-        self.now = self.settled.clone();
+        if std::mem::take(&mut self.is_changed) {
+            let before = std::mem::replace(&mut self.now, self.settled.clone());
+            self.now.pipeline.repeat(&before.pipeline);
+        }
         self.not_before = None;
         // They come again.
         self.misaddressed = 0;
-        self.rest();
+        self.streams.rewind();
+        self.batches.clear();
     }
 
     /// Gives back the memory of batches.
@@ -198,28 +221,21 @@ impl Piped {
 
     /// Where the next process has to begin, if that is before `restart`: at the first line that is held.
     pub fn held(&self) -> Option<Position> {
-        let held = self.settled.pipeline.held_since()?;
-        // A long line of one source ends behind short ones of the other, and so they are not in order.
-        let held = self.settled.positions.iter().filter(|(seq, _)| *seq >= held).min_by_key(|(seq, _)| *seq);
-        held.map(|(_, position)| *position)
+        self.settled.held.first(self.settled.pipeline.held_since()?)
     }
 
     /// Makes the next batch of the stream half as large.
     pub fn split(&mut self, at: usize) {
         if let Some(out) = self.batches.get_mut(at) {
             out.batch.split();
+            self.streams.get_mut(out.stream).limit = out.batch.limit();
         }
     }
 
     /// Lines of a batch that are older than what Loki takes get a time that it takes; false when they have it already.
     pub fn lift(&mut self, at: usize, oldest: i64) -> bool {
         let Some(out) = self.batches.get(at) else { return false };
-        let floor = self.floors.entry(out.labels.clone()).or_insert(i64::MIN);
-        let is_higher = *floor < oldest;
-        if is_higher {
-            *floor = oldest.saturating_add(LIFT);
-        }
-        is_higher
+        self.streams.get_mut(out.stream).lift(oldest)
     }
 
     /// Lines for a tenant that there cannot be, since the last call.
@@ -239,15 +255,16 @@ impl Piped {
     }
 
     fn put(&mut self, entry: Entry, with_metadata: bool) -> bool {
-        let Some(at) = self.stream_of(&entry) else {
+        let number = self.streams.number_of(&entry.labels);
+        let stream = self.streams.get_mut(number);
+        if stream.is_misaddressed {
             self.misaddressed += 1;
-            return false;
-        };
-        let floor = self.floors.get(&entry.labels).copied().unwrap_or(i64::MIN);
-        let is_own = entry.timestamp != entry.arrived;
-        let time = self.now.time_of(&entry.labels, entry.timestamp.max(floor), is_own);
+            return self.streams.are_many();
+        }
+        let floor = stream.floor;
+        let time = stream.time_of(entry.timestamp.max(floor), entry.timestamp != entry.arrived);
         // With half of its stream, perhaps.
-        if self.done.contains(&(entry.labels.clone(), entry.seq.first, entry.seq.last)) {
+        if !self.done.is_empty() && self.done.contains(&(number, entry.seq.first, entry.seq.last)) {
             return false;
         }
         let own = (entry.timestamp < floor)
@@ -263,79 +280,37 @@ impl Piped {
             bytes: &bytes,
             cut,
         };
-        let out = &mut self.batches[at];
+        let size = self.batch_size;
+        let out = self.out_of(number);
         if own.is_some() {
             out.batch.take_lifted(&line, time, &metadata);
         } else {
             out.batch.take(&line, time, &metadata);
         }
         out.seqs.push(entry.seq);
-        out.batch.is_full(self.batch_size) || self.batches.len() >= MOST_STREAMS
+        let is_full = out.batch.is_full(size);
+        if is_full {
+            // A stage may let go of many lines at once, and the rest of them needs a batch too.
+            self.streams.get_mut(number).open = None;
+        }
+        is_full || self.batches.len() >= MOST_STREAMS || self.streams.are_many()
     }
 
-    /// The batch for an entry; `None` when it is for a tenant that there cannot be.
-    fn stream_of(&mut self, entry: &Entry) -> Option<usize> {
-        if let Some(at) = self.streams.get(&entry.labels) {
-            return Some(*at);
-        }
-        let tenant = match entry.tenant() {
-            Some(tenant) => Some(tenant_id(tenant).ok()??),
-            None => None,
-        };
-        let mut set = LabelSet::new();
-        for (name, value) in entry.labels.iter().filter(|(name, _)| name.as_ref() != TENANT) {
-            if let Ok(name) = LabelName::sanitise(name) {
-                set.insert(name, value.as_ref());
-            }
-        }
-        let batch = Batch::new(&set.to_string());
-        self.batches.push(Out { labels: entry.labels.clone(), tenant, batch, seqs: Vec::new() });
-        let at = self.batches.len() - 1;
-        self.streams.insert(entry.labels.clone(), at);
-        Some(at)
+    /// The batch that takes the next line of a stream.
+    fn out_of(&mut self, number: usize) -> &mut Out {
+        let stream = self.streams.get_mut(number);
+        let at = *stream.open.get_or_insert_with(|| {
+            let batch = Batch::with_limit(&stream.labels, stream.limit);
+            self.batches.push(Out { stream: number, batch, seqs: Vec::new() });
+            self.batches.len() - 1
+        });
+        &mut self.batches[at]
     }
 
     fn metadata_of(&self, entry: &Entry, own_time: Option<&str>) -> Metadata {
         let base = self.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let made = entry.structured_metadata.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
         Metadata::new(base.chain(made).chain(own_time.map(|time| (LIFTED_FROM, time))))
-    }
-}
-
-// === impl State ===
-
-impl State {
-    /// Lets go of positions that nobody will begin at.
-    fn forget(&mut self) {
-        match self.pipeline.held_since() {
-            None => self.positions.clear(),
-            Some(held) => {
-                while self.positions.front().is_some_and(|(seq, _)| *seq < held) {
-                    self.positions.pop_front();
-                }
-            }
-        }
-    }
-
-    /// The time under which a line goes to Loki. No two lines of a stream have the same one after the other, for Loki
-    /// would keep one of two equal lines; and unless a stage has set it, times rise, see
-    /// [`Progress::time_of`](super::progress::Progress::time_of).
-    fn time_of(&mut self, stream: &Labels, time: i64, is_own: bool) -> i64 {
-        let Some(last) = self.times.get_mut(stream) else {
-            if self.times.len() >= 4 * MOST_STREAMS {
-                // Streams that come and go by the thousand have few equal lines.
-                self.times.clear();
-            }
-            self.times.insert(stream.clone(), time);
-            return time;
-        };
-        let behind = last.saturating_sub(time);
-        *last = match behind {
-            0 => last.saturating_add(1),
-            1..=super::progress::LARGEST_STEP_BACK if !is_own => last.saturating_add(1),
-            _ => time,
-        };
-        *last
     }
 }
 

@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry as Counters;
 use super::Report;
 use super::metrics;
 use super::report::Reporter;
+use crate::pipeline::{Registries, exposition};
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -19,14 +20,15 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 pub struct Routes {
     reporter: Reporter,
     counters: Arc<Counters>,
+    pipelines: Arc<Registries>,
 }
 
 // === impl Routes ===
 
 impl Routes {
     /// Answers from these.
-    pub fn new(reporter: Reporter, counters: Arc<Counters>) -> Self {
-        Self { reporter, counters }
+    pub fn new(reporter: Reporter, counters: Arc<Counters>, pipelines: Arc<Registries>) -> Self {
+        Self { reporter, counters, pipelines }
     }
 
     /// Answers one request.
@@ -53,7 +55,11 @@ impl Routes {
     async fn metrics(&self) -> Response<Full<Bytes>> {
         let Some(report) = self.report().await else { return failed("the metrics") };
         match metrics::text(&self.counters, report) {
-            Ok(text) => reply(StatusCode::OK, metrics::CONTENT_TYPE, text),
+            Ok(own) => {
+                let now = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+                let of_pipelines = exposition::text(&self.pipelines.collect(now));
+                reply(StatusCode::OK, metrics::CONTENT_TYPE, own + &of_pipelines)
+            }
             Err(_) => failed("the metrics"),
         }
     }

@@ -47,7 +47,7 @@ impl Registry {
                 }
             }
             registry.inner.adopted.send_replace(true);
-            registry.inner.setup.counters.0.adopted.inc_by(adopted);
+            registry.inner.setup.counters.adopted.inc_by(adopted);
             if adopted > 0 {
                 info!(streams = adopted, "went on with containers that were being logged");
             }

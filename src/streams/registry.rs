@@ -27,6 +27,7 @@ use super::record::{Record, Records, stream_id};
 use crate::config::{self, Destination as Target, OptionErrors, PluginDefaults, StreamOptions};
 use crate::fifo::{Fifo, OpenError};
 use crate::loki;
+use crate::pipeline::Registries;
 use crate::ring::{self, BootId, Reader, RingError};
 use crate::shipper::{self, destination::Destination};
 use crate::telemetry::throttle::Throttle;
@@ -56,8 +57,12 @@ pub struct Setup {
     pub defaults: PluginDefaults,
     /// Threads for intake and nothing else.
     pub intake: Handle,
-    /// What is counted before the ring, and behind it.
-    pub counters: (Counters, shipper::counters::Counters),
+    /// What is counted before the ring.
+    pub counters: Counters,
+    /// What is counted behind it.
+    pub sent: shipper::counters::Counters,
+    /// What the pipelines of all containers count.
+    pub pipelines: Arc<Registries>,
 }
 
 #[derive(Debug)]
@@ -362,7 +367,7 @@ impl Registry {
             authorization: authorization.as_ref(),
             timeout: target.timeout,
         })?;
-        let counters = self.inner.setup.counters.1.to(target.url.as_str());
+        let counters = self.inner.setup.sent.to(target.url.as_str());
         let destination = Destination::new(target.url.as_str().into(), client, counters);
         destinations.insert(target.clone(), Arc::downgrade(&destination));
         Ok(destination)

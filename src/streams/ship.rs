@@ -17,6 +17,7 @@ use super::registry::{Registry, StartError, Table, check_id, lock, open_fifo};
 use super::sources;
 use crate::codec::Source;
 use crate::config::{RingOptions, StreamOptions};
+use crate::pipeline;
 use crate::ring::{self, RingError};
 use crate::shipper::backoff::Backoff;
 use crate::shipper::destination::Destination;
@@ -42,11 +43,13 @@ impl Registry {
             Lane { destination, events: Arc::new(events) }
         });
         let container = self.open_ring(info, &options.ring, (&names, lanes.collect()))?;
+        // The lines go through a pipeline for each destination, and are counted in the first.
+        let mut counts = options.pipeline.is_some().then(|| self.inner.setup.pipelines.for_container());
         let shippers = container.lanes.iter().enumerate().map(|(at, lane)| {
             Shipper::new(
                 &container.ring,
                 (container.cursors.clone(), at),
-                plan(options, labels),
+                plan(options, labels, counts.take()),
                 lane.destination.clone(),
                 container.live(),
                 self.inner.shutdown.subscribe(),
@@ -166,7 +169,7 @@ impl Registry {
         let options = ring::Options { budget: ring.budget(), boot: self.inner.boot };
         let dir = self.ring_dir(&info.container_id);
         let who = (info.container_id.as_str(), info.name());
-        let counters = self.inner.setup.counters.0.clone();
+        let counters = self.inner.setup.counters.clone();
         let container = Container::open(who, &dir, options, lanes, ring.no_file, counters)?;
         if let Ok(description) = serde_json::to_vec(info)
             && let Err(error) = container.ring.describe(&description)
@@ -182,11 +185,11 @@ fn stream(stream: &sources::Stream) -> shipper::Stream {
     shipper::Stream { labels: stream.labels.to_string(), pairs: pairs.collect(), tenant: stream.tenant.clone() }
 }
 
-/// The options and labels of a container as its shipper wants them.
-fn plan(options: &StreamOptions, labels: &ContainerLabels) -> Plan {
+/// The options and labels of a container as its shipper wants them; `counts` is where its pipeline counts.
+fn plan(options: &StreamOptions, labels: &ContainerLabels, counts: Option<Arc<pipeline::Registry>>) -> Plan {
     Plan {
         streams: Source::ALL.map(|source| labels.stream(source).map(stream)),
-        pipeline: options.pipeline.as_ref().map(|configured| configured.pipeline()),
+        pipeline: options.pipeline.as_ref().map(|configured| configured.pipeline().counting_in(counts)),
         metadata: labels.structured_metadata(),
         batch_size: options.batch.size_bytes,
         batch_wait: options.batch.wait,

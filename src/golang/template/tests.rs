@@ -221,6 +221,26 @@ fn nothing_grows_without_end() {
     }
 }
 
+#[test]
+fn what_is_put_together_is_refused_before_it_is_too_long() {
+    for call in [
+        "print $x $x",
+        "println $x $x",
+        "cat $x $x",
+        "quote $x $x",
+        "squote $x $x",
+        "join \"\" (list $x $y)",
+        "regexReplaceAll \"^b\" (print \"b\" $x) (repeat 600000 \"c\")",
+        "regexReplaceAllLiteral \"^b\" (print \"b\" $x) (repeat 600000 \"c\")",
+    ] {
+        let text = format!("{{{{ $x := repeat 600000 \"a\" }}}}{{{{ $y := repeat 400000 \"a\" }}}}{{{{ {call} }}}}");
+        match rendered(&text) {
+            Ok(made) => assert_eq!((call, made.len()), ("join \"\" (list $x $y)", 1_000_000)),
+            Err(error) => assert!(error.contains("the text would be longer than 1 MiB"), "{call}: {error}"),
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn no_template_makes_it_panic(

@@ -17,6 +17,9 @@ pub type Function = fn(&[Value]) -> Answer;
 /// Bytes of all texts in a value.
 pub const MAX_BYTES: usize = 1 << 20;
 
+/// What a function says that would make more than [`MAX_BYTES`].
+pub const TOO_LONG: &str = "the text would be longer than 1 MiB";
+
 /// Values in a value.
 pub const MAX_ITEMS: usize = 10_000;
 
@@ -90,6 +93,20 @@ pub fn text_of(value: &Value) -> String {
         }
         other => other.to_string(),
     }
+}
+
+/// Texts with a separator in between, of no more than [`MAX_BYTES`]: what is already too long is not made longer.
+pub fn joined(texts: impl Iterator<Item = String>, separator: &str) -> Result<String, TemplateError> {
+    let mut out = String::new();
+    for (index, text) in texts.enumerate() {
+        let separator = if index > 0 { separator } else { "" };
+        if out.len() + separator.len() + text.len() > MAX_BYTES {
+            return fail(TOO_LONG);
+        }
+        out.push_str(separator);
+        out.push_str(&text);
+    }
+    Ok(out)
 }
 
 /// A value as a complaint calls it.

@@ -72,9 +72,10 @@ impl Cri {
         }
     }
 
-    /// Everything that is held, in order.
-    fn release(&mut self) -> Vec<Entry> {
-        let mut held: Vec<Entry> = self.held.drain().map(|(_, entry)| entry).collect();
+    /// What is held since before a line, in order.
+    fn release(&mut self, before: u64) -> Vec<Entry> {
+        let due = self.held.extract_if(|_, entry| entry.seq.first < before);
+        let mut held: Vec<Entry> = due.map(|(_, entry)| entry).collect();
         held.sort_by_key(|entry| entry.seq.first);
         held
     }
@@ -86,7 +87,7 @@ impl Stage for Cri {
         let flow = self.chain.run_inside(entry, cx);
         let goes_on = entry.text_of("flags").is_some_and(|flags| flags.as_ref() == b"P");
         if goes_on && self.held.len() >= self.max_partial_lines {
-            let released = self.release();
+            let released = self.release(u64::MAX);
             self.cut(entry);
             self.held.insert(entry.labels.clone(), std::mem::take(entry));
             return Flow::Emit(released);
@@ -106,8 +107,12 @@ impl Stage for Cri {
         flow
     }
 
+    fn let_go(&mut self, before: u64, _: &mut Context<'_>, out: &mut Vec<Entry>) {
+        out.append(&mut self.release(before));
+    }
+
     fn finish(&mut self, _: &mut Context<'_>, out: &mut Vec<Entry>) {
-        out.append(&mut self.release());
+        out.append(&mut self.release(u64::MAX));
     }
 
     fn held_since(&self) -> Option<u64> {

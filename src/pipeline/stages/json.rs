@@ -13,7 +13,8 @@ use std::sync::Arc;
 use jmespath::Variable;
 use serde_json::Value as Json_;
 
-use super::input;
+use super::{input, is_label_name};
+use crate::golang::template::engine::contained;
 use crate::pipeline::chain::{Context, Flow, Stage};
 use crate::pipeline::entry::{Entry, Name, Value};
 use crate::pipeline::fields::{Decoded, Fields};
@@ -82,7 +83,7 @@ impl Stage for Json {
                 (Query::Path(path), _) => Some(extracted(look_up(&document, path), mended)),
                 (Query::Expression(expression), Some(variable)) => {
                     // A mistake that shows only now, as a function that does not exist, costs this one name.
-                    let found = expression.search(variable).ok();
+                    let found = contained(|| expression.search(variable)).and_then(Result::ok);
                     let found = found.and_then(|found| serde_json::to_value(&found).ok());
                     found.map(|found| extracted(&found, mended))
                 }
@@ -120,11 +121,7 @@ fn look_up<'d>(document: &'d Json_, path: &[String]) -> &'d Json_ {
 
 impl Query {
     fn parse(text: &str) -> Result<Self, String> {
-        let is_name = |part: &str| {
-            let is_letter = |c: char| c.is_ascii_alphabetic() || c == '_';
-            part.starts_with(is_letter) && part.chars().all(|c| is_letter(c) || c.is_ascii_digit())
-        };
-        if text.split('.').all(is_name) {
+        if text.split('.').all(is_label_name) {
             return Ok(Self::Path(text.split('.').map(str::to_owned).collect()));
         }
         if text.bytes().filter(|b| b"([{!|.*?=<>&".contains(b)).count() > MAX_DEPTH {
@@ -135,6 +132,40 @@ impl Query {
             let reason = reason.lines().next().unwrap_or_default();
             reason.trim_start_matches("Parse error: ").to_owned()
         };
-        jmespath::compile(text).map(Self::Expression).map_err(first_line)
+        let compiled = contained(|| jmespath::compile(&within_bounds(text)));
+        let compiled = compiled.ok_or_else(|| "it cannot be compiled".to_owned())?;
+        compiled.map(Self::Expression).map_err(first_line)
     }
+}
+
+/// The expression with no index, end or step of a slice that is further away than any list is long. It means the same, and
+/// who evaluates it counts on with 32 bits.
+fn within_bounds(text: &str) -> String {
+    const LONGEST: usize = 9;
+    let mut out = String::with_capacity(text.len());
+    let (mut quote, mut rest) = (None, text);
+    while let Some(c) = rest.chars().next() {
+        let length = match (quote, c) {
+            (Some(_), '\\') => rest.chars().take(2).map(char::len_utf8).sum(),
+            (Some(open), _) => {
+                quote = quote.filter(|_| c != open);
+                c.len_utf8()
+            }
+            (None, '\'' | '"' | '`') => {
+                quote = Some(c);
+                c.len_utf8()
+            }
+            // A name with its digits, or a number.
+            (None, _) => {
+                let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                rest.find(|c| !is_word(c)).unwrap_or(rest.len()).max(c.len_utf8())
+            }
+        };
+        let (part, behind) = rest.split_at(length);
+        let is_number = part.bytes().all(|b| b.is_ascii_digit());
+        let is_far = is_number && part.trim_start_matches('0').len() > LONGEST;
+        out.push_str(if is_far { "999999999" } else { part });
+        rest = behind;
+    }
+    out
 }

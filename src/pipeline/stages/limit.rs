@@ -105,7 +105,7 @@ impl Stage for Limit {
                 if passes {
                     return Flow::Pass;
                 }
-                cx.registry.count_dropped_by_label(name, value);
+                cx.tally.dropped_by_label(name, value);
                 cx.drop(REASON)
             }
         }

@@ -100,6 +100,12 @@ impl Stage for Match {
         }
     }
 
+    fn let_go(&mut self, before: u64, cx: &mut Context<'_>, out: &mut Vec<Entry>) {
+        if let Action::Keep(chain) = &mut self.action {
+            chain.let_go(before, cx, out);
+        }
+    }
+
     fn finish(&mut self, cx: &mut Context<'_>, out: &mut Vec<Entry>) {
         if let Action::Keep(chain) = &mut self.action {
             chain.finish(cx, out);

@@ -98,7 +98,7 @@ impl Stage for Metrics {
                 labels.retain(|name| !name.starts_with("__"));
                 labels
             });
-            cx.registry.change(&metric.definition, labels.clone(), change, cx.now);
+            cx.tally.change(&metric.definition, labels, change, cx.now);
         }
         Flow::Pass
     }

@@ -87,6 +87,14 @@ impl Multiline {
             out.extend(block.end());
         }
     }
+
+    /// Ends some blocks, in order.
+    fn end_those(&mut self, due: impl Fn(&Block) -> bool, out: &mut Vec<Entry>) {
+        let due = self.streams.values_mut().filter(|block| due(block));
+        let mut ended: Vec<Entry> = due.filter_map(Block::end).collect();
+        ended.sort_by_key(|entry| entry.seq.first);
+        out.append(&mut ended);
+    }
 }
 
 impl Stage for Multiline {
@@ -129,10 +137,11 @@ impl Stage for Multiline {
 
     fn tick(&mut self, time: i64, _: &mut Context<'_>, out: &mut Vec<Entry>) {
         let max_wait = self.max_wait;
-        let due = |block: &&mut Block| block.is_open() && block.arrived.saturating_add(max_wait) <= time;
-        let mut ended: Vec<Entry> = self.streams.values_mut().filter(due).filter_map(Block::end).collect();
-        ended.sort_by_key(|entry| entry.seq.first);
-        out.append(&mut ended);
+        self.end_those(|block| block.is_open() && block.arrived.saturating_add(max_wait) <= time, out);
+    }
+
+    fn let_go(&mut self, before: u64, _: &mut Context<'_>, out: &mut Vec<Entry>) {
+        self.end_those(|block| block.is_open() && block.seq.is_some_and(|seq| seq.first < before), out);
     }
 
     fn finish(&mut self, _: &mut Context<'_>, out: &mut Vec<Entry>) {

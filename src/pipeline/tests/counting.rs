@@ -7,7 +7,7 @@ fn counted(stages: &str, lines: &[&str]) -> String {
     for line in lines {
         scene.line(line, SECOND);
     }
-    let families = scene.pipeline.registry().collect(SECOND);
+    let families = scene.pipeline.registry().unwrap().collect(SECOND);
     let text = exposition::text(&families);
     text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect()
 }

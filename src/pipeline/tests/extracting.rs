@@ -24,6 +24,24 @@ fn json_extracts_values_with_their_types() {
 }
 
 #[test]
+fn json_slices_with_steps_of_any_size() {
+    for (expression, expected) in [
+        ("a[1::2147483647]", "[2]"),
+        ("a[::99999999999999999999]", "[1]"),
+        ("a[:-2147483648:-2147483648]", "[3]"),
+        ("a[0:9223372036854775807]", "[1,2,3]"),
+        ("a[2147483648]", "null"),
+        ("a1234567890123.\"b.9999999999\"[000000000001:]", "[5]"),
+        ("a[?@ == `2147483648`]", "[]"),
+        ("['2147483648'][0]", "2147483648"),
+    ] {
+        let stages = format!("- json: {{expressions: {{x: '{}'}}}}", expression.replace('\'', "''"));
+        let line = r#"{"a": [1, 2, 3], "a1234567890123": {"b.9999999999": [4, 5]}}"#;
+        assert_eq!(extracted(&stages, line, "x").as_deref(), Some(expected), "{expression}");
+    }
+}
+
+#[test]
 fn json_drops_what_is_malformed_only_when_told_to() {
     assert!(one("- json: {expressions: {a: }}", "no").is_some());
     assert!(one("- json: {expressions: {a: }, drop_malformed: true}", "no").is_none());

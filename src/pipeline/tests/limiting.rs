@@ -21,7 +21,7 @@ fn a_limit_with_drop_goes_by_when_lines_were_logged() {
         scene.line(line, time);
     }
     assert_eq!(scene.came(), ["1", "3"]);
-    let dropped = exposition::text(&scene.pipeline.registry().collect(0));
+    let dropped = exposition::text(&scene.pipeline.registry().unwrap().collect(0));
     assert!(dropped.ends_with("logentry_dropped_lines_total{reason=\"ratelimit_drop_stage\"} 2\n"), "{dropped}");
     // All at once, after an hour without Loki: none was too much when it was logged.
     let mut scene = Scene::new(stages);

@@ -58,8 +58,10 @@ impl Scene {
         };
         let mut frame = (entry.encoded_len() as u32).to_be_bytes().to_vec();
         entry.encode(&mut frame).unwrap();
-        let landed = self.ring.writer("w").land(&DockerFrames, |to| to.put(&frame));
-        assert_eq!(landed.unwrap().records, 1);
+        let mut writer = self.ring.writer("w");
+        let mut land = || writer.land(&DockerFrames, |to| to.put(&frame)).unwrap().records;
+        // A frame that no longer fits lands in what comes next.
+        assert!(land() == 1 || land() == 1);
     }
 
     fn collector(&self, batch_size: usize) -> Collector {

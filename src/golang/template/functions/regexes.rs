@@ -8,7 +8,7 @@ use gotmpl::{TemplateError, ToValue, Value};
 
 use super::Table;
 use crate::golang::regexp::Regexp;
-use crate::golang::template::value::{Answer, MAX_BYTES, exactly, fail, of_list, text, whole};
+use crate::golang::template::value::{Answer, MAX_BYTES, TOO_LONG, exactly, fail, of_list, text, whole};
 use crate::relabel::pattern::expand;
 
 pub const FUNCTIONS: Table = &[
@@ -86,11 +86,15 @@ fn replace(args: &[Value], expands: bool) -> Answer {
             out.push_str(replacement);
         }
         if out.len() > MAX_BYTES {
-            return fail("the text would be longer than 1 MiB");
+            return fail(TOO_LONG);
         }
         end = whole.end;
     }
-    out.push_str(searched.get(end..).unwrap_or_default());
+    let rest = searched.get(end..).unwrap_or_default();
+    if out.len() + rest.len() > MAX_BYTES {
+        return fail(TOO_LONG);
+    }
+    out.push_str(rest);
     Ok(out.into())
 }
 

@@ -7,7 +7,7 @@ use gotmpl::{ToValue, Value};
 use super::Table;
 use crate::golang::letters;
 use crate::golang::template::value::{
-    Answer, MAX_BYTES, exactly, fail, list, of_list, of_map, text, text_of, to_texts, whole,
+    Answer, MAX_BYTES, TOO_LONG, exactly, fail, joined, list, of_list, of_map, text, text_of, to_texts, whole,
 };
 
 pub const FUNCTIONS: Table = &[
@@ -29,7 +29,7 @@ pub const FUNCTIONS: Table = &[
             words(text).iter().map(|word| letters::title(&letters::lower(word))).collect::<String>().into()
         })
     }),
-    ("cat", |args| Ok(joined(args, " ").into())),
+    ("cat", |args| Ok(joined(present(args).map(text_of), " ")?.into())),
     ("contains", |args| two(args, |part, text| text.contains(part).to_value())),
     ("fail", |args| fail(text(&exactly::<1>(args)?[0])?)),
     ("hasPrefix", |args| two(args, |part, text| text.starts_with(part).to_value())),
@@ -45,9 +45,9 @@ pub const FUNCTIONS: Table = &[
     ("nindent", |args| indent(args, "\n")),
     ("nospace", |args| one(args, |text| text.split_whitespace().collect::<String>().into())),
     ("plural", plural),
-    ("print", |args| Ok(sprint(args).into())),
-    ("println", |args| Ok(format!("{}\n", joined_all(args, " ")).into())),
-    ("quote", |args| Ok(quoted(args, |text| format!("{text:?}")).into())),
+    ("print", sprint),
+    ("println", |args| Ok((joined(args.iter().map(text_of), " ")? + "\n").into())),
+    ("quote", |args| Ok(joined(present(args).map(|value| format!("{:?}", text_of(value))), " ")?.into())),
     ("randAlpha", |args| random(args, |_| fastrand::alphabetic())),
     ("randAlphaNum", |args| random(args, |_| fastrand::alphanumeric())),
     ("randAscii", |args| random(args, |_| char::from(fastrand::u8(32..127)))),
@@ -59,7 +59,7 @@ pub const FUNCTIONS: Table = &[
     ("sortAlpha", sort_alpha),
     ("split", split),
     ("splitList", |args| two(args, |separator, text| of_list(pieces(text, separator)))),
-    ("squote", |args| Ok(quoted(args, |text| format!("'{text}'")).into())),
+    ("squote", |args| Ok(joined(present(args).map(|value| format!("'{}'", text_of(value))), " ")?.into())),
     ("substr", substr),
     ("swapcase", |args| one(args, |text| swap_case(text).into())),
     ("title", |args| one(args, |text| letters::title(text).into())),
@@ -122,7 +122,7 @@ fn replaced(text: &str, old: &str, new: &str, count: usize) -> Answer {
     // Before it is made, as it could be as large as both together.
     let found = text.matches(old).count().min(count);
     if found.saturating_mul(new.len()).saturating_add(text.len()) > MAX_BYTES {
-        return fail("the text would be longer than 1 MiB");
+        return fail(TOO_LONG);
     }
     Ok(text.replacen(old, new, count).into())
 }
@@ -132,7 +132,7 @@ fn repeat(args: &[Value]) -> Answer {
     let repeated = text(repeated)?;
     match usize::try_from(whole(count)?) {
         Err(_) => fail("it takes a count of 0 or more"),
-        Ok(count) if count.saturating_mul(repeated.len()) > MAX_BYTES => fail("the text would be longer than 1 MiB"),
+        Ok(count) if count.saturating_mul(repeated.len()) > MAX_BYTES => fail(TOO_LONG),
         Ok(count) => Ok(repeated.repeat(count).into()),
     }
 }
@@ -143,7 +143,7 @@ fn indent(args: &[Value], before: &str) -> Answer {
     let count = usize::try_from(whole(count)?).or_else(|_| fail("it takes a count of 0 or more"))?;
     let lines = indented.matches('\n').count() + 1;
     if count.saturating_mul(lines).saturating_add(indented.len()) > MAX_BYTES {
-        return fail("the text would be longer than 1 MiB");
+        return fail(TOO_LONG);
     }
     let pad = " ".repeat(count);
     Ok(format!("{before}{pad}{}", indented.replace('\n', &format!("\n{pad}"))).into())
@@ -236,10 +236,7 @@ fn split(args: &[Value]) -> Answer {
 fn join(args: &[Value]) -> Answer {
     let [separator, values] = exactly(args)?;
     let (separator, values) = (text(separator)?, to_texts(values));
-    if values.len().saturating_mul(separator.len()) > MAX_BYTES {
-        return fail("the text would be longer than 1 MiB");
-    }
-    Ok(values.join(separator).into())
+    Ok(joined(values.into_iter(), separator)?.into())
 }
 
 fn sort_alpha(args: &[Value]) -> Answer {
@@ -255,31 +252,18 @@ fn sort_alpha(args: &[Value]) -> Answer {
 // === printing ===
 
 /// Go's `fmt.Sprint`: a blank between two values of which none is a text.
-fn sprint(args: &[Value]) -> String {
-    let mut out = String::new();
-    for (index, value) in args.iter().enumerate() {
-        let texts = |value: &Value| matches!(value, Value::String(_));
-        if index > 0 && !texts(value) && !texts(&args[index - 1]) {
-            out.push(' ');
-        }
-        out.push_str(&text_of(value));
-    }
-    out
-}
-
-fn joined_all(args: &[Value], separator: &str) -> String {
-    args.iter().map(text_of).collect::<Vec<_>>().join(separator)
+fn sprint(args: &[Value]) -> Answer {
+    let is_text = |value: &Value| matches!(value, Value::String(_));
+    let texts = args.iter().enumerate().map(|(index, value)| {
+        let blank = index > 0 && !is_text(value) && !is_text(&args[index - 1]);
+        if blank { format!(" {}", text_of(value)) } else { text_of(value) }
+    });
+    Ok(joined(texts, "")?.into())
 }
 
 /// Without what is no value.
-fn joined(args: &[Value], separator: &str) -> String {
-    let texts = args.iter().filter(|value| !matches!(value, Value::Nil)).map(text_of);
-    texts.collect::<Vec<_>>().join(separator)
-}
-
-fn quoted(args: &[Value], quote: impl Fn(String) -> String) -> String {
-    let texts = args.iter().filter(|value| !matches!(value, Value::Nil)).map(|value| quote(text_of(value)));
-    texts.collect::<Vec<_>>().join(" ")
+fn present(args: &[Value]) -> impl Iterator<Item = &Value> {
+    args.iter().filter(|value| !matches!(value, Value::Nil))
 }
 
 /// `plural one many count`

@@ -1,0 +1,196 @@
+//! The streams that stages make of a container's lines, and what is kept of each from line to line.
+
+use std::collections::HashMap;
+
+use crate::config::tenant::tenant_id;
+use crate::loki::labels::{LabelName, LabelSet};
+use crate::pipeline::entry::{Labels, TENANT};
+use crate::shipper::collect::LIFT;
+use crate::shipper::progress::LARGEST_STEP_BACK;
+
+/// New streams between two moments at which everything is with Loki. Stages that make a stream of every line make no
+/// larger rounds.
+pub const MOST_STREAMS: usize = 256;
+
+/// Streams that are remembered from round to round.
+const REMEMBERED: usize = 4 * MOST_STREAMS;
+
+/// Bytes of the labels of those.
+const REMEMBERED_BYTES: usize = 1 << 20;
+
+/// All streams that were seen lately.
+#[derive(Debug, Default)]
+pub struct Streams {
+    numbers: HashMap<Labels, usize>,
+    all: Vec<Stream>,
+    /// Of all label strings.
+    bytes: usize,
+    /// How many there were when everything was with Loki for the last time.
+    settled: usize,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub struct Stream {
+    /// The label string.
+    pub labels: String,
+    /// In place of the destination's.
+    pub tenant: Option<String>,
+    /// Lines of this stream cannot be sent: they are for a tenant that there cannot be.
+    pub is_misaddressed: bool,
+    /// The earliest time that lines are sent with.
+    pub floor: i64,
+    /// Entries of a batch at most, while halves are being sent.
+    pub limit: usize,
+    /// The batch that takes its next line.
+    pub open: Option<usize>,
+    /// The time of its last line, and that of its last one with Loki.
+    last: Option<i64>,
+    settled: Option<i64>,
+}
+
+// === impl Streams ===
+
+impl Streams {
+    /// The number of the stream with these labels; it stays until [`Streams::settle`].
+    pub fn number_of(&mut self, labels: &Labels) -> usize {
+        if let Some(number) = self.numbers.get(labels) {
+            return *number;
+        }
+        let stream = Stream::new(labels);
+        self.bytes += stream.labels.len();
+        self.all.push(stream);
+        let number = self.all.len() - 1;
+        self.numbers.insert(labels.clone(), number);
+        number
+    }
+
+    /// The stream of a number that [`Streams::number_of`] gave.
+    pub fn get_mut(&mut self, number: usize) -> &mut Stream {
+        &mut self.all[number]
+    }
+
+    /// The same to look at.
+    pub fn get(&self, number: usize) -> &Stream {
+        &self.all[number]
+    }
+
+    /// Whether so many are new that what there is should be sent first.
+    pub fn are_many(&self) -> bool {
+        self.all.len() - self.settled >= MOST_STREAMS || self.bytes >= 4 * REMEMBERED_BYTES
+    }
+
+    /// Everything is with Loki. Those that come and go by the thousand are forgotten: they have few equal lines.
+    pub fn settle(&mut self) {
+        if self.all.len() >= REMEMBERED || self.bytes >= REMEMBERED_BYTES {
+            *self = Self::default();
+        }
+        for stream in &mut self.all {
+            stream.settled = stream.last;
+            stream.open = None;
+        }
+        self.settled = self.all.len();
+    }
+
+    /// Back to where everything was with Loki.
+    pub fn rewind(&mut self) {
+        for stream in &mut self.all {
+            stream.last = stream.settled;
+            stream.open = None;
+        }
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    fn new(labels: &Labels) -> Self {
+        let mut set = LabelSet::new();
+        for (name, value) in labels.iter().filter(|(name, _)| name.as_ref() != TENANT) {
+            if let Ok(name) = LabelName::sanitise(name) {
+                set.insert(name, value.as_ref());
+            }
+        }
+        let wanted = labels.get(TENANT).filter(|tenant| !tenant.is_empty());
+        let tenant = wanted.and_then(|tenant| tenant_id(tenant).ok().flatten());
+        Self {
+            labels: set.to_string(),
+            is_misaddressed: wanted.is_some() && tenant.is_none(),
+            tenant,
+            floor: i64::MIN,
+            limit: usize::MAX,
+            open: None,
+            last: None,
+            settled: None,
+        }
+    }
+
+    /// The time under which a line goes to Loki. No two lines of a stream have the same one after the other, for Loki
+    /// would keep one of two equal lines; and unless a stage has set it (`is_own`), times rise, see
+    /// [`Progress::time_of`](crate::shipper::progress::Progress::time_of).
+    pub fn time_of(&mut self, time: i64, is_own: bool) -> i64 {
+        let time = match self.last {
+            None => time,
+            Some(last) => match last.saturating_sub(time) {
+                0 => last.saturating_add(1),
+                1..=LARGEST_STEP_BACK if !is_own => last.saturating_add(1),
+                _ => time,
+            },
+        };
+        self.last = Some(time);
+        time
+    }
+
+    /// Raises the floor to what Loki takes; false when it is there already.
+    pub fn lift(&mut self, oldest: i64) -> bool {
+        let is_higher = self.floor < oldest;
+        if is_higher {
+            self.floor = oldest.saturating_add(LIFT);
+        }
+        is_higher
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(value: usize) -> Labels {
+        [("a", value.to_string())].into_iter().collect()
+    }
+
+    #[test]
+    fn what_is_remembered_has_an_end_and_a_rewind_knows_the_times_of_before() {
+        let mut streams = Streams::default();
+        let number = streams.number_of(&labels(0));
+        streams.get_mut(number).time_of(7, false);
+        streams.get_mut(number).lift(1);
+        streams.settle();
+        assert_eq!(streams.get_mut(number).time_of(7, false), 8);
+        streams.rewind();
+        assert_eq!(streams.get_mut(number).time_of(7, false), 8);
+        for value in 1..MOST_STREAMS {
+            streams.number_of(&labels(value));
+        }
+        assert!(!streams.are_many());
+        streams.number_of(&labels(MOST_STREAMS));
+        assert!(streams.are_many());
+        for round in 0..10 {
+            for value in 0..MOST_STREAMS {
+                streams.number_of(&labels(round * MOST_STREAMS + value));
+            }
+            streams.settle();
+            assert!(streams.all.len() < REMEMBERED && streams.all.len() == streams.numbers.len());
+        }
+        assert_eq!(streams.bytes, streams.all.iter().map(|stream| stream.labels.len()).sum::<usize>());
+    }
+
+    #[test]
+    fn a_tenant_that_cannot_be_is_not_replaced_by_another() {
+        let of = |tenant: &str| Stream::new(&[("a", "1"), (TENANT, tenant)].into_iter().collect());
+        assert_eq!((of("t1").tenant.as_deref(), of("t1").is_misaddressed), (Some("t1"), false));
+        assert!(of("no/t").is_misaddressed);
+        assert!(!of("").is_misaddressed);
+        assert_eq!(of("t1").labels, "{a=\"1\"}");
+    }
+}
