@@ -330,7 +330,8 @@ impl RingBudget {
 
 impl MetricsAddr {
     fn parse(text: &str) -> Result<Option<MetricsAddr>, Refusal> {
-        const REASON: &str = "is not an address to listen on (try 127.0.0.1:9337, [::1]:9337 or unix:/run/docker/logging/loki-rs.metrics)";
+        const REASON: &str =
+            "is not an address to listen on (try 127.0.0.1:9337, [::1]:9337 or unix:/run/loki-rs/metrics.sock)";
         if text.is_empty() {
             return Ok(None);
         }

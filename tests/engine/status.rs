@@ -1,5 +1,7 @@
 //! What a managed plugin does can be seen from outside of it.
 
+use std::path::PathBuf;
+
 use super::stage::{Engine, Scene, eventually, numbered};
 use crate::harness::status::{Scrape, promtool};
 use crate::standin::{Failure, Times};
@@ -7,9 +9,10 @@ use crate::standin::{Failure, Times};
 #[test]
 fn metrics_of_a_managed_plugin_tell_of_an_outage_while_it_lasts() {
     let engine = Engine::shared();
-    // A socket in the folder that dockerd shares with the plugin: it is there for whoever may read dockerd's files.
-    let plugin = engine.install("loki-rs-seen", &["METRICS_ADDR=unix:/run/docker/logging/loki-rs/metrics.sock"]);
-    let socket = plugin.folder().join("propagated-mount/loki-rs/metrics.sock");
+    let path = "/run/docker/logging/loki-rs/metrics.sock";
+    let plugin = engine.install("loki-rs-seen", &[&format!("METRICS_ADDR=unix:{path}")]);
+    // Where dockerd keeps the plugin's files, the name would be longer than the kernel takes for a socket.
+    let socket = PathBuf::from(format!("/proc/{}/root{path}", plugin.pid().expect("it runs")));
     let scene = Scene::with("seen", &plugin);
     eventually("the socket is there", || socket.exists());
 
