@@ -9,6 +9,7 @@
 
 mod held;
 mod streams;
+mod times;
 
 use std::collections::HashSet;
 

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
+use super::times::Times;
 use crate::config::tenant::tenant_id;
 use crate::loki::labels::{LabelName, LabelSet};
 use crate::pipeline::entry::{Labels, TENANT};
 use crate::shipper::collect::LIFT;
-use crate::shipper::progress::LARGEST_STEP_BACK;
 
 /// New streams between two moments at which everything is with Loki. Stages that make a stream of every line make no
 /// larger rounds.
@@ -44,9 +44,9 @@ pub struct Stream {
     pub limit: usize,
     /// The batch that takes its next line.
     pub open: Option<usize>,
-    /// The time of its last line, and that of its last one with Loki.
-    last: Option<i64>,
-    settled: Option<i64>,
+    /// Times of its last lines, and of its last ones with Loki.
+    times: Times,
+    settled: Times,
 }
 
 // === impl Streams ===
@@ -86,7 +86,7 @@ impl Streams {
             *self = Self::default();
         }
         for stream in &mut self.all {
-            stream.settled = stream.last;
+            stream.settled.clone_from(&stream.times);
             stream.open = None;
         }
         self.settled = self.all.len();
@@ -95,7 +95,7 @@ impl Streams {
     /// Back to where everything was with Loki.
     pub fn rewind(&mut self) {
         for stream in &mut self.all {
-            stream.last = stream.settled;
+            stream.times.clone_from(&stream.settled);
             stream.open = None;
         }
     }
@@ -120,25 +120,14 @@ impl Stream {
             floor: i64::MIN,
             limit: usize::MAX,
             open: None,
-            last: None,
-            settled: None,
+            times: Times::default(),
+            settled: Times::default(),
         }
     }
 
-    /// The time under which a line goes to Loki. No two lines of a stream have the same one after the other, for Loki
-    /// would keep one of two equal lines; and unless a stage has set it (`is_own`), times rise, see
-    /// [`Progress::time_of`](crate::shipper::progress::Progress::time_of).
+    /// The time under which a line goes to Loki, see [`Times`].
     pub fn time_of(&mut self, time: i64, is_own: bool) -> i64 {
-        let time = match self.last {
-            None => time,
-            Some(last) => match last.saturating_sub(time) {
-                0 => last.saturating_add(1),
-                1..=LARGEST_STEP_BACK if !is_own => last.saturating_add(1),
-                _ => time,
-            },
-        };
-        self.last = Some(time);
-        time
+        self.times.of(time, is_own)
     }
 
     /// Raises the floor to what Loki takes; false when it is there already.

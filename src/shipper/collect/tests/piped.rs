@@ -28,10 +28,13 @@ fn bodies(collector: &mut Collector) -> Vec<Option<Vec<u8>>> {
     (0..collector.batches()).map(|at| collector.batch(at).map(|batch| batch.body().to_vec())).collect()
 }
 
-fn lines_of(body: &[u8]) -> Vec<String> {
+fn request_of(body: &[u8]) -> PushRequest {
     let message = snap::raw::Decoder::new().decompress_vec(body).unwrap();
-    let request = PushRequest::decode(&message[..]).unwrap();
-    request.streams[0].entries.iter().map(|entry| String::from_utf8_lossy(&entry.line).into_owned()).collect()
+    PushRequest::decode(&message[..]).unwrap()
+}
+
+fn lines_of(body: &[u8]) -> Vec<String> {
+    request_of(body).streams[0].entries.iter().map(|entry| String::from_utf8_lossy(&entry.line).into_owned()).collect()
 }
 
 #[test]
@@ -235,4 +238,19 @@ fn a_limited_rate_makes_a_request_a_second_and_not_one_for_each_line() {
     assert!((15..=20).contains(&requests), "{requests}");
     // 190 lines beyond the burst take 19 seconds.
     assert!((now - NOW - 19_000_000_000).abs() < 10_000_000, "{}", now - NOW);
+}
+
+#[test]
+fn equal_lines_that_say_one_time_have_times_of_their_own() {
+    let scene = Scene::new();
+    // To the millisecond, as most programs write it; the last but one comes late from another thread.
+    for at in [5, 5, 5, 5, 6, 5, 7] {
+        scene.write("stdout", &format!("2026-11-20T10:00:00.00{at}Z"), None);
+    }
+    let stages = "[{regex: {expression: '^(?P<at>.*)$'}}, {timestamp: {source: at, format: RFC3339Nano}}]";
+    let mut collector = collector(&scene, stages);
+    collect(&mut collector, false);
+    let request = request_of(bodies(&mut collector)[0].as_ref().unwrap());
+    let times: Vec<_> = request.streams[0].entries.iter().map(|entry| entry.timestamp.unwrap().nanos).collect();
+    assert_eq!(times, [5_000_000, 5_000_001, 5_000_002, 5_000_003, 6_000_000, 5_000_004, 7_000_000]);
 }
