@@ -6,45 +6,10 @@ use std::fs;
 use loki_rs::config::{PluginDefaults, StreamOptions};
 use loki_rs::yaml::{self, Node, Value};
 
-use crate::harness::compose;
+use crate::harness::compose::{self, Service, entry, text, texts};
 
-/// Options of a log driver by name, under the driver's own.
-type Logging = (String, BTreeMap<String, String>);
-
-fn entry<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
-    let Value::Map(entries) = &node.value else { panic!("{key} is looked for in what is no map: {node:?}") };
-    entries.iter().find(|(name, _)| text(name) == key).map(|(_, value)| value)
-}
-
-fn text(node: &Node) -> &str {
-    match &node.value {
-        Value::Scalar { text, .. } => text,
-        other => panic!("{other:?} is no text"),
-    }
-}
-
-/// How each service of a compose file logs, as Compose itself reads the file.
-fn services(name: &str, variables: &[(&str, &str)]) -> BTreeMap<String, Logging> {
-    let output = compose::config(&compose::file(name), variables);
-    let [config, complaint] = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
-    assert!(output.status.success(), "{name}: {complaint}");
-    let config = yaml::parse(&config).unwrap_or_else(|error| panic!("{name}: {error}:\n{config}")).expect("a tree");
-    let Some(Node { value: Value::Map(services), .. }) = entry(&config, "services") else {
-        panic!("{name} has no services")
-    };
-    let logging = |service: &Node| {
-        let logging = entry(service, "logging")?;
-        let options = match entry(logging, "options").map(|options| &options.value) {
-            // Compose writes what it would read again.
-            Some(Value::Map(options)) => {
-                options.iter().map(|(key, value)| (text(key).to_owned(), text(value).replace("$$", "$"))).collect()
-            }
-            _ => BTreeMap::new(),
-        };
-        Some((text(entry(logging, "driver")?).to_owned(), options))
-    };
-    let found = services.iter().filter_map(|(name, service)| Some((text(name).to_owned(), logging(service)?)));
-    found.collect()
+fn services(name: &str, variables: &[(&str, &str)]) -> BTreeMap<String, Service> {
+    compose::services(&compose::file(name), variables)
 }
 
 /// The driver takes these, with nothing set for the plugin.
@@ -62,10 +27,10 @@ fn compose_takes_each_file_and_the_driver_takes_each_services_options() {
     ] {
         let services = services(name, &variables);
         let ours: Vec<&str> =
-            services.iter().filter(|(_, (driver, _))| driver == "loki-rs").map(|(n, _)| &**n).collect();
+            services.iter().filter(|(_, service)| service.driver == "loki-rs").map(|(n, _)| &**n).collect();
         assert_eq!(ours, through_the_driver, "{name}");
-        for (service, (_, options)) in services.iter().filter(|(_, (driver, _))| driver == "loki-rs") {
-            let read = accept(&format!("{name}, {service}"), options);
+        for service in &ours {
+            let read = accept(&format!("{name}, {service}"), &services[*service].options);
             let host = if variables.is_empty() && name.contains("compose") { "127.0.0.1" } else { "loki.example.com" };
             assert_eq!(read.destinations[0].url.as_url().host_str(), Some(host), "{name}, {service}");
             let notes = &read.notes;
@@ -76,14 +41,14 @@ fn compose_takes_each_file_and_the_driver_takes_each_services_options() {
         }
     }
     // A Loki that logged to itself would never come to rest.
-    assert_eq!(services("examples/compose.yaml", &[])["loki"].0, "local");
+    assert_eq!(services("examples/compose.yaml", &[])["loki"].driver, "local");
 }
 
 #[test]
 fn what_people_have_for_grafanas_driver_is_taken_as_it_is() {
     let services =
         services("tests/data/grafana-compose.yaml", &[("LOKI_URL", "http://127.0.0.1:3100/loki/api/v1/push")]);
-    for (service, (driver, options)) in &services {
+    for (service, Service { driver, options, .. }) in &services {
         assert!(matches!(driver.as_str(), "loki" | "loki:latest"), "{service} is for Grafana's driver: {driver}");
         let read = accept(service, options);
         assert_eq!(read.batch.size_bytes, 400, "what was asked for is what counts");
@@ -95,12 +60,10 @@ fn what_people_have_for_grafanas_driver_is_taken_as_it_is() {
 /// Options of all that is logged through the driver, wherever in a tree it stands.
 fn logging_in(node: &Node, found: &mut Vec<BTreeMap<String, String>>) {
     let Value::Map(entries) = &node.value else { return };
-    if let (Some(driver), Some(Node { value: Value::Map(options), .. })) =
-        (entry(node, "driver"), entry(node, "options"))
+    if let (Some(driver), options @ Some(_)) = (entry(node, "driver"), entry(node, "options"))
         && text(driver) == "loki-rs"
     {
-        let options = options.iter().map(|(key, value)| (text(key).to_owned(), text(value).replace("$$", "$")));
-        found.push(options.collect());
+        found.push(texts(options));
     }
     entries.iter().for_each(|(_, value)| logging_in(value, found));
 }

@@ -3,6 +3,7 @@
 //! * [`contract`]: the manifest and the README say what the program does.
 //! * [`examples`]: what is in `examples/` can be used as it is.
 //! * [`logql`]: who judges queries without a Loki, judged by one;
+//! * [`recipes`]: and its recipes give what they say.
 //! * [`loki_contract`]: what is relied on of Loki, held against the stand-in and, with `LOKI_URL`, a real one.
 //!
 //! The real binary between a fake dockerd and the stand-in, a file for each promise ([`harness`] has the stage):
@@ -56,6 +57,7 @@ mod no_file;
 mod options;
 mod outage;
 mod pipeline;
+mod recipes;
 mod relabel;
 mod restart;
 mod retention;

@@ -258,8 +258,13 @@ impl Run {
 
     /// The container prints bytes, of which newlines make lines, to stdout (0) or stderr (1).
     pub fn print(&self, output: usize, bytes: &[u8]) {
+        self.print_at(now(), output, bytes);
+    }
+
+    /// The same, at a time that Docker is to have noted.
+    pub fn print_at(&self, time: i64, output: usize, bytes: &[u8]) {
         let mut copier = lock(&self.outputs[output]);
-        for entry in copier.print(bytes, now()) {
+        for entry in copier.print(bytes, time) {
             self.log(&entry);
         }
     }
