@@ -4,6 +4,7 @@
 //! * [`examples`]: what is in `examples/` can be used as it is.
 //! * [`logql`]: who judges queries without a Loki, judged by one;
 //! * [`recipes`]: and its recipes give what they say.
+//! * [`operating`]: what the guide for operators says is so.
 //! * [`loki_contract`]: what is relied on of Loki, held against the stand-in and, with `LOKI_URL`, a real one.
 //!
 //! The real binary between a fake dockerd and the stand-in, a file for each promise ([`harness`] has the stage):
@@ -54,6 +55,7 @@ mod lifecycle;
 mod logql;
 mod many;
 mod no_file;
+mod operating;
 mod options;
 mod outage;
 mod pipeline;

@@ -1,0 +1,167 @@
+//! `docs/operating.md` says what is so: its commands and settings exist, what it quotes of the log is said, its formulas
+//! and figures come out, and what it promises happens.
+//!
+//! - [`commands`] what can be typed; [`figures`] what can be computed; [`links`] where pages lead to
+//! - here: what can be seen
+
+mod commands;
+mod figures;
+mod links;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::harness::compose::file;
+use crate::harness::{Scene, assert_same, numbered};
+use crate::standin::Stored;
+
+/// The guide, or the part of it between its marks of this name.
+fn guide(part: &str) -> String {
+    let guide = fs::read_to_string(file("docs/operating.md")).expect("the guide is there");
+    if part.is_empty() {
+        return guide;
+    }
+    let (begin, end) = (format!("<!-- {part} -->\n"), format!("<!-- /{part} -->"));
+    let found = guide.split_once(&begin).and_then(|(_, rest)| rest.split_once(&end));
+    found.unwrap_or_else(|| panic!("docs/operating.md has no {begin} followed by {end}")).0.to_owned()
+}
+
+/// Cells of the rows of a table, without its head.
+fn rows(table: &str) -> Vec<Vec<String>> {
+    let rows = table.lines().filter(|line| line.starts_with('|')).skip(2);
+    let cells = |row: &str| row.trim_matches('|').split(" |").map(|cell| cell.trim().to_owned()).collect();
+    rows.map(|row| cells(row)).collect()
+}
+
+/// What stands between backticks.
+fn spans(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| !line.starts_with("```")).flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
+}
+
+/// All sources of the program.
+fn source() -> String {
+    fn read(dir: &Path, all: &mut String) {
+        for entry in fs::read_dir(dir).expect("a folder of sources").flatten() {
+            match entry.path() {
+                path if path.is_dir() => read(&path, all),
+                path if path.extension().is_some_and(|extension| extension == "rs") => {
+                    *all += &fs::read_to_string(&path).expect("it is text");
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut all = String::new();
+    read(&file("src"), &mut all);
+    all
+}
+
+#[test]
+fn what_it_quotes_of_the_log_is_said_there() {
+    let source = source();
+    let mut quoted = 0;
+    for row in rows(&guide("symptoms")) {
+        assert_eq!(row.len(), 4, "{row:?}");
+        let beside = spans(&row[3]).into_iter().filter(|words| words.contains("lines ") || words.contains("disk "));
+        for words in spans(&row[1]).into_iter().chain(beside) {
+            assert!(source.contains(&format!("{words}\"")), "the plugin never says: {words}");
+            quoted += 1;
+        }
+    }
+    assert!(quoted > 15, "{quoted}");
+}
+
+#[test]
+fn it_asks_for_what_the_manifest_asks_for_and_nothing_else() {
+    let manifest: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(file("config.json")).expect("it is there")).expect("it is JSON");
+    let fields: BTreeSet<&str> = manifest.as_object().expect("a map").keys().map(String::as_str).collect();
+    // No linux (capabilities, devices), no ipchost, no pidhost, no user.
+    let known = ["description", "entrypoint", "env", "interface", "mounts", "network", "propagatedMount"];
+    assert_eq!(fields, known.into_iter().collect());
+    let mount = &manifest["mounts"][0];
+    let asked = [
+        format!("`network: {}`", manifest["network"]["type"].as_str().unwrap_or_default()),
+        format!("`mount: {}`", mount["source"].as_str().unwrap_or_default()),
+    ];
+    let table = rows(&guide("privileges"));
+    assert_eq!(table.iter().map(|row| row[0].clone()).collect::<Vec<_>>(), asked);
+    for option in mount["options"].as_array().expect("a list").iter().filter_map(|option| option.as_str()) {
+        let told = if option == "ro" { "read-only" } else { option };
+        assert!(option == "bind" || table[1][1].contains(told), "{option} is not told");
+    }
+}
+
+#[test]
+fn what_is_on_disk_is_for_root_alone() {
+    fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).expect("a folder").flatten() {
+            found.push(entry.path());
+            if entry.path().is_dir() {
+                walk(&entry.path(), found);
+            }
+        }
+    }
+    let scene = Scene::new();
+    let run = scene.container("web").env("TOKEN=hunter2").start();
+    run.out("a line");
+    scene.wait_for_lines("web", 1);
+    let mut found = Vec::new();
+    walk(&scene.plugin.state(), &mut found);
+    for path in &found {
+        let mode = path.metadata().expect("it is there").permissions().mode() & 0o777;
+        assert_eq!(mode, if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+    }
+    let read = |path: &PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+    let has = |words: &str| found.iter().any(|path| path.is_file() && read(path).contains(words));
+    assert!(has("a line") && has("TOKEN=hunter2"), "as the guide warns: {found:?}");
+    assert!(!scene.plugin.log().contains("hunter2"));
+    run.stop();
+}
+
+#[test]
+fn a_container_prints_on_while_the_plugin_is_away_and_no_line_is_missing() {
+    // With what dockerd adds to a line, a thousand bytes each.
+    for (name, before, meanwhile) in [("quiet", 1, 60), ("busy", 5000, 1000)] {
+        let mut scene = Scene::generous();
+        let run = scene.container(name).start();
+        let mut printed = numbered("before", before, 975);
+        run.out_all(&printed);
+        scene.wait_for_lines(name, before);
+        // As docker plugin disable does.
+        scene.plugin.terminate();
+        let more = numbered("meanwhile", meanwhile, 975);
+        // It panics when it has to wait for long.
+        run.out_all(&more);
+        scene.plugin.restart();
+        printed.extend(more);
+        scene.assert_lines_in_loki(name, &printed);
+        assert_same(&run.lines(), &printed);
+        run.stop();
+    }
+    assert!(guide("").contains("which takes 64 KB, and 1 MB of one that has printed much before"));
+}
+
+#[test]
+fn streams_are_as_many_as_the_formula_says() {
+    let scene = Scene::new();
+    let containers = ["one", "two", "three"];
+    let levels = ["debug", "info", "error", "no level at all"];
+    for name in containers {
+        let run = scene.container(name).option("loki-pipeline", "json").start();
+        for level in levels {
+            let line = format!(r#"{{"level":"{level}","msg":"x"}}"#);
+            run.out(&line);
+            run.err(&line);
+        }
+        scene.wait_for_lines(name, 2 * levels.len());
+        run.stop();
+    }
+    let labels: BTreeSet<String> =
+        scene.loki.entries().iter().map(|Stored { labels, .. }| format!("{labels:?}")).collect();
+    assert_eq!(labels.len(), containers.len() * 2 * levels.len(), "{labels:#?}");
+    assert!(guide("").contains("50 hosts with 40 containers each, both outputs and three levels make 12,000 streams"));
+    assert_eq!(50 * 40 * 2 * 3, 12_000);
+}
