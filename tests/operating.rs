@@ -14,8 +14,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::harness::compose::file;
-use crate::harness::{Scene, assert_same, numbered};
-use crate::standin::Stored;
+use crate::harness::plugin::Start;
+use crate::harness::status::get;
+use crate::harness::{Scene, assert_eventually, assert_same, numbered};
+use crate::standin::{Failure, Standin, Stored, Times};
 
 /// The guide, or the part of it between its marks of this name.
 fn guide(part: &str) -> String {
@@ -32,7 +34,7 @@ fn guide(part: &str) -> String {
 fn rows(table: &str) -> Vec<Vec<String>> {
     let rows = table.lines().filter(|line| line.starts_with('|')).skip(2);
     let cells = |row: &str| row.trim_matches('|').split(" |").map(|cell| cell.trim().to_owned()).collect();
-    rows.map(|row| cells(row)).collect()
+    rows.map(cells).collect()
 }
 
 /// What stands between backticks.
@@ -71,6 +73,30 @@ fn what_it_quotes_of_the_log_is_said_there() {
         }
     }
     assert!(quoted > 15, "{quoted}");
+}
+
+#[test]
+fn metrics_that_it_names_are_there_with_the_reasons_that_it_names() {
+    let source = source();
+    let guide = guide("");
+    let is_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    let names = guide.match_indices("loki_rs_").map(|(at, _)| guide[at..].split(|letter| !is_name(letter)).next());
+    let names: BTreeSet<&str> = names.flatten().collect();
+    assert!(names.len() > 8, "{names:?}");
+    for name in names {
+        // Those that count are registered without what the format adds to their names.
+        let registered = format!("\"{}\"", name.strip_suffix("_total").unwrap_or(name));
+        assert!(source.contains(&registered), "there is no metric {name}");
+    }
+    let mut reasons = 0;
+    for row in rows(&self::guide("symptoms")) {
+        let Some((_, words)) = row[2].split_once("reason ") else { continue };
+        for reason in spans(words) {
+            assert!(source.contains(&format!("\"{reason}\"")), "nothing is counted under {reason}");
+            reasons += 1;
+        }
+    }
+    assert!(reasons > 5, "{reasons}");
 }
 
 #[test]
@@ -118,6 +144,22 @@ fn what_is_on_disk_is_for_root_alone() {
     let has = |words: &str| found.iter().any(|path| path.is_file() && read(path).contains(words));
     assert!(has("a line") && has("TOKEN=hunter2"), "as the guide warns: {found:?}");
     assert!(!scene.plugin.log().contains("hunter2"));
+    run.stop();
+}
+
+#[test]
+fn who_reads_metrics_reads_names_and_failures_and_no_line() {
+    let scene = Scene::with(Start::default().serve_status(), Standin::builder());
+    scene.loki.fail(Failure::Status { code: 503, body: "out of order".into() }, Times::UntilHealed);
+    let run = scene.container("web").start();
+    run.out("nobody's business");
+    assert_eventually!(get(&scene.plugin, "/status.json").contains("out of order"), "the last error in words");
+    for path in ["/metrics", "/status.json"] {
+        let shown = get(&scene.plugin, path);
+        assert!(shown.contains("web") && shown.contains(&scene.loki.url()), "{path}: {shown}");
+        assert!(!shown.contains("business"), "{path}: {shown}");
+    }
+    scene.loki.heal();
     run.stop();
 }
 

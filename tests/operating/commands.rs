@@ -9,7 +9,11 @@ use loki_rs::config::settings::SETTINGS;
 use loki_rs::config::{PluginDefaults, Settings, StreamOptions};
 
 use super::{guide, spans};
+use crate::harness::Scene;
 use crate::harness::compose::file;
+use crate::harness::plugin::Start;
+use crate::harness::status::ask;
+use crate::standin::Standin;
 
 /// Lines of the guide's blocks of commands.
 fn commands() -> Vec<String> {
@@ -55,6 +59,7 @@ fn every_command_is_one() {
     let makefile = fs::read_to_string(file("Makefile")).expect("it is there");
     let commands = commands();
     assert!(commands.len() > 20, "{commands:#?}");
+    let scene = Scene::with(Start::default().serve_status(), Standin::builder());
     for line in &commands {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
@@ -80,6 +85,11 @@ fn every_command_is_one() {
                     rest.iter().take_while(|word| word.chars().all(char::is_alphabetic)).copied().collect();
                 let mut own = Command::new(env!("CARGO_BIN_EXE_loki-rs"));
                 assert_flags(line, rest, &help(own.arg(command).args(verbs)));
+            }
+            ["curl", .., url] => {
+                let (_, path) = url.trim_start_matches("http://").split_once('/').expect("a path");
+                let served = ask(&scene.plugin, "GET", &format!("/{path}"));
+                assert_eq!(served.status, 200, "{line}: {}", served.body);
             }
             // The folder of the plugin, as install.sh finds it.
             [first, ..] if first.starts_with("DIR=$(docker") => {
