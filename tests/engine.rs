@@ -10,6 +10,7 @@
 //! * [`options`]: where options come from, and how a wrong one is refused;
 //! * [`files`]: how certificates and passwords are handed over;
 //! * [`outage`]: with Loki away, nobody waits;
+//! * [`guide`]: what the guide for operators says of a plugin that is disabled;
 //! * [`status`]: what it does can be seen from outside;
 //! * [`soak`]: an outage that lasts, of every kind at once;
 //! * [`crash`]: the plugin or dockerd dies, and no line is missing;
@@ -21,6 +22,7 @@ mod compose;
 mod crash;
 mod disk;
 mod files;
+mod guide;
 mod kills;
 mod main_job;
 mod options;
