@@ -2,7 +2,9 @@
 
 use std::fs;
 
+use loki_rs::config::RingBudget;
 use loki_rs::config::options::OPTIONS;
+use loki_rs::config::settings::{RING_BUDGET, RING_RETENTION, SETTINGS};
 
 use super::{guide, rows};
 use crate::harness::compose::file;
@@ -107,6 +109,14 @@ fn what_the_driver_does_is_what_its_constants_say() {
         format!("at most {} KiB of a container's own metadata", constant("src/streams/metadata.rs", "MOST") / 1024),
         format!("{} idle ones a destination", constant("src/transport/link.rs", "IDLE_CONNECTIONS")),
         format!("for {} seconds. A balancer", constant("src/transport/link.rs", "IDLE")),
+    ] {
+        assert!(guide.contains(&words), "the guide does not say: {words}");
+    }
+    let default = |name: &str| SETTINGS.iter().find(|setting| setting.name == name).expect(name).default;
+    for words in [
+        format!("| {} after it last printed", default(RING_RETENTION)),
+        format!("the oldest of stopped containers go above {}; those", default(RING_BUDGET)),
+        format!("10 % of the file system, {} GB at most", RingBudget::LARGEST_SHARE / 1_000_000_000),
     ] {
         assert!(guide.contains(&words), "the guide does not say: {words}");
     }
