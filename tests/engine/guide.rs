@@ -47,7 +47,7 @@ fn a_container_that_is_stopped_while_it_is_disabled_keeps_it_in_use() {
     let taken = busy.timed(&["stop", "--time", "1"]);
     println!("docker stop took {taken:?}, and {usual:?} with the plugin there");
     let longer = taken.saturating_sub(usual);
-    assert!((Duration::from_secs(10)..Duration::from_secs(30)).contains(&longer), "{longer:?}");
+    assert!(longer >= Duration::from_secs(10), "{longer:?}");
     engine.docker(["plugin", "enable", "--timeout", "0", &plugin.name]);
     let lines = busy.lines(&[]);
     assert_eq!(difference(&lines, &numbered(lines.len())), None, "what it printed is there all the same");
