@@ -2,6 +2,7 @@
 //!
 //! * [`contract`]: the manifest and the README say what the program does.
 //! * [`examples`]: what is in `examples/` can be used as it is.
+//! * [`logql`]: who judges queries without a Loki, judged by one;
 //! * [`loki_contract`]: what is relied on of Loki, held against the stand-in and, with `LOKI_URL`, a real one.
 //!
 //! The real binary between a fake dockerd and the stand-in, a file for each promise ([`harness`] has the stage):
@@ -49,6 +50,7 @@ mod full_ring;
 mod hidden_loss;
 mod labels;
 mod lifecycle;
+mod logql;
 mod many;
 mod no_file;
 mod options;

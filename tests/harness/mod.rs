@@ -10,6 +10,7 @@
 //! * [`status`]: the plugin as an operator sees it;
 //! * [`bystander`]: who must not be harmed by what is done to others;
 //! * [`compose`]: Docker Compose, where files for it are read;
+//! * [`logql`]: whether a query of Loki's is one, where there is no Loki to ask;
 //! * [`copier`]: how dockerd cuts what a container prints; [`frame`]: how it writes that down; [`http`]: how it calls.
 //!
 //! Nothing here sleeps for a fixed time in the hope that something has happened: everything waits for what it wants to
@@ -21,6 +22,7 @@ pub mod copier;
 pub mod dockerd;
 pub mod frame;
 pub mod http;
+pub mod logql;
 pub mod plugin;
 pub mod status;
 
