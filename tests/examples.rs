@@ -9,14 +9,14 @@ use loki_rs::yaml::{self, Node, Value};
 use crate::harness::compose;
 
 /// Options of a log driver by name, under the driver's own.
-type Logging = (String, BTreeMap<String, String>);
+pub type Logging = (String, BTreeMap<String, String>);
 
-fn entry<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
+pub fn entry<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
     let Value::Map(entries) = &node.value else { panic!("{key} is looked for in what is no map: {node:?}") };
     entries.iter().find(|(name, _)| text(name) == key).map(|(_, value)| value)
 }
 
-fn text(node: &Node) -> &str {
+pub fn text(node: &Node) -> &str {
     match &node.value {
         Value::Scalar { text, .. } => text,
         other => panic!("{other:?} is no text"),
@@ -24,7 +24,7 @@ fn text(node: &Node) -> &str {
 }
 
 /// How each service of a compose file logs, as Compose itself reads the file.
-fn services(name: &str, variables: &[(&str, &str)]) -> BTreeMap<String, Logging> {
+pub fn services(name: &str, variables: &[(&str, &str)]) -> BTreeMap<String, Logging> {
     let output = compose::config(&compose::file(name), variables);
     let [config, complaint] = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
     assert!(output.status.success(), "{name}: {complaint}");
@@ -48,7 +48,7 @@ fn services(name: &str, variables: &[(&str, &str)]) -> BTreeMap<String, Logging>
 }
 
 /// The driver takes these, with nothing set for the plugin.
-fn accept(whose: &str, options: &BTreeMap<String, String>) -> StreamOptions {
+pub fn accept(whose: &str, options: &BTreeMap<String, String>) -> StreamOptions {
     let nothing = PluginDefaults::new([]);
     StreamOptions::parse(options, &nothing).unwrap_or_else(|errors| panic!("{whose}: {errors}"))
 }
