@@ -103,7 +103,7 @@ fn served(address: &str) -> BTreeSet<String> {
 }
 
 /// The configuration as it is delivered, for a plugin at another address and somebody in a hurry.
-fn config(address: &str) -> String {
+pub fn config(address: &str) -> String {
     let config = fs::read_to_string(file("deploy/prometheus/prometheus.yaml")).expect("the configuration is there");
     let rules = file("deploy/prometheus/alerts.yaml");
     let changed = config
