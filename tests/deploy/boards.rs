@@ -79,10 +79,10 @@ pub fn put_in(expression: &str, values: Values<'_>) -> String {
     expression
 }
 
-/// Several values of a variable, as they are put into the regular expression of a matcher in double quotes.
+/// Several values of a variable, none with a backslash, as they are put into a regular expression in double quotes.
 pub fn several(values: &[&str]) -> String {
     let escaped = values.iter().map(|value| {
-        let special = |c: char| r"\^$*+?.()|[]{}/".contains(c);
+        let special = |c: char| "^$*+?.()|[]{}".contains(c);
         value.chars().map(|c| if special(c) { format!(r"\\{c}") } else { c.to_string() }).collect::<String>()
     });
     format!("({})", escaped.collect::<Vec<_>>().join("|"))
