@@ -38,6 +38,7 @@ stage: plugin
 	@. plugin/lib.sh && need_engine
 
 test: stage ## all tests, on a private Docker Engine too
+	@. plugin/lib.sh && need_prometheus
 	$(STAGED) cargo test --locked
 
 crash: stage ## kill the plugin under load N times (50), and judge docker logs and Loki

@@ -53,6 +53,27 @@ need_engine() {
     need mkfs.ext4 e2fsprogs
 }
 
+# What it takes to judge metrics, alerts and dashboards: promtool, and a Prometheus to scrape with. Debian's package has a
+# service besides, which nobody asked for here: it is not started, neither now nor at the next boot.
+need_prometheus() {
+    if ! command -v promtool >/dev/null || ! command -v prometheus >/dev/null; then
+        without_services install_package prometheus
+        update-rc.d prometheus disable >/dev/null 2>&1 || say "prometheus may start at the next boot"
+    fi
+    need promtool prometheus
+    need prometheus prometheus
+}
+
+# without_services COMMAND…: packages that it installs start nothing. They ask policy-rc.d; one that is there stays.
+without_services() (
+    policy=/usr/sbin/policy-rc.d
+    if [[ ! -e $policy && -w ${policy%/*} ]]; then
+        trap 'rm -f "$policy"' EXIT
+        install -m 755 /dev/stdin "$policy" <<<$'#!/bin/sh\nexit 101'
+    fi
+    "$@"
+)
+
 # The target that is built for, given by name so that flags for a static program do not reach build scripts and macros,
 # which cannot be static.
 static_target() {

@@ -8,12 +8,13 @@ use loki_rs::yaml::{self, Node, Value};
 
 use crate::harness::compose::{self, Service, entry, text, texts};
 
-fn services(name: &str, variables: &[(&str, &str)]) -> BTreeMap<String, Service> {
+/// The services of a file of the project that say how they log.
+pub fn services(name: &str, variables: &[(&str, &str)]) -> BTreeMap<String, Service> {
     compose::services(&compose::file(name), variables)
 }
 
 /// The driver takes these, with nothing set for the plugin.
-fn accept(whose: &str, options: &BTreeMap<String, String>) -> StreamOptions {
+pub fn accept(whose: &str, options: &BTreeMap<String, String>) -> StreamOptions {
     let nothing = PluginDefaults::new([]);
     StreamOptions::parse(options, &nothing).unwrap_or_else(|errors| panic!("{whose}: {errors}"))
 }

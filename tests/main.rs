@@ -2,8 +2,9 @@
 //!
 //! * [`contract`]: the manifest and the README say what the program does.
 //! * [`examples`]: what is in `examples/` can be used as it is.
-//! * [`logql`]: who judges queries without a Loki, judged by one;
 //! * [`recipes`]: and its recipes give what they say.
+//! * [`deploy`]: and so can what is in `deploy/`: alerts, dashboards, a stack;
+//! * [`logql`]: who judges queries without a Loki, judged by one;
 //! * [`operating`]: what the guide for operators says is so.
 //! * [`loki_contract`]: what is relied on of Loki, held against the stand-in and, with `LOKI_URL`, a real one.
 //!
@@ -42,6 +43,7 @@ mod standin;
 mod bad_disk;
 mod bad_input;
 mod contract;
+mod deploy;
 mod destinations;
 mod docker_logs;
 mod doctor;

@@ -7,6 +7,7 @@
 //!
 //! * [`plugin`]: the binary as a process, which can be killed and started again where it was;
 //! * [`dockerd`]: containers that log, are stopped and are read back, in the order and manner of dockerd;
+//! * [`prometheus`]: who scrapes it, and judges rules and expressions;
 //! * [`status`]: the plugin as an operator sees it;
 //! * [`bystander`]: who must not be harmed by what is done to others;
 //! * [`compose`]: Docker Compose, where files for it are read;
@@ -24,6 +25,7 @@ pub mod frame;
 pub mod http;
 pub mod logql;
 pub mod plugin;
+pub mod prometheus;
 pub mod status;
 
 use std::time::Duration;

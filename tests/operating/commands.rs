@@ -86,7 +86,7 @@ fn every_command_is_one() {
                 let mut own = Command::new(env!("CARGO_BIN_EXE_loki-rs"));
                 assert_flags(line, rest, &help(own.arg(command).args(verbs)));
             }
-            ["curl", .., url] => {
+            ["curl", .., url] | ["cd", _, "&&", "curl", .., url] => {
                 let (_, path) = url.trim_start_matches("http://").split_once('/').expect("a path");
                 let served = ask(&scene.plugin, "GET", &format!("/{path}"));
                 assert_eq!(served.status, 200, "{line}: {}", served.body);
