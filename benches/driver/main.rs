@@ -19,6 +19,7 @@ mod cost;
 mod floor;
 mod growth;
 mod load;
+mod look;
 mod plot;
 mod process;
 mod read;
@@ -30,11 +31,12 @@ mod wait;
 /// A scene's name, what it shows, and how it is played.
 type Scene = (&'static str, &'static str, fn());
 
-const SCENES: [Scene; 5] = [
+const SCENES: [Scene; 6] = [
     ("cost", "processor time a line, against the floor", cost::play),
     ("wait", "from a line's writing to Loki", wait::play),
     ("read", "docker logs, time inside the plugin", read::play),
     ("state", "memory at rest and at work", state::play),
+    ("look", "to be looked at", look::play),
     ("growth", "cost as lines, containers and rings grow", growth::play),
 ];
 

@@ -18,7 +18,12 @@ pub struct Stage {
 
 impl Stage {
     pub fn new() -> Self {
-        let (sink, plugin) = (Sink::start(), Start::default().start());
+        Self::with(Start::default())
+    }
+
+    /// With a plugin that is started like this.
+    pub fn with(start: Start) -> Self {
+        let (sink, plugin) = (Sink::start(), start.start());
         Self { dockerd: Dockerd::new(&plugin), plugin, sink }
     }
 
