@@ -247,11 +247,15 @@ fn stages_in_a_file_and_the_same_stages_typed_are_one() {
     let scene = Scene::new();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("stages.yaml");
-    std::fs::write(&file, "pipeline_stages:\n- replace: {expression: '(secret)', replace: '***'}\n").unwrap();
-    let run = scene.container("web").option("loki-pipeline-stage-file", file.to_str().unwrap()).start();
-    run.out("my secret");
-    assert_eq!(text(&entries(&scene, 1)[0]), "my ***");
-    run.stop();
+    let stages = "- replace: {expression: '(secret)', replace: '***'}\n";
+    for (at, text) in [format!("pipeline_stages:\n{stages}"), stages.to_owned()].iter().enumerate() {
+        std::fs::write(&file, text).unwrap();
+        let run = scene.container("web").option("loki-pipeline-stage-file", file.to_str().unwrap()).start();
+        run.out("my secret");
+        let all = entries(&scene, at + 1);
+        assert_eq!(self::text(&all[at]), "my ***");
+        run.stop();
+    }
     let both = scene.container("both").option("loki-pipeline-stages", "[]");
     let Err(refusal) = both.option("loki-pipeline-stage-file", file.to_str().unwrap()).try_start() else {
         panic!("it starts")

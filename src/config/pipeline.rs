@@ -102,7 +102,7 @@ impl Reader<'_> {
             .read()
             .and_then(|bytes| String::from_utf8(bytes).map_err(|_| file.flaw("is not UTF-8 text (save it as UTF-8)")));
         let made = read.and_then(|text| {
-            Configured::new(&text, Form::File).map_err(|why| {
+            Configured::new(&text, Form::Either).map_err(|why| {
                 file.flaw(format!("is not a file with pipeline_stages: {} ({HELP})", why.replace("; ", ", ")))
             })
         });

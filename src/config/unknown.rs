@@ -24,21 +24,36 @@ fn complaint(key: &str) -> OptionError {
     OptionError { key, reason }
 }
 
-/// The option that was probably meant: the fewest typing errors away, and few enough of them.
+/// The option that was probably meant, also without its prefix or with underscores.
 fn nearest(key: &str) -> Option<&'static str> {
     let typed = key.to_ascii_lowercase().replace('_', "-");
     let with_prefix = format!("loki-{typed}");
-    let distances = OPTIONS.iter().map(|spec| {
-        let distance = edits(&typed, spec.key).min(edits(&with_prefix, spec.key));
-        (distance, spec.key)
-    });
-    let (distance, near) = distances.min_by_key(|(distance, _)| *distance)?;
     // A third of the letters wrong is another word.
-    (distance <= near.len() / 4).then_some(near)
+    let near = |typed: &str| meant(typed, OPTIONS.iter().map(|spec| spec.key), |letters| letters / 4);
+    let all = [near(&typed), near(&with_prefix)].into_iter().flatten();
+    all.min_by_key(|(distance, _)| *distance).map(|(_, key)| key)
+}
+
+/// `did you mean regex?`, or else what there is.
+pub fn hint<'n>(typed: &str, known: impl Iterator<Item = &'n str> + Clone) -> String {
+    match meant(&typed.to_lowercase(), known.clone(), |letters| (letters / 3).max(1)) {
+        Some((_, near)) => format!("did you mean {near}?"),
+        None => format!("known are {}", known.collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// The name that is the fewest typing errors away, and how many, if they are few enough for its letters.
+fn meant<'n>(
+    typed: &str,
+    known: impl Iterator<Item = &'n str>,
+    allowed: impl Fn(usize) -> usize,
+) -> Option<(usize, &'n str)> {
+    let distances = known.map(|name| (edits(typed, name), name));
+    distances.min_by_key(|(distance, _)| *distance).filter(|(distance, near)| *distance <= allowed(near.len()))
 }
 
 /// Levenshtein's distance, with a swap of neighbours counted as one error.
-pub fn edits(from: &str, to: &str) -> usize {
+fn edits(from: &str, to: &str) -> usize {
     let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
     // Whatever is much longer than any option is none of them, and need not be measured.
     if from.len() > 64 {

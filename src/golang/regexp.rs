@@ -13,6 +13,9 @@ use regex::bytes;
 
 use crate::config::go_regex::{Translated, UNCLOSED_CLASS, UNCLOSED_NAME, brief, translate, translate_for_bytes};
 
+/// Groups of an expression. What is found has a place for each of them, at every match.
+const MOST_GROUPS: usize = 100;
+
 /// A Go regular expression, unanchored.
 #[derive(Clone)]
 pub struct Regexp {
@@ -36,6 +39,9 @@ impl Regexp {
     /// What is wrong, beginning as in Go: ``error parsing regexp: missing closing ]: `[a` ``.
     pub fn parse(text: &str) -> Result<Self, String> {
         let Translated { pattern, groups } = translate(text).map_err(|cause| gos_words(text, &cause))?;
+        if groups.len() > MOST_GROUPS {
+            return Err(gos_words(text, &format!("it has more than {MOST_GROUPS} groups")));
+        }
         let regex = Regex::new(&pattern).map_err(|error| gos_words(text, &brief(&error)))?;
         Ok(Self { text: text.to_owned(), regex, lenient: OnceLock::new(), groups })
     }
@@ -66,13 +72,14 @@ impl Regexp {
         }
     }
 
-    /// All matches, from left to right; they do not overlap.
-    pub fn find_all(&self, line: &[u8]) -> Vec<Found> {
+    /// All matches, from left to right; they do not overlap. Each is made when it is asked for: a line can have as many
+    /// as it has letters.
+    pub fn find_all<'a>(&'a self, line: &'a [u8]) -> Box<dyn Iterator<Item = Found> + 'a> {
         match str::from_utf8(line) {
-            Ok(text) => self.regex.captures_iter(text).map(|found| of_text(&found)).collect(),
+            Ok(text) => Box::new(self.regex.captures_iter(text).map(|found| of_text(&found))),
             Err(_) => match self.lenient() {
-                Some(regex) => regex.captures_iter(line).map(|found| of_bytes(&found)).collect(),
-                None => Vec::new(),
+                Some(regex) => Box::new(regex.captures_iter(line).map(|found| of_bytes(&found))),
+                None => Box::new(std::iter::empty()),
             },
         }
     }
@@ -170,13 +177,13 @@ mod tests {
         let regexp = Regexp::parse("(?P<a>b)(?P<1>c)?").unwrap();
         assert_eq!(regexp.group_names(), [Some("a".to_owned()), Some("1".to_owned())]);
         assert_eq!(regexp.find(b"xbc").unwrap(), Found(vec![Some(1..3), Some(1..2), Some(2..3)]));
-        let all = regexp.find_all(b"\xFFb bc");
+        let all: Vec<_> = regexp.find_all(b"\xFFb bc").collect();
         assert_eq!(all, [Found(vec![Some(1..2), Some(1..2), None]), Found(vec![Some(3..5), Some(3..4), Some(4..5)])]);
         assert_eq!(all[0].whole(), 1..2);
         assert_eq!(all[1].groups().collect::<Vec<_>>(), [Some(3..4), Some(4..5)]);
         assert_eq!(regexp.find(b"x"), None);
         let empty = Regexp::parse("").unwrap();
-        let places: Vec<_> = empty.find_all("aé".as_bytes()).iter().map(Found::whole).collect();
+        let places: Vec<_> = empty.find_all("aé".as_bytes()).map(|found| found.whole()).collect();
         assert_eq!(places, [0..0, 1..1, 3..3]);
     }
 
@@ -194,6 +201,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn groups_have_an_end() {
+        assert!(Regexp::parse(&"(a)".repeat(MOST_GROUPS)).is_ok());
+        let error = Regexp::parse(&"(a)".repeat(MOST_GROUPS + 1)).unwrap_err();
+        assert!(error.starts_with("error parsing regexp: it has more than 100 groups: `(a)"), "{error}");
+    }
+
     proptest! {
         #[test]
         fn no_pattern_and_no_line_makes_it_panic(
@@ -201,7 +215,7 @@ mod tests {
             line in proptest::collection::vec(any::<u8>(), 0..40),
         ) {
             if let Ok(regexp) = Regexp::parse(&pattern) {
-                let all = regexp.find_all(&line);
+                let all: Vec<_> = regexp.find_all(&line).collect();
                 prop_assert_eq!(!all.is_empty(), regexp.is_match(&line));
                 prop_assert_eq!(all.first().cloned(), regexp.find(&line));
                 prop_assert!(regexp.lenient().is_some());

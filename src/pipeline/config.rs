@@ -4,9 +4,9 @@ use thiserror::Error;
 
 use super::chain::Chain;
 use super::fields::{Decoded, Wrong};
-use super::stages::{self, STAGES};
+use super::stages::STAGES;
 use crate::config::refusal::quote;
-use crate::config::unknown::edits;
+use crate::config::unknown::hint;
 use crate::yaml::{self, Kind, Node, Value};
 
 /// How stages are written down.
@@ -14,9 +14,7 @@ use crate::yaml::{self, Kind, Node, Value};
 pub enum Form {
     /// A list, as in the option `loki-pipeline-stages`.
     List,
-    /// A map whose one key is `pipeline_stages`, as in a file.
-    File,
-    /// One of the two, whichever it is.
+    /// The same, or a map whose one key is `pipeline_stages`, as in a file.
     Either,
 }
 
@@ -62,12 +60,11 @@ pub fn read(text: &str, form: Form) -> Result<Chain, PipelineError> {
     };
     let stages = match &node.value {
         Value::Map(pairs) if form != Form::List => from_file(pairs).map_err(|wrong| vec![wrong])?,
-        Value::List(_) if form != Form::File => Some(&node),
+        Value::List(_) => Some(&node),
         _ if node.is_null() => None,
         _ => {
             let wanted = match form {
                 Form::List => "a list of stages",
-                Form::File => "a map with the key pipeline_stages",
                 Form::Either => "a map with the key pipeline_stages, or a list of stages,",
             };
             let reason = format!("{}: {wanted} is expected here, and this is {}", node.place, node.what());
@@ -140,13 +137,10 @@ fn add(chain: &mut Chain, item: &Node) -> Result<(), Vec<Wrong>> {
 /// A stage that does not exist, and the one that was probably meant.
 fn unknown(name: &str) -> String {
     let shown = quote(name).trim_matches('"').to_owned();
-    let lower = name.to_lowercase();
-    let distances = STAGES.iter().map(|kind| (edits(&lower, kind.name), kind.name));
-    let near = distances.min_by_key(|(distance, _)| *distance);
-    let hint = match near {
-        _ if ALLOYS.contains(&name) => "it is a stage of Alloy, which Promtail's pipelines do not have".to_owned(),
-        Some((distance, near)) if distance <= (near.len() / 3).max(1) => format!("did you mean {near}?"),
-        _ => format!("known are {}", stages::names().join(", ")),
+    let hint = if ALLOYS.contains(&name) {
+        "it is a stage of Alloy, which Promtail's pipelines do not have".to_owned()
+    } else {
+        hint(name, STAGES.iter().map(|kind| kind.name))
     };
     format!("Unknown stage type: {shown} ({hint})")
 }
@@ -188,7 +182,7 @@ mod tests {
         assert!(refused("- cri").contains("must end with a ':'"));
         assert!(refused("- ").contains("must end with a ':'"));
         assert!(refused("- somethingelse:").contains("known are json, logfmt,"));
-        assert!(read("- json: {expressions: {a: }}", Form::File).is_err());
+        assert!(read("- json: {expressions: {a: }}", Form::Either).is_ok());
         assert!(read("pipeline_stages: [{json: {expressions: {a: }}}]", Form::List).is_err());
     }
 

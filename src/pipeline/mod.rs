@@ -24,10 +24,11 @@
 //! What is kept from line to line is bounded: blocks of `multiline` and `cri` in bytes and number, times of `timestamp`
 //! and buckets of `limit` in number, series of `metrics` in number.
 //!
-//! In four points this differs from Promtail on purpose. Lines that `cri` holds when the input ends come out instead of
-//! being lost. `sampling` decides by sequence number, so that a line which is sent again is not judged again. `limit`
-//! with `drop` goes by when lines were logged, not by when they are read. And `geoip` looks IPv4 addresses up as such. One
-//! field is not Promtail's, `own_time` of `multiline`; [`presets`] use it.
+//! In five points this differs from Promtail on purpose. Lines that `cri` holds when the input ends come out instead of
+//! being lost. `sampling` decides by sequence number, so that a line which is sent again is not judged again. `limit` with
+//! `drop`, `older_than` of `drop`, the time that `pack` gives and the year that `timestamp` guesses go by when a line was
+//! logged, not by when it is read. What is held while 10,000 other lines come is let go of. And `geoip` looks IPv4 addresses
+//! up as such. One field is not Promtail's, `own_time` of `multiline`; [`presets`] use it.
 
 pub mod chain;
 pub mod config;

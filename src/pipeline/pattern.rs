@@ -49,7 +49,7 @@ impl Pattern {
     }
 
     /// All matches, from left to right.
-    pub fn find_all(&self, line: &[u8]) -> Vec<Found> {
+    pub fn find_all<'a>(&'a self, line: &'a [u8]) -> Box<dyn Iterator<Item = Found> + 'a> {
         self.0.regexp.find_all(line)
     }
 

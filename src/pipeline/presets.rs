@@ -11,7 +11,7 @@
 //! * Blocks wait for one second at most.
 
 use crate::config::refusal::quote;
-use crate::config::unknown::edits;
+use crate::config::unknown::hint;
 
 /// A pipeline with a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,12 +60,6 @@ pub fn expand(names: &str) -> Result<String, String> {
 }
 
 fn unknown(name: &str) -> String {
-    let lower = name.to_lowercase();
-    let near =
-        PRESETS.iter().map(|preset| (edits(&lower, preset.name), preset.name)).min_by_key(|(distance, _)| *distance);
-    let hint = match near {
-        Some((distance, near)) if distance <= (near.len() / 3).max(1) => format!("did you mean {near}?"),
-        _ => format!("known are {}", PRESETS.map(|preset| preset.name).join(", ")),
-    };
+    let hint = hint(name, PRESETS.iter().map(|preset| preset.name));
     format!("{} is not a preset, {hint}", quote(name))
 }

@@ -362,7 +362,7 @@ pub const ROWS: &[Row] = &[
         good: &[&[("loki-pipeline-stage-file", "$FILES/stages.yaml")]],
         bad: &[(
             &[("loki-pipeline-stage-file", "$FILES/password")],
-            r#"loki-pipeline-stage-file: "$FILES/password" is not a file with pipeline_stages: line 1, column 1: a map with the key pipeline_stages is expected here, and this is a text (try [{labels: {level: }}], and loki-rs pipeline check FILE)"#,
+            r#"loki-pipeline-stage-file: "$FILES/password" is not a file with pipeline_stages: line 1, column 1: a map with the key pipeline_stages, or a list of stages, is expected here, and this is a text (try [{labels: {level: }}], and loki-rs pipeline check FILE)"#,
         )],
         empty: None,
     },

@@ -276,7 +276,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         env: Some("LOKI_PIPELINE_STAGE_FILE"),
         default: None,
         form: "path of a YAML file",
-        doc: "The same in a file, under the key pipeline_stages.",
+        doc: "The same in a file, also under the key pipeline_stages.",
     },
     OptionSpec {
         key: LOKI_STRUCTURED_METADATA,

@@ -1,6 +1,5 @@
 //! `decolorize`: removes the escape sequences with which terminals are told of colours. It has no fields.
 
-use crate::golang::regexp::Found;
 use crate::pipeline::chain::{Context, Flow, Stage};
 use crate::pipeline::entry::Entry;
 use crate::pipeline::fields::{Decoded, Wrong};
@@ -26,7 +25,7 @@ impl Stage for Decolorize {
     fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
         let mut plain = Vec::new();
         let mut end = 0;
-        for sequence in self.0.find_all(&entry.line).iter().map(Found::whole) {
+        for sequence in self.0.find_all(&entry.line).map(|found| found.whole()) {
             plain.extend_from_slice(&entry.line[end..sequence.start]);
             end = sequence.end;
         }

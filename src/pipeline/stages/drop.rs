@@ -6,7 +6,7 @@
 //! | `separator` | text | `;` | between the values of several sources |
 //! | `expression` | RE2 | absent | matches the sources, or else the line |
 //! | `value` | text | absent | is the sources; not with `expression` |
-//! | `older_than` | duration | absent | the line is older |
+//! | `older_than` | duration | absent | the line was older when it was logged |
 //! | `longer_than` | bytes | absent | the line is longer |
 //! | `drop_counter_reason` | text | `drop_stage` | under which dropped lines are counted |
 //!
@@ -85,12 +85,12 @@ impl Drop {
         Ok(Self { sources, separator, pattern, older_than, longer_than, reason })
     }
 
-    fn applies(&self, entry: &Entry, now: i64) -> bool {
+    fn applies(&self, entry: &Entry) -> bool {
         let is_short = |limit: &u64| u64::try_from(entry.line.len()).is_ok_and(|length| length <= *limit);
         if self.longer_than.as_ref().is_some_and(is_short) {
             return false;
         }
-        if self.older_than.is_some_and(|age| entry.timestamp >= now.saturating_sub(age)) {
+        if self.older_than.is_some_and(|age| entry.timestamp >= entry.arrived.saturating_sub(age)) {
             return false;
         }
         match (&self.sources, &self.pattern) {
@@ -125,6 +125,6 @@ fn sources(fields: &Fields<'_>) -> Decoded<Option<Vec<String>>> {
 
 impl Stage for Drop {
     fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
-        if self.applies(entry, cx.now) { cx.drop(&self.reason) } else { Flow::Pass }
+        if self.applies(entry) { cx.drop(&self.reason) } else { Flow::Pass }
     }
 }

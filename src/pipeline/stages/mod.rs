@@ -76,11 +76,6 @@ pub const STAGES: [Kind; 26] = [
     stage!("eventlogmessage", eventlogmessage::EventLogMessage),
 ];
 
-/// The names of all.
-pub fn names() -> Vec<&'static str> {
-    STAGES.iter().map(|kind| kind.name).collect()
-}
-
 /// Stages that are part of another one, from the text that its documentation has for them.
 fn built_in(text: &str) -> Decoded<Chain> {
     let none = || Wrong::new(yaml::Place { line: 1, column: 1 }, "its own stages cannot be read");

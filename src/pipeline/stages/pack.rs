@@ -3,7 +3,7 @@
 //! | field | type | default | meaning |
 //! | --- | --- | --- | --- |
 //! | `labels` | list of texts | none | extracted values to pack, of which labels are removed |
-//! | `ingest_timestamp` | boolean | true | the time of the line becomes the present |
+//! | `ingest_timestamp` | boolean | true | the time of the line becomes that at which it was logged |
 //!
 //! Keys are sorted, and `_entry`, which is the line, comes last.
 
@@ -36,7 +36,7 @@ impl Pack {
 }
 
 impl Stage for Pack {
-    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
+    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
         let mut packed = Vec::with_capacity(entry.line.len() + 64);
         packed.push(b'{');
         for name in &self.labels {
@@ -53,7 +53,8 @@ impl Stage for Pack {
         packed.push(b'}');
         entry.line = packed;
         if self.ingest_timestamp {
-            entry.timestamp = cx.now;
+            // Not the time of day: a line that is sent again is to be the same.
+            entry.timestamp = entry.arrived;
         }
         Flow::Pass
     }

@@ -65,17 +65,17 @@ impl Timestamp {
         Ok(Self { source, format: Arc::new(Format { layouts, zone }), last })
     }
 
-    fn time(&self, entry: &Entry, now: i64) -> Option<i64> {
+    fn time(&self, entry: &Entry) -> Option<i64> {
         let text = entry.text_of(&self.source)?;
         let text = std::str::from_utf8(&text).ok()?;
         let Format { layouts, zone } = self.format.as_ref();
-        layouts.iter().find_map(|layout| layout.parse_time(text, zone.as_ref(), now).ok())
+        layouts.iter().find_map(|layout| layout.parse_time(text, zone.as_ref(), entry.arrived).ok())
     }
 }
 
 impl Stage for Timestamp {
-    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
-        let time = self.time(entry, cx.now);
+    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
+        let time = self.time(entry);
         let Some(last) = &mut self.last else {
             entry.timestamp = time.unwrap_or(entry.timestamp);
             return Flow::Pass;

@@ -82,8 +82,8 @@ fn drop_wants_all_of_its_conditions() {
 fn old_lines_are_those_before_a_time() {
     let mut scene = Scene::new("- drop: {older_than: 10s}");
     for timestamp in [89, 90, 91, 200] {
-        let entry = Entry { timestamp: timestamp * SECOND, ..Entry::default() };
-        scene.pipeline.process(entry, 100 * SECOND, &mut scene.out);
+        let entry = Entry { timestamp: timestamp * SECOND, arrived: 100 * SECOND, ..Entry::default() };
+        scene.pipeline.process(entry, 300 * SECOND, &mut scene.out);
     }
     let kept: Vec<i64> = scene.out.iter().map(|entry| entry.timestamp / SECOND).collect();
     assert_eq!(kept, [90, 91, 200]);
@@ -111,9 +111,9 @@ fn pack_makes_one_object_with_the_line_last() {
     let packed = &scene.out[0];
     assert_eq!(String::from_utf8_lossy(&packed.line), r#"{"n":"1","source":"stdout","_entry":"{\"n\": 1.0}"}"#);
     assert!(packed.labels.is_empty());
-    let entry = Entry { timestamp: 1, ..Entry::default() };
+    let entry = Entry { timestamp: 1, arrived: 98, ..Entry::default() };
     scene.pipeline.process(entry, 99, &mut scene.out);
-    assert_eq!(scene.out[1].timestamp, 99);
+    assert_eq!(scene.out[1].timestamp, 98);
 }
 
 #[test]

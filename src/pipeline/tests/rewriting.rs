@@ -67,3 +67,24 @@ fn what_replacements_write_has_an_end() {
     let long = "a".repeat(1000);
     assert_eq!(one(stages, &long).unwrap().line, long.as_bytes());
 }
+
+#[test]
+fn a_line_that_is_read_again_later_becomes_the_same() {
+    let logged = 1_790_000_000 * SECOND;
+    for (stages, line) in [
+        ("- pack: {}", "x"),
+        ("- regex: {expression: '(?P<t>.*)'}\n- timestamp: {source: t, format: Jan _2 15:04:05}", "Sep  1 10:00:00"),
+        ("- drop: {older_than: 24h}", "x"),
+        ("- limit: {rate: 1, burst: 1, drop: true}", "x"),
+    ] {
+        let read_at = |now: i64| {
+            let mut scene = Scene::new(stages);
+            let entry = Entry { line: line.into(), timestamp: logged, arrived: logged, ..Entry::default() };
+            scene.pipeline.process(entry, now, &mut scene.out);
+            scene.out
+        };
+        let first = read_at(logged);
+        assert_eq!(first.len(), 1, "{stages}");
+        assert_eq!(read_at(logged + 400 * 86_400 * SECOND), first, "{stages}");
+    }
+}

@@ -15,7 +15,9 @@ use crate::golang::time_layout::{Layout, Place, STRING, write};
 use crate::golang::zone::Zone;
 
 pub const FUNCTIONS: Table = &[
-    ("ago", |args| Ok(printed_duration((now() - instant(&exactly::<1>(args)?[0])) / SECOND * SECOND).into())),
+    ("ago", |args| {
+        Ok(printed_duration(now().saturating_sub(instant(&exactly::<1>(args)?[0])) / SECOND * SECOND).into())
+    }),
     ("date", |args| formatted(text(&exactly::<2>(args)?[0])?, &args[1], "")),
     ("dateInZone", in_zone),
     ("dateModify", modify),

@@ -8,7 +8,7 @@ use gotmpl::{TemplateError, ToValue, Value};
 
 use super::Table;
 use crate::golang::regexp::Regexp;
-use crate::golang::template::value::{Answer, MAX_BYTES, TOO_LONG, exactly, fail, of_list, text, whole};
+use crate::golang::template::value::{Answer, MAX_BYTES, MAX_ITEMS, TOO_LONG, exactly, fail, of_list, text, whole};
 use crate::relabel::pattern::expand;
 
 pub const FUNCTIONS: Table = &[
@@ -66,8 +66,10 @@ fn find_all(args: &[Value]) -> Answer {
     let [pattern, searched, count] = exactly(args)?;
     let searched = text(searched)?;
     let count = usize::try_from(whole(count)?).unwrap_or(usize::MAX);
-    let all = compiled(pattern)?.find_all(searched.as_bytes());
-    let texts = all.iter().take(count).filter_map(|found| searched.get(found.whole()));
+    let regexp = compiled(pattern)?;
+    let all = regexp.find_all(searched.as_bytes());
+    // With one more it is refused as too large.
+    let texts = all.take(count.min(MAX_ITEMS + 1)).filter_map(|found| searched.get(found.whole()));
     Ok(of_list(texts.map(Value::from).collect()))
 }
 
@@ -109,8 +111,9 @@ fn split(args: &[Value]) -> Answer {
     let mut pieces: Vec<Value> = Vec::new();
     let mut end = 0;
     // Go's rule: nothing is cut off before the first character.
-    for found in regexp.find_all(searched.as_bytes()).into_iter().map(|found| found.whole()) {
-        if pieces.len() + 1 == count {
+    for found in regexp.find_all(searched.as_bytes()).map(|found| found.whole()) {
+        // With so many pieces it is refused as too large.
+        if pieces.len() + 1 == count || pieces.len() > MAX_ITEMS {
             break;
         }
         if found.end == 0 && !searched.is_empty() || found.is_empty() && found.start == searched.len() && end > 0 {
