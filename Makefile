@@ -5,10 +5,11 @@ SHELL := /bin/bash
 # The name that `make install` gives the plugin: make install PLUGIN_NAME=loki-rs-next
 PLUGIN_NAME ?= loki-rs
 
-# make crash N=500, make soak SOAK_SECONDS=3600, make fuzz SECONDS=600
+# make crash N=500, make soak SOAK_SECONDS=3600, make fuzz SECONDS=600 TARGETS=pipeline
 N ?= 50
 SOAK_SECONDS ?= 600
 SECONDS ?= 60
+TARGETS ?=
 
 export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 PLUGIN := $(CARGO_TARGET_DIR)/plugin
@@ -47,8 +48,8 @@ crash: stage ## kill the plugin under load N times (50), and judge docker logs a
 soak: stage ## be without Loki in seven ways for SOAK_SECONDS (600), and judge containers, docker logs, memory, Loki
 	$(STAGED) SOAK_SECONDS=$(SOAK_SECONDS) cargo test --locked --release --test driver engine::soak -- --nocapture
 
-fuzz: ## fuzz frames, damaged rings and options, SECONDS (60) each
-	fuzz/run.sh $(SECONDS)
+fuzz: ## fuzz frames, damaged rings, options and pipelines, SECONDS (60) each; TARGETS=pipeline for one
+	fuzz/run.sh $(SECONDS) $(TARGETS)
 
 bench: ## what the driver costs, against the least there is to do; SCENES="cost wait" for a part
 	@. plugin/lib.sh && need_rust && need perf linux-perf

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Runs each fuzz target for a while; the first finding ends it with an error.
+# Runs fuzz targets for a while each, all of them if none is named; the first finding ends it with an error.
 #
-#   fuzz/run.sh SECONDS
+#   fuzz/run.sh SECONDS [TARGET…]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . plugin/lib.sh
 
-seconds=${1:?usage: fuzz/run.sh SECONDS}
+seconds=${1:?usage: fuzz/run.sh SECONDS [TARGET…]}
+targets=("${@:2}")
+((${#targets[@]})) || targets=(frame ring options pipeline)
 
 need_rust
 need c++ g++
@@ -14,7 +16,7 @@ cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 # Without sanitizers, which only a nightly compiler has; the coverage it is guided by is an unstable flag too.
 export RUSTC_BOOTSTRAP=1
 unset CARGO_TARGET_DIR
-for target in frame ring options pipeline; do
+for target in "${targets[@]}"; do
     say "fuzzing $target for $seconds s"
     cargo fuzz run --sanitizer none "$target" -- -max_total_time="$seconds" -rss_limit_mb=2048 -print_final_stats=1
 done
