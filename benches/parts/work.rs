@@ -1,16 +1,20 @@
 //! The hot parts of the driver, each alone, on a megabyte of frames.
 
 use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use loki_rs::codec::frame;
 use loki_rs::frames::DockerFrames;
 use loki_rs::loki::StreamEncoder;
 use loki_rs::loki::encode::Metadata;
+use loki_rs::pipeline::{Form, Pipeline};
 use loki_rs::ring::{BootId, Options, Ring, Writer};
 use loki_rs::shipper::backoff::Backoff;
 use loki_rs::shipper::collect::Collector;
 use loki_rs::shipper::{Plan, Stream};
+use tempfile::TempDir;
 
 /// Lines in the megabyte, of 100 bytes each.
 pub const LINES: usize = 8000;
@@ -37,14 +41,9 @@ fn part(name: &'static str, run: impl FnMut() + 'static) -> Part {
 /// All parts, in the order in which a line meets them.
 pub fn parts() -> Vec<Part> {
     let frames: &'static [u8] = frames().leak();
-    let dir: &'static _ = Box::leak(Box::new(tempfile::tempdir().expect("a temporary directory")));
-    let open = |name: &str| {
-        let options = Options { budget: 100_000_000, boot: BootId([1; 16]) };
-        Ring::open(&dir.path().join(name), options, &DockerFrames).expect("an empty ring")
-    };
-
-    let landing = open("landing");
-    let written = open("written");
+    let dir: &'static TempDir = Box::leak(Box::new(tempfile::tempdir().expect("a temporary directory")));
+    let landing = open(dir.path(), "landing");
+    let written = open(dir.path(), "written");
     let mut writer = landing.writer("bench");
     land(&mut written.writer("bench"), frames);
     let mut encoder = StreamEncoder::new(LABELS);
@@ -53,7 +52,7 @@ pub fn parts() -> Vec<Part> {
     push_all(&mut full, frames, &metadata);
     let tail = written.clone();
     let mut answer = Vec::new();
-    vec![
+    let mut parts = vec![
         part("scan: frames found in bytes", move || {
             let mut at = 0;
             while let frame::Scan::Frame { len, .. } = frame::scan(&frames[at..]) {
@@ -85,7 +84,68 @@ pub fn parts() -> Vec<Part> {
             reader.seek_last(10, &DockerFrames);
             black_box(reader.fill().is_some());
         }),
-    ]
+    ];
+    parts.extend(PIPELINES.map(|pipeline| piped(dir.path(), pipeline)));
+    parts
+}
+
+/// Lines of their own through a pipeline, from the ring to batches.
+fn piped(dir: &'static Path, (name, stages, line): Piped) -> Part {
+    let mut made = None;
+    part(name, move || {
+        // Not before its first run: what the other parts find in memory is to stay as it is.
+        let (ring, plan) = made.get_or_insert_with(|| {
+            let ring = open(dir, name);
+            let frames: Vec<u8> = (0..LINES).flat_map(|at| frame_of(at as i64, &padded(line(at)))).collect();
+            land(&mut ring.writer("bench"), &frames);
+            (ring, Plan { pipeline: Some(Pipeline::parse(stages, Form::List).expect("stages")), ..plan() })
+        });
+        let mut collector = Collector::new(ring, None, plan);
+        collector.collect(&ring.published(), true, true, 0);
+        assert!((0..collector.batches()).any(|at| collector.batch(at).is_some()));
+        black_box(&mut collector).rest();
+    })
+}
+
+/// A name, the stages, and what each line says.
+type Piped = (&'static str, &'static str, fn(usize) -> String);
+
+/// Whole pipelines.
+const PIPELINES: [Piped; 3] = [
+    (
+        "pipeline: json, labels, timestamp",
+        "[{json: {expressions: {ts: , level: , request: http.id}}}, {labels: {level: }}, \
+          {timestamp: {source: ts, format: RFC3339}}]",
+        |at| {
+            let (level, second) = (level(at), at % 60);
+            format!(
+                r#"{{"ts":"2026-09-21T10:00:{second:02}Z","level":"{level}","http":{{"id":{at}}},"msg":"accepted"}}"#
+            )
+        },
+    ),
+    (
+        "pipeline: regex, labels",
+        "[{regex: {expression: '^(?P<time>\\S+) (?P<level>\\w+) (?P<id>\\d+) (?P<text>.*)$'}}, {labels: {level: }}]",
+        |at| format!("2026-09-21T10:00:{:02}Z {} {at} request accepted from 10.0.0.1", at % 60, level(at)),
+    ),
+    ("pipeline: multiline", "[{multiline: {firstline: '^\\S'}}]", |at| {
+        let begin =
+            if at.is_multiple_of(8) { "java.lang.IllegalStateException: " } else { "    at com.example.Order.close " };
+        format!("{begin}{at}")
+    }),
+];
+
+fn level(at: usize) -> &'static str {
+    ["info", "info", "info", "debug", "info", "warn", "info", "error"][at % 8]
+}
+
+/// Lines of the same length, so that a pipeline is held against another.
+fn padded(mut line: String) -> String {
+    while line.len() < 100 {
+        line.push(' ');
+    }
+    line.truncate(100);
+    line
 }
 
 const LABELS: &str = "{container_name=\"bench\",host=\"localhost\",source=\"stdout\"}";
@@ -97,7 +157,11 @@ fn metadata() -> Metadata {
 fn plan() -> Plan {
     let wait = Duration::from_secs(1);
     Plan {
-        streams: [(); 2].map(|()| Some(Stream { labels: LABELS.into(), pairs: Vec::new(), tenant: None })),
+        streams: [(); 2].map(|()| {
+            let pairs = [("container_name", "bench"), ("host", "localhost"), ("source", "stdout")];
+            let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            Some(Stream { labels: LABELS.into(), pairs: pairs.to_vec(), tenant: None })
+        }),
         pipeline: None,
         metadata: vec![
             ("container_id".into(), "0123456789abcdef".repeat(4)),
@@ -110,6 +174,11 @@ fn plan() -> Plan {
         attempts: None,
         backoff: Backoff::try_new(wait, wait).expect("a wait is as long as itself"),
     }
+}
+
+fn open(dir: &Path, name: &str) -> Arc<Ring> {
+    let options = Options { budget: 100_000_000, boot: BootId([1; 16]) };
+    Ring::open(&dir.join(name), options, &DockerFrames).expect("an empty ring")
 }
 
 fn push_all(encoder: &mut StreamEncoder, frames: &[u8], metadata: &Metadata) {
@@ -126,18 +195,22 @@ fn land(writer: &mut Writer, mut frames: &[u8]) {
 }
 
 fn frames() -> Vec<u8> {
-    (0..LINES).flat_map(|at| frame_of(at as i64)).collect()
+    (0..LINES).flat_map(|at| frame_of(at as i64, &words(at))).collect()
 }
 
-/// A frame as dockerd writes it, with a line of 100 bytes.
-fn frame_of(at: i64) -> Vec<u8> {
+fn words(at: usize) -> String {
     let words = ["request", "accepted", "from", "10.0.0.", "status=200", "latency_ms=", "closed", "order"];
     let mut line = format!("{at:08} ");
     while line.len() < 100 {
-        line.push_str(words[(line.len() * 7 + at as usize) % words.len()]);
+        line.push_str(words[(line.len() * 7 + at) % words.len()]);
         line.push(' ');
     }
     line.truncate(100);
+    line
+}
+
+/// A frame as dockerd writes it, with a line of 100 bytes.
+fn frame_of(at: i64, line: &str) -> Vec<u8> {
     let mut payload = b"\x0a\x06stdout\x10".to_vec();
     let mut time = 1_790_000_000_000_000_000_u64 + at as u64 * 1000;
     while time >= 0x80 {

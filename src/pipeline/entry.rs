@@ -1,7 +1,9 @@
 //! What a pipeline works on: one line, and what stages have learnt about it.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::golang::number::plain;
@@ -38,9 +40,11 @@ pub struct SeqRange {
     pub last: u64,
 }
 
-/// Labels, sorted by name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Labels(Vec<(Name, Arc<str>)>);
+/// Labels, sorted by name. Lines share them for as long as no stage changes them.
+#[derive(Debug, Clone, Default)]
+pub struct Labels(Option<Arc<Vec<Pair>>>);
+
+type Pair = (Name, Arc<str>);
 
 /// Values that stages have extracted from a line, by name.
 pub type Extracted = BTreeMap<Name, Value>;
@@ -65,7 +69,7 @@ impl Entry {
 
     /// Copies the labels to the extracted values, as each pipeline does at its start, the inner ones included.
     pub fn seed(&mut self) {
-        for (name, value) in &self.labels.0 {
+        for (name, value) in self.labels.pairs() {
             self.extracted.insert(name.clone(), Value::from(value.clone()));
         }
     }
@@ -108,35 +112,73 @@ impl Labels {
 
     /// The value without a copy.
     pub fn shared(&self, name: &str) -> Option<&Arc<str>> {
-        self.find(name).ok().map(|at| &self.0[at].1)
+        self.find(name).ok().map(|at| &self.pairs()[at].1)
     }
 
     pub fn set(&mut self, name: Name, value: Arc<str>) {
         match self.find(&name) {
-            Ok(at) => self.0[at].1 = value,
-            Err(at) => self.0.insert(at, (name, value)),
+            Ok(at) => self.own()[at].1 = value,
+            Err(at) => self.own().insert(at, (name, value)),
         }
     }
 
     pub fn remove(&mut self, name: &str) -> Option<Arc<str>> {
-        self.find(name).ok().map(|at| self.0.remove(at).1)
+        self.find(name).ok().map(|at| self.own().remove(at).1)
     }
 
     /// Keeps those whose name is to be kept.
     pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        self.0.retain(|(name, _)| keep(name));
+        if !self.pairs().iter().all(|(name, _)| keep(name)) {
+            self.own().retain(|(name, _)| keep(name));
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Name, &Arc<str>)> {
-        self.0.iter().map(|(name, value)| (name, value))
+        self.pairs().iter().map(|(name, value)| (name, value))
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.pairs().is_empty()
     }
 
     fn find(&self, name: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|(other, _)| other.as_ref().cmp(name))
+        self.pairs().binary_search_by(|(other, _)| other.as_ref().cmp(name))
+    }
+
+    fn pairs(&self) -> &[Pair] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    /// To be changed, and so no longer shared.
+    fn own(&mut self) -> &mut Vec<Pair> {
+        Arc::make_mut(self.0.get_or_insert_default())
+    }
+}
+
+impl PartialEq for Labels {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = matches!((&self.0, &other.0), (Some(own), Some(other)) if Arc::ptr_eq(own, other));
+        is_same || self.pairs() == other.pairs()
+    }
+}
+
+impl Eq for Labels {}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Labels {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.pairs().cmp(other.pairs())
+    }
+}
+
+impl Hash for Labels {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.pairs().hash(state);
     }
 }
 
@@ -214,6 +256,11 @@ mod tests {
         let labels: Labels = [("b", "2"), ("a", "1"), ("b", "3")].into_iter().collect();
         let names: Vec<&str> = labels.iter().map(|(name, _)| name.as_ref()).collect();
         assert_eq!(names, ["a", "b"]);
+        let mut changed = labels.clone();
+        changed.retain(|name| name != "a");
+        assert_eq!((changed.remove("b").as_deref(), changed.remove("b")), (Some("3"), None));
+        assert_eq!(changed, Labels::default());
+        assert_eq!(labels.get("b"), Some("3"), "what others share does not change");
         let mut entry = Entry { labels, ..Entry::default() };
         entry.extract(&Arc::from("b"), b"old");
         entry.seed();

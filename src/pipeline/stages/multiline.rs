@@ -101,27 +101,23 @@ impl Stage for Multiline {
     fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
         let begins = self.first_line.is_match(&entry.line);
         let mut out = Vec::new();
-        if !self.streams.contains_key(&entry.labels) {
-            if !begins {
-                return Flow::Pass;
-            }
-            self.make_room(&mut out);
-        }
-        let mut entry = std::mem::take(entry);
-        let line = std::mem::take(&mut entry.line);
         let (seq, arrived, timestamp) = (entry.seq, entry.arrived, entry.timestamp);
-        let key = entry.labels.clone();
-        let block = match self.streams.entry(key) {
-            std::collections::hash_map::Entry::Occupied(known) => {
-                let block = known.into_mut();
+        let (block, line) = match self.streams.get_mut(&entry.labels) {
+            Some(block) => {
+                let line = std::mem::take(&mut entry.line);
                 if begins {
                     out.extend(block.end());
-                    block.start = entry;
+                    block.start = std::mem::take(entry);
                 }
-                block
+                (block, line)
             }
-            std::collections::hash_map::Entry::Vacant(new) => {
-                new.insert(Block { start: entry, text: Vec::new(), lines: 0, seq: None, arrived })
+            None if !begins => return Flow::Pass,
+            None => {
+                self.make_room(&mut out);
+                let mut start = std::mem::take(entry);
+                let line = std::mem::take(&mut start.line);
+                let new = Block { text: Vec::new(), lines: 0, seq: None, arrived, start };
+                (self.streams.entry(new.start.labels.clone()).or_insert(new), line)
             }
         };
         if self.own_time && !block.is_open() {

@@ -23,6 +23,8 @@ const REMEMBERED_BYTES: usize = 1 << 20;
 pub struct Streams {
     numbers: HashMap<Labels, usize>,
     all: Vec<Stream>,
+    /// The one that was asked for last: lines of a stream often come together.
+    last: Option<(Labels, usize)>,
     /// Of all label strings.
     bytes: usize,
     /// How many there were when everything was with Loki for the last time.
@@ -54,6 +56,17 @@ pub struct Stream {
 impl Streams {
     /// The number of the stream with these labels; it stays until [`Streams::settle`].
     pub fn number_of(&mut self, labels: &Labels) -> usize {
+        if let Some((last, number)) = &self.last
+            && last == labels
+        {
+            return *number;
+        }
+        let number = self.find_or_add(labels);
+        self.last = Some((labels.clone(), number));
+        number
+    }
+
+    fn find_or_add(&mut self, labels: &Labels) -> usize {
         if let Some(number) = self.numbers.get(labels) {
             return *number;
         }
