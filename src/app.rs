@@ -19,7 +19,7 @@ use crate::status::{self, report::Reporter};
 use crate::streams::registry::Setup;
 use crate::streams::retention::Policy;
 use crate::streams::{self, Registry, labels};
-use crate::telemetry::logging;
+use crate::telemetry::{logging, summary};
 
 /// Threads that read FIFOs and do nothing else.
 const INTAKE_THREADS: usize = 2;
@@ -51,14 +51,16 @@ pub enum RunError {
 /// # Errors
 /// When it cannot begin to. Later trouble is logged and lived with.
 pub fn run(settings: Settings) -> Result<(), RunError> {
-    logging::init(settings.log_level);
+    let log = logging::init(settings.log_level, settings.log_format);
     raise_file_limit();
     let control = runtime("control", CONTROL_THREADS)?;
     let intake = runtime("intake", INTAKE_THREADS)?;
+    control.spawn(log.clone().keep_honest());
     let outcome = control.block_on(serve(settings, &intake));
     // What is in the ring stays there; nothing else is worth waiting for.
     intake.shutdown_background();
     control.shutdown_background();
+    log.finish();
     outcome
 }
 
@@ -102,6 +104,10 @@ async fn serve(settings: Settings, intake: &Runtime) -> Result<(), RunError> {
         let registry = registry.clone();
         async move { registry.keep_tidy(policy).await }
     });
+    let watcher = tokio::spawn({
+        let registry = registry.clone();
+        async move { registry.keep_watch(summary::EVERY).await }
+    });
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -111,6 +117,7 @@ async fn serve(settings: Settings, intake: &Runtime) -> Result<(), RunError> {
     registry.shut_down().await;
     syncer.abort();
     tidier.abort();
+    watcher.abort();
     if let Some(status) = status {
         status.abort();
     }

@@ -72,8 +72,8 @@ fn the_manifests_defaults_are_accepted() {
     let settings = loki_rs::config::Settings::read(&environment).unwrap_or_else(|errors| panic!("{errors}"));
     let nothing = loki_rs::config::Settings::read(&std::collections::BTreeMap::new()).unwrap();
     assert_eq!(
-        (settings.log_level, settings.state_dir, settings.socket),
-        (nothing.log_level, nothing.state_dir, nothing.socket)
+        (settings.log_level, settings.log_format, settings.state_dir, settings.socket),
+        (nothing.log_level, nothing.log_format, nothing.state_dir, nothing.socket)
     );
 }
 

@@ -83,7 +83,8 @@ fn serve() -> ExitCode {
     match app::run(settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            // The log is set up before anything can fail.
+            tracing::error!("{error}");
             ExitCode::FAILURE
         }
     }

@@ -16,7 +16,7 @@
 //! - [`destination`]: [`PushUrl`], [`Credentials`], [`Destination`]; [`transport`] reads what of it is about TLS, proxies and
 //!   authorization.
 //! - [`settings`]: [`SETTINGS`], the table of what the plugin itself may be given, and
-//!   [`PluginDefaults`], what containers get when they say nothing.
+//!   [`PluginDefaults`], what containers get when they say nothing; [`own_log`]: how the plugin speaks of itself.
 //! - [`effective`]: which options are in force for a container, who said so, and how they may be shown.
 //! - [`pipeline`]: stages by name, typed or in a file.
 //! - [`metadata`]: the grammar of `loki-structured-metadata`; [`tenant`]: which tenants there can be; `idle`: options
@@ -36,6 +36,7 @@ pub mod go_regex;
 mod idle;
 pub mod metadata;
 pub mod options;
+pub mod own_log;
 pub mod parse;
 pub mod pipeline;
 mod reader;
@@ -51,8 +52,8 @@ pub use destination::{Credentials, Destination, PushUrl};
 pub use go_regex::KeyPattern;
 pub use metadata::{Fact, MetadataItem, MetadataSource};
 pub use options::{OPTIONS, OptionError, OptionErrors, OptionSpec, RawOptions};
+pub use own_log::{LogFormat, LogLevel};
 pub use settings::{
-    Environment, LogLevel, MetricsAddr, PluginDefaults, RingBudget, SETTINGS, SettingErrors, SettingSpec, Settings,
-    Strings,
+    Environment, MetricsAddr, PluginDefaults, RingBudget, SETTINGS, SettingErrors, SettingSpec, Settings, Strings,
 };
 pub use stream_options::{Batch, LabelOptions, Retry, RingOptions, StreamOptions};

@@ -11,13 +11,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use super::destination::EXAMPLE_URL;
 use super::options::{LOKI_URL, OPTIONS, OptionError, OptionErrors, RawOptions, spec};
+use super::own_log::{LogFormat, LogLevel};
 use super::refusal::{Refusal, quote, redact};
 use super::render::{self, Entry, cell, code};
 use super::stream_options::StreamOptions;
@@ -25,6 +25,7 @@ use super::{duration, parse};
 use crate::transport::NoProxy;
 
 pub const LOG_LEVEL: &str = "LOG_LEVEL";
+pub const LOG_FORMAT: &str = "LOG_FORMAT";
 pub const METRICS_ADDR: &str = "METRICS_ADDR";
 pub const STATE_DIR: &str = "STATE_DIR";
 pub const SOCKET: &str = "SOCKET";
@@ -34,6 +35,9 @@ pub const NO_PROXY: &str = "NO_PROXY";
 
 /// Grafana's driver knows the first four of the five levels, under the same variable.
 pub const DEFAULT_LOG_LEVEL: &str = "info";
+
+/// What Docker and Loki themselves write.
+pub const DEFAULT_LOG_FORMAT: &str = "logfmt";
 
 /// Below `propagatedMount` of the manifest, so it survives an upgrade of the plugin, as the FIFOs beside it do.
 ///
@@ -74,6 +78,12 @@ pub const SETTINGS: &[SettingSpec] = &[
         form: "log level",
         doc: "How much the plugin says of itself in dockerd's log: error, warn, info, debug or \
               trace.",
+    },
+    SettingSpec {
+        name: LOG_FORMAT,
+        default: DEFAULT_LOG_FORMAT,
+        form: "log format",
+        doc: "How it says it: logfmt or json, one event a line. There is no time in it: dockerd adds that.",
     },
     SettingSpec {
         name: STATE_DIR,
@@ -140,6 +150,7 @@ pub struct Environment;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub log_level: LogLevel,
+    pub log_format: LogFormat,
     /// Nowhere unless it is set.
     pub metrics_addr: Option<MetricsAddr>,
     /// Absolute.
@@ -162,16 +173,6 @@ pub enum RingBudget {
     Bytes(u64),
     /// So many hundredths of the file system they are on, and [`RingBudget::LARGEST_SHARE`] at most.
     Share(u8),
-}
-
-/// How much the plugin says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
 }
 
 /// What containers get when they say nothing: by option, never empty. Values are not shown.
@@ -249,6 +250,7 @@ impl Settings {
     pub fn read(strings: &dyn Strings) -> Result<Settings, SettingErrors> {
         let mut errors = Vec::new();
         let log_level = read(strings, LOG_LEVEL, DEFAULT_LOG_LEVEL, log_level, &mut errors);
+        let log_format = read(strings, LOG_FORMAT, DEFAULT_LOG_FORMAT, log_format, &mut errors);
         let state_dir = read(strings, STATE_DIR, DEFAULT_STATE_DIR, absolute, &mut errors);
         let socket = read(strings, SOCKET, DEFAULT_SOCKET, absolute, &mut errors);
         let ring_retention = read(strings, RING_RETENTION, DEFAULT_RING_RETENTION, duration::duration, &mut errors);
@@ -262,9 +264,20 @@ impl Settings {
         let typed = SETTINGS.iter().map(|spec| (spec.name, value(spec).unwrap_or_else(|| spec.default.to_owned())));
         let typed = typed.collect();
         let settings = || {
-            let (log_level, state_dir, socket) = (log_level?, state_dir?, socket?);
+            let (log_level, log_format) = (log_level?, log_format?);
+            let (state_dir, socket) = (state_dir?, socket?);
             let (ring_retention, ring_budget, metrics_addr) = (ring_retention?, ring_budget?, metrics_addr?);
-            Some(Settings { log_level, metrics_addr, state_dir, socket, ring_retention, ring_budget, defaults, typed })
+            Some(Settings {
+                log_level,
+                log_format,
+                metrics_addr,
+                state_dir,
+                socket,
+                ring_retention,
+                ring_budget,
+                defaults,
+                typed,
+            })
         };
         settings().filter(|_| errors.is_empty()).ok_or(SettingErrors(OptionErrors(errors)))
     }
@@ -284,6 +297,10 @@ fn read<T>(
 }
 
 fn log_level(text: &str) -> Result<LogLevel, Refusal> {
+    text.parse()
+}
+
+fn log_format(text: &str) -> Result<LogFormat, Refusal> {
     text.parse()
 }
 
@@ -348,35 +365,6 @@ impl fmt::Display for MetricsAddr {
         match self {
             MetricsAddr::Tcp(addr) => write!(f, "{addr}"),
             MetricsAddr::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-// === impl LogLevel ===
-
-impl LogLevel {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            LogLevel::Error => "error",
-            LogLevel::Warn => "warn",
-            LogLevel::Info => "info",
-            LogLevel::Debug => "debug",
-            LogLevel::Trace => "trace",
-        }
-    }
-}
-
-impl FromStr for LogLevel {
-    type Err = Refusal;
-
-    fn from_str(text: &str) -> Result<LogLevel, Refusal> {
-        match text {
-            "error" => Ok(LogLevel::Error),
-            "warn" => Ok(LogLevel::Warn),
-            "info" => Ok(LogLevel::Info),
-            "debug" => Ok(LogLevel::Debug),
-            "trace" => Ok(LogLevel::Trace),
-            _ => Err(Refusal::new(text, "is not a log level (try error, warn, info, debug, trace)")),
         }
     }
 }
@@ -489,6 +477,7 @@ mod tests {
     fn every_setting_has_a_good_value_and_a_bad_one() {
         for (spec, (name, good, bad)) in SETTINGS.iter().zip([
             ("LOG_LEVEL", "debug", "verbose"),
+            ("LOG_FORMAT", "json", "xml"),
             ("STATE_DIR", "/var/lib/loki-rs", "state"),
             ("SOCKET", "/run/loki-rs.sock", "loki-rs.sock"),
         ]) {

@@ -2,7 +2,7 @@
 //!
 //! What is counted by container is in [`super::events`] and goes with the container.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -123,6 +123,19 @@ impl Counters {
             to.pushes.clone(),
         );
         counters
+    }
+
+    /// Lines that will never get to Loki, by reason, of all destinations.
+    pub fn dropped(&self) -> BTreeMap<&'static str, u64> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |why: Dropped| {
+            let counters = known.iter().map(|destination| {
+                let labels = vec![("destination", destination.clone()), ("reason", why.as_str().to_owned())];
+                self.dropped_lines.get_or_create_owned(&labels).get()
+            });
+            (why.as_str(), counters.sum())
+        };
+        Dropped::ALL.map(of).into()
     }
 
     /// Those of a destination under its name, in which there is no secret. All are there from the beginning, so that the
@@ -260,6 +273,16 @@ mod tests {
         }
         to.dropped.add(Dropped::GivenUp, 3);
         assert!(text(&registry).contains("reason=\"given_up\"} 3\n"));
+    }
+
+    #[test]
+    fn what_is_dropped_is_added_up_over_all_destinations() {
+        let counters = Counters::default();
+        for (destination, lines) in [("a", 3), ("b", 4)] {
+            counters.to(destination).dropped.add(Dropped::Refused, lines);
+        }
+        let dropped = counters.dropped();
+        assert_eq!((dropped.len(), dropped["refused"], dropped["overwritten"]), (Dropped::ALL.len(), 7, 0));
     }
 
     #[test]

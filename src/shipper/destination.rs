@@ -27,8 +27,9 @@ const IN_FLIGHT: usize = 8;
 /// of Loki's return.
 pub(super) const LONGEST_PROBE: Duration = Duration::from_secs(5);
 
-/// An outage is spoken of this often.
-const REMIND: Duration = Duration::from_secs(60);
+/// Outages of a destination that comes and goes are spoken of this often. One that lasts is in the
+/// [summary](crate::telemetry::summary).
+const SPEAK_EVERY: Duration = Duration::from_secs(60);
 
 /// One Loki, one tenant, one set of credentials.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub struct Destination {
     /// When it took lines last, in nanoseconds since 1970; 0 before the first time.
     last_success: AtomicI64,
     last_error: Mutex<Option<LastError>>,
+    /// When its last outage was spoken of.
+    spoken: Mutex<Option<Instant>>,
 }
 
 /// How a destination is doing.
@@ -63,7 +66,8 @@ struct Outage {
     /// When to try next.
     next: Instant,
     tries: u32,
-    said: Instant,
+    /// It was spoken of, and its end will be.
+    is_said: bool,
 }
 
 /// The right to have one batch in memory and on its way.
@@ -89,6 +93,7 @@ impl Destination {
             counters,
             last_success: AtomicI64::new(0),
             last_error: Mutex::default(),
+            spoken: Mutex::default(),
         })
     }
 
@@ -165,21 +170,24 @@ impl Destination {
     /// A push failed for a reason that is the destination's.
     pub fn went_down(&self, error: &PushError) {
         let now = Instant::now();
-        self.outage.send_if_modified(|outage| match outage {
-            None => {
+        self.outage.send_if_modified(|outage| {
+            let is_new = outage.is_none();
+            let outage = outage.get_or_insert(Outage { since: now, next: now, tries: 0, is_said: false });
+            if !outage.is_said && self.may_speak(now) {
                 warn!(destination = %self.name, %error, "Loki takes no lines; they are kept and sent when it does");
-                *outage = Some(Outage { since: now, next: now, tries: 0, said: now });
-                true
+                outage.is_said = true;
             }
-            Some(outage) => {
-                if now.duration_since(outage.said) >= REMIND {
-                    let seconds = now.duration_since(outage.since).as_secs();
-                    warn!(destination = %self.name, %error, seconds, "Loki still takes no lines; they are kept");
-                    outage.said = now;
-                }
-                false
-            }
+            is_new
         });
+    }
+
+    fn may_speak(&self, now: Instant) -> bool {
+        let mut spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = spoken.is_none_or(|spoken| now.duration_since(spoken) >= SPEAK_EVERY);
+        if may {
+            *spoken = Some(now);
+        }
+        may
     }
 
     /// Whether lines may carry structured metadata.
@@ -202,8 +210,10 @@ impl Permit {
     pub fn succeeded(self) {
         self.destination.outage.send_if_modified(|outage| {
             let Some(over) = outage.take() else { return false };
-            let seconds = over.since.elapsed().as_secs();
-            info!(destination = %self.destination.name, seconds, "Loki takes lines again");
+            if over.is_said {
+                let seconds = over.since.elapsed().as_secs();
+                info!(destination = %self.destination.name, seconds, "Loki takes lines again");
+            }
             true
         });
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -51,6 +52,8 @@ pub struct Lane {
     pub destination: Arc<Destination>,
     /// What happens to its lines.
     pub events: Arc<shipper::events::Events>,
+    /// How long a line may wait for others before it is sent.
+    pub batch_wait: Duration,
 }
 
 /// One stream's hold on its container. Dropped when the stream has ended.

@@ -11,7 +11,8 @@
 //! * [`labels`]: from a container's [`info`] and options to Loki labels; [`sources`]: the streams of its two outputs;
 //!   [`metadata`]: what goes beside its lines;
 //! * [`adopt`]: what happens at boot; [`upkeep`]: what happens beside logging;
-//! * [`view`]: how all of them are doing, for those who look from outside; [`counters`]: those of the whole plugin;
+//! * [`view`]: how all of them are doing, for those who look from outside; `watch`: for the plugin's own log;
+//!   [`counters`]: those of the whole plugin;
 //! * [`strays`]: FIFOs that nobody else reads;
 //! * [`retention`]: when the ring of a container that is gone may go.
 
@@ -31,6 +32,7 @@ pub mod sources;
 pub mod strays;
 pub mod upkeep;
 pub mod view;
+mod watch;
 
 pub use info::Info;
 pub use registry::{Registry, StartError};

@@ -40,7 +40,7 @@ impl Registry {
             let name =
                 if several { format!("{} to {}", info.name(), destination.name()) } else { info.name().to_owned() };
             let events = shipper::events::Events::new(&name.into(), destination.counters().clone());
-            Lane { destination, events: Arc::new(events) }
+            Lane { destination, events: Arc::new(events), batch_wait: options.batch.wait }
         });
         let container = self.open_ring(info, &options.ring, (&names, lanes.collect()))?;
         // The lines go through a pipeline for each destination, and are counted in the first.

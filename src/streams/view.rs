@@ -189,7 +189,7 @@ impl ContainerView {
 // === impl LaneView ===
 
 impl LaneView {
-    fn of(container: &Container, at: usize, lane: &Lane, now: i64) -> Self {
+    pub(super) fn of(container: &Container, at: usize, lane: &Lane, now: i64) -> Self {
         let ring = &container.ring;
         let saved = lock(&container.cursors).saved(at).map(|(position, _)| position);
         let oldest = ring.oldest();
@@ -251,7 +251,7 @@ impl From<LastError> for ErrorView {
     }
 }
 
-fn nanoseconds() -> i64 {
+pub(super) fn nanoseconds() -> i64 {
     let since: Duration = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -1,24 +1,65 @@
 //! The plugin's own log.
 //!
-//! dockerd takes the plugin's stdout at level info and its stderr at level error, line by line, and stops listening
-//! for good after a line of more than 64 KiB. So warnings and errors go to stderr, the rest to stdout, each event is
-//! one line, and no line is longer than [`LONGEST`].
+//! dockerd takes the plugin's stdout at level info and its stderr at level error, line by line, puts the time before each,
+//! and stops listening for good after a line of more than 64 KiB. So:
+//!
+//! * errors and warnings go to stderr, the rest to stdout, and each line says its level;
+//! * there is no time in it;
+//! * each event is one line of at most [`LONGEST`] bytes, whatever is in it, and of the [form](LogFormat) that was asked for
+//!   even when something had to be [cut](event);
+//! * no more lines are written in a minute than the [quota] has room for; how many were not is said.
 
+mod event;
+mod json;
+mod logfmt;
+pub mod quota;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tracing::level_filters::LevelFilter;
-use tracing::{Level, Metadata};
+use tracing::{Event, Level, Subscriber, error};
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use crate::config::LogLevel;
+use self::event::Line;
+use self::quota::{Kind, Quota, Unsaid};
+use super::summary;
+use crate::config::{LogFormat, LogLevel};
 
 /// Bytes of a line, newline included.
 pub const LONGEST: usize = 16 * 1024;
 
-/// Sets the log up, once a process.
-pub fn init(level: LogLevel) {
+/// Writes events as lines. Clones write to the same outputs and share one quota.
+#[derive(Clone)]
+pub struct Lines {
+    format: LogFormat,
+    quota: Arc<Quota>,
+    outputs: Arc<dyn Outputs>,
+}
+
+/// Where lines go.
+pub trait Outputs: Send + Sync {
+    /// Writes a line, which ends with a newline, at once. There is nobody to tell when it fails.
+    fn write(&self, output: Output, line: &[u8]);
+}
+
+/// One of the two outputs that dockerd listens to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// For what is as it should be.
+    Stdout,
+    /// For warnings and errors.
+    Stderr,
+}
+
+/// Those of the process.
+struct Standard;
+
+/// Sets the log up, once a process. What comes back tells of lines that were not said.
+pub fn init(level: LogLevel, format: LogFormat) -> Lines {
     let filter = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -26,64 +67,166 @@ pub fn init(level: LogLevel) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    // dockerd adds the time. What crates below us have to tell at lower levels is for their developers.
-    let lines =
-        tracing_subscriber::fmt::layer().without_time().with_target(false).with_ansi(false).with_writer(Outputs);
+    let lines = Lines::new(format, Arc::new(Standard));
+    // What crates below us have to tell at lower levels is for their developers.
     let targets = Targets::new().with_default(LevelFilter::WARN.min(filter)).with_target("loki_rs", filter);
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(targets));
+    let subscriber = tracing_subscriber::registry().with(lines.clone().with_filter(targets));
     // Refused when a test has set one already.
     let _ = tracing::subscriber::set_global_default(subscriber);
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = Backtrace::capture();
+        // Only when RUST_BACKTRACE asks for it.
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(&backtrace));
+        let thread = std::thread::current();
+        error!(thread = thread.name(), backtrace, "{panic}");
+    }));
+    lines
 }
 
-/// Chooses stdout or stderr by level.
-struct Outputs;
+// === impl Lines ===
 
-impl<'a> MakeWriter<'a> for Outputs {
-    type Writer = Line<Box<dyn Write>>;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        Line(Box::new(io::stdout()))
+impl Lines {
+    /// Lines that go elsewhere than to the outputs of the process.
+    pub fn new(format: LogFormat, outputs: Arc<dyn Outputs>) -> Self {
+        Self { format, quota: Arc::default(), outputs }
     }
 
-    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Self::Writer {
-        if *meta.level() <= Level::WARN { Line(Box::new(io::stderr())) } else { self.make_writer() }
+    /// Says how many lines of a minute that is over were not said, until the task is dropped.
+    pub async fn keep_honest(self) {
+        loop {
+            tokio::time::sleep(quota::MINUTE).await;
+            self.tell(self.quota.over(Instant::now()));
+        }
+    }
+
+    /// The last words of the process: says how many lines were not said.
+    pub fn finish(&self) {
+        // However far away, it is over then.
+        self.tell(self.quota.over(Instant::now() + 2 * quota::MINUTE));
+    }
+
+    fn tell(&self, unsaid: Option<Unsaid>) {
+        let Some(Unsaid { level, lines }) = unsaid else { return };
+        let mut line = Line::new(level);
+        line.say(format_args!(
+            "{lines} more lines were not said, for there were too many in {} seconds",
+            Duration::as_secs(&quota::MINUTE)
+        ));
+        line.add_number("lines", lines);
+        self.write(line);
+    }
+
+    fn write(&self, line: Line) {
+        let output = if line.level() <= Level::WARN { Output::Stderr } else { Output::Stdout };
+        let fitted = line.fit(LONGEST);
+        let mut text = match self.format {
+            LogFormat::Logfmt => logfmt::write(&fitted),
+            LogFormat::Json => json::write(&fitted),
+        };
+        text.push('\n');
+        self.outputs.write(output, text.as_bytes());
     }
 }
 
-/// Writes an event as one line of bounded length.
-struct Line<W>(W);
-
-impl<W: Write> Write for Line<W> {
-    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let text = event.strip_suffix(b"\n").unwrap_or(event);
-        let mut line: Vec<u8> = text[..text.len().min(LONGEST - 1)].to_vec();
-        for byte in &mut line {
-            if *byte == b'\n' || *byte == b'\r' {
-                *byte = b' ';
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let of = event.metadata();
+        if of.target() != summary::TARGET {
+            let admitted = self.quota.admit(Instant::now(), *of.level(), Kind::of(of));
+            self.tell(admitted.before);
+            if !admitted.is_said {
+                return;
             }
         }
-        line.push(b'\n');
-        // Nobody to tell when the log itself is gone.
-        let _ = self.0.write_all(&line);
-        Ok(event.len())
+        let mut line = Line::new(*of.level());
+        event.record(&mut line);
+        self.write(line);
     }
+}
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+// === impl Standard ===
+
+impl Outputs for Standard {
+    fn write(&self, output: Output, line: &[u8]) {
+        let _ = match output {
+            Output::Stdout => io::stdout().lock().write_all(line),
+            Output::Stderr => io::stderr().lock().write_all(line),
+        };
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use tracing::{info, warn};
+
     use super::*;
 
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<(Output, String)>>);
+
+    impl Outputs for Kept {
+        fn write(&self, output: Output, line: &[u8]) {
+            let line = String::from_utf8(line.to_vec()).expect("text");
+            self.0.lock().unwrap().push((output, line));
+        }
+    }
+
+    fn said(format: LogFormat, speak: impl FnOnce()) -> Vec<(Output, String)> {
+        let kept = Arc::new(Kept::default());
+        let lines = Lines::new(format, kept.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines.clone()), speak);
+        lines.finish();
+        kept.0.lock().unwrap().clone()
+    }
+
+    fn speak() {
+        let reason = "no \"such\" file";
+        info!(version = "0.1.0", count = 3_u64, share = 0.5, done = true, "it\nserves");
+        warn!(%reason, container = "web", debugged = ?Some("x"), absent = None::<u64>, nan = f64::NAN, empty = "", r#type = -1);
+    }
+
     #[test]
-    fn an_event_is_one_line_that_dockerd_can_take() {
-        let mut out = Vec::new();
-        let event = [&b"one\ntwo "[..], &[b'x'; 70_000], b"\n"].concat();
-        assert_eq!(Line(&mut out).write(&event).unwrap(), event.len());
-        assert_eq!(out.len(), LONGEST);
-        assert!(out.starts_with(b"one two x") && out.ends_with(b"x\n"));
-        assert_eq!(out.iter().filter(|&&byte| byte == b'\n').count(), 1);
+    fn an_event_is_one_line_of_its_format_on_the_output_of_its_level() {
+        let logfmt = [
+            (Output::Stdout, "level=info msg=\"it\\nserves\" version=0.1.0 count=3 share=0.5 done=true\n"),
+            (
+                Output::Stderr,
+                "level=warn msg=\"\" reason=\"no \\\"such\\\" file\" container=web debugged=\"Some(\\\"x\\\")\" \
+                 nan=NaN empty=\"\" type=-1\n",
+            ),
+        ];
+        assert_eq!(said(LogFormat::Logfmt, speak), logfmt.map(|(output, line)| (output, line.to_owned())));
+        let json = [
+            (
+                Output::Stdout,
+                "{\"level\":\"info\",\"msg\":\"it\\nserves\",\"version\":\"0.1.0\",\"count\":3,\"share\":0.5,\"done\":true}\n",
+            ),
+            (
+                Output::Stderr,
+                "{\"level\":\"warn\",\"msg\":\"\",\"reason\":\"no \\\"such\\\" file\",\"container\":\"web\",\
+                 \"debugged\":\"Some(\\\"x\\\")\",\"nan\":\"NaN\",\"empty\":\"\",\"type\":-1}\n",
+            ),
+        ];
+        assert_eq!(said(LogFormat::Json, speak), json.map(|(output, line)| (output, line.to_owned())));
+    }
+
+    #[test]
+    fn a_thousand_containers_with_the_same_trouble_are_not_a_thousand_lines() {
+        let said = said(LogFormat::Logfmt, || {
+            for container in 0..1000 {
+                warn!(container, "the same trouble");
+            }
+            error!("another one");
+        });
+        assert_eq!(said.len(), quota::OF_A_KIND as usize + 2);
+        let [.., (_, other), (output, told)] = said.as_slice() else { panic!("there are more") };
+        assert_eq!(other, "level=error msg=\"another one\"\n");
+        let unsaid = 1000 - quota::OF_A_KIND;
+        let expected = format!(
+            "level=warn msg=\"{unsaid} more lines were not said, for there were too many in 60 seconds\" lines={unsaid}\n"
+        );
+        assert_eq!((*output, told), (Output::Stderr, &expected));
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod logging;
 pub mod rate;
+pub mod summary;
 pub mod throttle;

@@ -1,0 +1,73 @@
+//! Looks at everything once a minute, and says in the plugin's log when something is wrong, and when it is right again.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use super::container::Container;
+use super::registry::{Registry, lock};
+use super::view::{LaneView, nanoseconds};
+use crate::telemetry::summary::{Down, Lost, Reading, Summary};
+
+impl Registry {
+    /// Looks `every` so often until the plugin goes down. Lines that wait for longer than that, beyond `loki-batch-wait`,
+    /// are behind.
+    pub async fn keep_watch(&self, every: Duration) {
+        let mut shutdown = self.inner.shutdown.subscribe();
+        let mut summary = Summary::default();
+        while timeout(every, shutdown.wait_for(|down| *down)).await.is_err() {
+            let registry = self.clone();
+            // The age of lines is read from the disk.
+            let Ok(reading) = tokio::task::spawn_blocking(move || registry.reading(every)).await else { continue };
+            if let Some(outcome) = summary.look(Instant::now(), reading) {
+                outcome.say();
+            }
+        }
+    }
+
+    fn reading(&self, patience: Duration) -> Reading {
+        let (read, sent) = (&self.inner.setup.counters, &self.inner.setup.sent);
+        let mut reading = Reading {
+            down: self.down(),
+            lost: Lost { lines: sent.dropped(), bytes: read.no_entry_bytes.get() + read.no_room_bytes.get() },
+            ..Reading::default()
+        };
+        let containers: Vec<_> = self.table().containers.values().cloned().collect();
+        let now = nanoseconds();
+        for container in &containers {
+            reading.in_memory += u64::from(container.ring.is_in_memory());
+            reading.unusable += u64::from(container.lanes.is_empty());
+            add_waiting(&mut reading, container, patience, now);
+        }
+        reading
+    }
+
+    fn down(&self) -> Vec<Down> {
+        let destinations: Vec<_> =
+            lock(&self.inner.destinations).values().filter_map(std::sync::Weak::upgrade).collect();
+        let mut down: Vec<_> = destinations
+            .iter()
+            .filter_map(|destination| {
+                let health = destination.health();
+                Some(Down {
+                    name: destination.name().to_owned(),
+                    lasts: health.down_for?,
+                    reason: health.last_error.map(|error| error.text),
+                })
+            })
+            .collect();
+        down.sort_by(|one, other| (&one.name, one.lasts).cmp(&(&other.name, other.lasts)));
+        down
+    }
+}
+
+/// Adds a container's lines that are behind.
+fn add_waiting(reading: &mut Reading, container: &Container, patience: Duration, now: i64) {
+    let lanes = container.lanes.iter().enumerate().map(|(at, lane)| (lane, LaneView::of(container, at, lane, now)));
+    let ages = lanes.map(|(lane, view)| (view.lag_lines, Duration::from_secs_f64(view.lag_seconds), lane.batch_wait));
+    let behind: Vec<_> =
+        ages.filter(|(lines, age, batch_wait)| *lines > 0 && *age > patience.saturating_add(*batch_wait)).collect();
+    reading.waiting_containers += u64::from(!behind.is_empty());
+    reading.waiting_lines += behind.iter().map(|(lines, ..)| lines).sum::<u64>();
+    reading.oldest = behind.iter().map(|(_, age, _)| *age).fold(reading.oldest, Duration::max);
+}
