@@ -198,7 +198,7 @@ fn damage_that_is_found_at_boot_is_one_containers_alone() {
         // A ring that cannot be opened is not written to, and that is said. Its container goes on all the same.
         if container.name() == "folder" {
             let log = scene.plugin.log();
-            assert!(log.contains("is not logged any more; what it prints is lost container=\"folder\""), "{log}");
+            assert!(log.contains("is not logged any more; what it prints is lost\" container=folder "), "{log}");
             run.out_all(numbered("lost", 3000, 1000));
         } else {
             assert_eventually!(

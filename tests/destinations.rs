@@ -106,7 +106,7 @@ fn when_a_ring_that_blocks_gives_up_one_of_two_the_other_loses_nothing() {
     second.heal();
     assert_eventually!(lines_in(&second, "web").last() == written.last(), "the one that was away has the last line");
     let log = scene.plugin.log();
-    let lost = |loki: &Standin| log.contains(&format!("container=web to {} lines", loki.push_url()));
+    let lost = |loki: &Standin| log.contains(&format!("container=\"web to {}\" lines", loki.push_url()));
     assert!(lost(&second) && !lost(&scene.loki), "it is said whose lines were lost: {log}");
     run.stop();
 }

@@ -280,7 +280,7 @@ fn options_of_others_are_taken_and_told_to_have_no_effect() {
     scene.assert_lines_in_loki("web", &["hello"]);
     let log = scene.plugin.log();
     for key in ["cache-disabled", "cache-max-size", "cache-max-file", "cache-compress", "compress"] {
-        assert_eq!(log.matches(&format!(" {key}: it has no effect: ")).count(), 1, "{key} in {log}");
+        assert_eq!(log.matches(&format!("\"{key}: it has no effect: ")).count(), 1, "{key} in {log}");
     }
     assert_eq!(run.lines(), ["hello"]);
     run.stop();

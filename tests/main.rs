@@ -24,6 +24,7 @@
 //! * [`full_ring`]: it is away for longer than the ring lasts;
 //! * [`restart`]: the plugin or dockerd dies, and nothing is lost;
 //! * [`status`]: an operator sees at a glance what is late, refused or lost;
+//! * [`own_log`]: what the plugin says of itself is short, and can be read by a program;
 //! * [`retention`]: logs of containers that are gone are kept for a while, and within a budget;
 //! * [`no_file`]: what was sent is not kept, if that is what is wanted;
 //! * [`many`]: many containers, one after another and at once;
@@ -60,6 +61,7 @@ mod no_file;
 mod operating;
 mod options;
 mod outage;
+mod own_log;
 mod pipeline;
 mod recipes;
 mod relabel;

@@ -38,7 +38,7 @@ fn restart_with(scene: &mut Scene, name: &str, value: &str) {
 
 /// Whether the plugin has said, in one line, these words about a container.
 fn has_said(scene: &Scene, words: &str, container: &Container) -> bool {
-    let name = format!("container=\"{}\"", container.name());
+    let name = format!("container={} ", container.name());
     scene.plugin.log().lines().any(|line| line.contains(words) && line.contains(&name))
 }
 

@@ -212,6 +212,31 @@ mod tests {
         assert_eq!(said(LogFormat::Json, speak), json.map(|(output, line)| (output, line.to_owned())));
     }
 
+    /// Says which of a child's tests to run, and that it is one.
+    const CHILD: &str = "LOKI_RS_TEST_CHILD";
+
+    #[test]
+    fn a_panic_is_one_line_too() {
+        if std::env::var_os(CHILD).is_some() {
+            init(LogLevel::Info, LogFormat::Json);
+            let _ = std::thread::Builder::new().name("intake".into()).spawn(|| panic!("two\nlines")).unwrap().join();
+            return;
+        }
+        let name = format!("{}::a_panic_is_one_line_too", module_path!().split_once("::").unwrap().1);
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", &name, "--nocapture"]).env(CHILD, "1").env("RUST_BACKTRACE", "1");
+        let output = child.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let lines: Vec<_> = said.lines().filter(|line| line.contains("panicked")).collect();
+        let [line] = lines.as_slice() else { panic!("there is not one line: {said}") };
+        let read: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!((&read["level"], &read["thread"]), (&"error".into(), &"intake".into()));
+        let message = read["msg"].as_str().unwrap();
+        assert!(message.starts_with("panicked at src/telemetry/logging.rs:"), "{message}");
+        assert!(message.ends_with("\ntwo\nlines"), "{message}");
+        assert!(read["backtrace"].as_str().unwrap().contains("a_panic_is_one_line_too"), "{line}");
+    }
+
     #[test]
     fn a_thousand_containers_with_the_same_trouble_are_not_a_thousand_lines() {
         let said = said(LogFormat::Logfmt, || {
