@@ -10,8 +10,8 @@ use super::view::{LaneView, nanoseconds};
 use crate::telemetry::summary::{Down, Lost, Reading, Summary};
 
 impl Registry {
-    /// Looks `every` so often until the plugin goes down. Lines that wait for longer than that, beyond `loki-batch-wait`,
-    /// are behind.
+    /// Looks `every` so often until the plugin goes down. Lines are behind when they wait for longer than that, beyond
+    /// `loki-batch-wait`, or for a destination that is down.
     pub async fn keep_watch(&self, every: Duration) {
         let mut shutdown = self.inner.shutdown.subscribe();
         let mut summary = Summary::default();
@@ -63,11 +63,16 @@ impl Registry {
 
 /// Adds a container's lines that are behind.
 fn add_waiting(reading: &mut Reading, container: &Container, patience: Duration, now: i64) {
-    let lanes = container.lanes.iter().enumerate().map(|(at, lane)| (lane, LaneView::of(container, at, lane, now)));
-    let ages = lanes.map(|(lane, view)| (view.lag_lines, Duration::from_secs_f64(view.lag_seconds), lane.batch_wait));
-    let behind: Vec<_> =
-        ages.filter(|(lines, age, batch_wait)| *lines > 0 && *age > patience.saturating_add(*batch_wait)).collect();
-    reading.waiting_containers += u64::from(!behind.is_empty());
-    reading.waiting_lines += behind.iter().map(|(lines, ..)| lines).sum::<u64>();
-    reading.oldest = behind.iter().map(|(_, age, _)| *age).fold(reading.oldest, Duration::max);
+    let mut is_behind = false;
+    for (at, lane) in container.lanes.iter().enumerate() {
+        let view = LaneView::of(container, at, lane, now);
+        let age = Duration::from_secs_f64(view.lag_seconds);
+        let is_late = lane.destination.is_down() || age > patience.saturating_add(lane.batch_wait);
+        if view.lag_lines > 0 && is_late {
+            is_behind = true;
+            reading.waiting_lines += view.lag_lines;
+            reading.oldest = reading.oldest.max(age);
+        }
+    }
+    reading.waiting_containers += u64::from(is_behind);
 }

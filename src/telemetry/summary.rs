@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-/// Between two looks. Lines that wait for longer than this beyond what they were told to are behind.
+/// Between two looks. Lines that wait for longer than this, beyond what they were told to, are behind.
 pub const EVERY: Duration = Duration::from_secs(60);
 
 /// The target of its lines, which are always said.
