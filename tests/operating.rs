@@ -66,7 +66,8 @@ fn what_it_quotes_of_the_log_is_said_there() {
     let mut quoted = 0;
     for row in rows(&guide("symptoms")) {
         assert_eq!(row.len(), 4, "{row:?}");
-        let beside = spans(&row[3]).into_iter().filter(|words| words.contains("lines ") || words.contains("disk "));
+        let is_said = |words: &&str| ["lines", "disk ", " wrong"].iter().any(|word| words.contains(word));
+        let beside = spans(&row[3]).into_iter().filter(is_said);
         for words in spans(&row[1]).into_iter().chain(beside) {
             assert!(source.contains(&format!("{words}\"")), "the plugin never says: {words}");
             quoted += 1;

@@ -190,6 +190,7 @@ impl Plugin {
             {
                 assert!(self.has_exited().is_none(), "it ended instead of serving:\n{}", self.log());
                 UnixStream::connect(self.socket()).is_ok()
+                    && (!self.start.serves_status || UnixStream::connect(self.status_socket()).is_ok())
             },
             "the plugin listens"
         );
