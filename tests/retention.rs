@@ -6,6 +6,7 @@
 
 use crate::harness::dockerd::Container;
 use crate::harness::plugin::Start;
+use crate::harness::status::scrape;
 use crate::harness::{Scene, assert_eventually, numbered};
 use crate::standin::{Failure, Standin, Times};
 
@@ -112,7 +113,7 @@ fn lines_that_were_not_sent_outlive_the_retention() {
 
 #[test]
 fn above_the_budget_the_oldest_go_first_and_those_with_unsent_lines_last() {
-    let mut scene = Scene::with(Start::default(), Standin::builder());
+    let mut scene = Scene::with(Start::default().serve_status(), Standin::builder());
     let unsent = scene.container("unsent");
     scene.loki.fail(Failure::Status { code: 503, body: "later".into() }, Times::UntilHealed);
     let run = unsent.start();
@@ -152,6 +153,8 @@ fn above_the_budget_the_oldest_go_first_and_those_with_unsent_lines_last() {
     assert_eventually!(kept(&scene, &all) == ["running"], "{:?}", kept(&scene, &all));
     assert_eventually!(has_said(&scene, "lines were lost: all logs together were above RING_BUDGET", &unsent));
     assert_eq!(scene.plugin.sum_in_log("lines were lost: all logs together", "lines"), written.len() as u64);
+    let counted = scrape(&scene.plugin).value("loki_rs_dropped_lines_total", &[("reason", "over_budget")]);
+    assert_eq!(counted, written.len() as f64, "it is counted for who alarms on it");
 
     restart_with(&mut scene, "RING_BUDGET", "1");
     run.out("still logged");

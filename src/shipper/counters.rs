@@ -55,7 +55,7 @@ pub struct ToOne {
     /// Lines that were put together from several entries.
     pub joined_lines: Counter,
     /// Lines that will never get to Loki.
-    pub dropped: Reasons<5>,
+    pub dropped: Reasons<6>,
     /// Lines that Loki has in another form.
     pub changed: Reasons<2>,
 }
@@ -77,6 +77,8 @@ pub enum Dropped {
     GivenUp,
     /// A pipeline gives it a tenant that there cannot be.
     Misaddressed,
+    /// Its container was gone, and all rings together were above `RING_BUDGET`.
+    OverBudget,
 }
 
 /// How a line differs that Loki has.
@@ -204,7 +206,7 @@ impl fmt::Debug for ToOne {
 
 // === impl Reasons ===
 
-impl Reasons<5> {
+impl Reasons<6> {
     /// Counts lines that will never get to Loki.
     pub fn add(&self, why: Dropped, lines: u64) {
         self.0[why as usize].inc_by(lines);
@@ -222,7 +224,8 @@ impl Reasons<2> {
 
 impl Dropped {
     /// All reasons, in their order.
-    pub const ALL: [Self; 5] = [Self::Overwritten, Self::Damaged, Self::Refused, Self::GivenUp, Self::Misaddressed];
+    pub const ALL: [Self; 6] =
+        [Self::Overwritten, Self::Damaged, Self::Refused, Self::GivenUp, Self::Misaddressed, Self::OverBudget];
 
     /// The value of the label `reason`.
     pub const fn as_str(self) -> &'static str {
@@ -232,6 +235,7 @@ impl Dropped {
             Self::Refused => "refused",
             Self::GivenUp => "given_up",
             Self::Misaddressed => "misaddressed",
+            Self::OverBudget => "over_budget",
         }
     }
 }

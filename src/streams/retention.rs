@@ -125,13 +125,14 @@ pub fn budget(policy: Policy, rings: &Path) -> u64 {
     policy.budget.of(total)
 }
 
-/// Removes a ring and says so.
-pub fn retire(ring: &Found, reason: Reason) {
-    let name = info_of(&ring.dir).map(|info| info.name().to_owned()).unwrap_or_default();
+/// Removes a ring and says so. Gives what dockerd said of its container, if it was removed and that was known.
+pub fn retire(ring: &Found, reason: Reason) -> Option<Info> {
+    let info = info_of(&ring.dir);
+    let name = info.as_ref().map(|info| info.name().to_owned()).unwrap_or_default();
     let Found { container, bytes, unsent, .. } = ring;
     if let Err(error) = fs::remove_dir_all(&ring.dir) {
         error!(container = name, id = container, %error, "a ring cannot be removed");
-        return;
+        return None;
     }
     match (reason, unsent) {
         (Reason::Age, _) => {
@@ -151,6 +152,7 @@ pub fn retire(ring: &Found, reason: Reason) {
             "lines were lost: all logs together were above RING_BUDGET, and these were not sent"
         ),
     }
+    info
 }
 
 /// What dockerd said of the container when its ring was made.

@@ -11,7 +11,8 @@ use super::registry::{Registry, Stream, lock};
 use super::retention::{self, Policy};
 use super::strays::Seen;
 use crate::buffers;
-use crate::config::RingOptions;
+use crate::config::{RingOptions, StreamOptions};
+use crate::shipper::counters::Dropped;
 
 /// How much of what was written a power loss may cost, and how soon a disk that has recovered is used again.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
@@ -86,7 +87,19 @@ impl Registry {
                 None => {}
             }
             table.containers.remove(&ring.container);
-            retention::retire(&ring, reason);
+            let info = retention::retire(&ring, reason);
+            drop(table);
+            if let Some(info) = info.filter(|_| ring.unsent > 0) {
+                self.count_unsent(&info, ring.unsent);
+            }
+        }
+    }
+
+    /// Counts lines that were removed unsent, for each destination that they had.
+    fn count_unsent(&self, info: &Info, lines: u64) {
+        let Ok(options) = StreamOptions::parse(&info.config, &self.inner.setup.defaults) else { return };
+        for destination in &options.destinations {
+            self.inner.setup.sent.to(destination.url.as_str()).dropped.add(Dropped::OverBudget, lines);
         }
     }
 }
