@@ -225,6 +225,8 @@ struct Segment {
     last_time: i64,
     /// Where the data begins in the file.
     data_start: u64,
+    /// Bytes of data that it can take.
+    capacity: u64,
     /// Bytes of whole records and filler.
     data_len: u64,
     /// Bytes the file takes on disk or in memory.
@@ -322,6 +324,22 @@ impl Ring {
             segment.data_len.saturating_sub(passed)
         });
         bytes.sum()
+    }
+
+    /// About how many bytes can still be written before records from a position on have to go. It is in memory while the
+    /// disk takes nothing, where there is less.
+    pub fn room_behind(&self, position: Position) -> u64 {
+        let state = self.state();
+        let Some(last) = state.segments.back() else { return self.options.budget };
+        let kept = state.segments.iter().filter(|segment| segment.number >= position.segment);
+        let taken: u64 = kept.filter(|segment| segment.memory == last.memory).map(|segment| segment.allocated).sum();
+        let free = self.budget(last.memory).saturating_sub(taken);
+        let (has, set_aside) = (last.data_len, last.allocated.saturating_sub(last.data_start));
+        let grown = last.capacity.saturating_sub(set_aside).min(free);
+        // What comes behind this segment goes to new ones, which have structures of their own.
+        let (new, whole) = (free - grown, last.data_start + last.capacity);
+        let in_new = new / whole * last.capacity + (new % whole).saturating_sub(last.data_start);
+        set_aside.saturating_sub(has) + grown + in_new
     }
 
     /// Where the ring is.

@@ -161,6 +161,7 @@ impl Appender {
             first_time: i64::MAX,
             last_time: i64::MIN,
             data_start: header.data_start(),
+            capacity: header.capacity,
             data_len: 0,
             allocated,
             trusted: true,

@@ -135,6 +135,7 @@ fn describe(file: &File, path: &Path, header: &Header, blocks: &[Block], options
         first_time: blocks.iter().map(|block| block.first_time).min().unwrap_or(i64::MAX),
         last_time: blocks.iter().map(|block| block.last_time).max().unwrap_or(i64::MIN),
         data_start: header.data_start(),
+        capacity: header.capacity,
         data_len: blocks.last().map_or(0, Block::end),
         allocated: allocated(&file.metadata()?),
         trusted: header.boot.survived_until(options.boot),

@@ -78,7 +78,7 @@ impl Ring {
         }
     }
 
-    fn budget(&self, in_memory: bool) -> u64 {
+    pub(super) fn budget(&self, in_memory: bool) -> u64 {
         if in_memory { MEMORY_BUDGET } else { self.options.budget }
     }
 }

@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::loki::PushError;
+use crate::telemetry::last::Last;
 
 /// The upper bounds of the histogram of pushes double from here, in seconds.
 const FIRST_BUCKET: f64 = 0.005;
@@ -39,6 +40,7 @@ pub struct Counters {
     joined_lines: Counter,
     pushes: Family<Labels, Histogram, fn() -> Histogram>,
     known: Arc<Mutex<HashSet<String>>>,
+    last_dropped: Arc<Last>,
 }
 
 /// The counters of one destination.
@@ -54,8 +56,8 @@ pub struct ToOne {
     pub retried_lines: Counter,
     /// Lines that were put together from several entries.
     pub joined_lines: Counter,
-    /// Lines that will never get to Loki.
-    pub dropped: Reasons<6>,
+    dropped: Reasons<6>,
+    last_dropped: Arc<Last>,
     /// Lines that Loki has in another form.
     pub changed: Reasons<2>,
 }
@@ -159,8 +161,14 @@ impl Counters {
             joined_lines: self.joined_lines.clone(),
             dropped: Reasons(Dropped::ALL.map(|why| reasons(&self.dropped_lines, why.as_str()))),
             changed: Reasons(Changed::ALL.map(|how| reasons(&self.changed_lines, how.as_str()))),
+            last_dropped: self.last_dropped.clone(),
             destination,
         }
+    }
+
+    /// When it last turned out that lines will never get there, in nanoseconds since 1970.
+    pub fn last_dropped(&self) -> Option<i64> {
+        self.last_dropped.get()
     }
 }
 
@@ -177,6 +185,7 @@ impl Default for Counters {
             joined_lines: Counter::default(),
             pushes: Family::new_with_constructor(pushes),
             known: Arc::default(),
+            last_dropped: Arc::default(),
         }
     }
 }
@@ -196,6 +205,12 @@ impl ToOne {
         let labels = vec![("destination", self.destination.clone()), ("code", code)];
         self.pushes.get_or_create(&labels).observe(took.as_secs_f64());
     }
+
+    /// Lines will never get to Loki, as it turned out at `now` in nanoseconds since 1970.
+    pub fn dropped(&self, why: Dropped, lines: u64, now: i64) {
+        self.dropped.0[why as usize].inc_by(lines);
+        self.last_dropped.set(now);
+    }
 }
 
 impl fmt::Debug for ToOne {
@@ -205,13 +220,6 @@ impl fmt::Debug for ToOne {
 }
 
 // === impl Reasons ===
-
-impl Reasons<6> {
-    /// Counts lines that will never get to Loki.
-    pub fn add(&self, why: Dropped, lines: u64) {
-        self.0[why as usize].inc_by(lines);
-    }
-}
 
 impl Reasons<2> {
     /// Counts lines that Loki has in another form.
@@ -270,12 +278,16 @@ mod tests {
     #[test]
     fn every_reason_is_there_before_the_first_line_is_dropped() {
         let mut registry = Registry::default();
-        let to = Counters::register(&mut registry).to("http://loki:3100");
+        let counters = Counters::register(&mut registry);
+        let to = counters.to("http://loki:3100");
         for why in Dropped::ALL {
             let series = format!("destination=\"http://loki:3100\",reason=\"{}\"}} 0\n", why.as_str());
             assert!(text(&registry).contains(&series), "{series}");
         }
-        to.dropped.add(Dropped::GivenUp, 3);
+        assert_eq!(counters.last_dropped(), None);
+        to.dropped(Dropped::GivenUp, 3, 7);
+        counters.to("http://other:3100").dropped(Dropped::GivenUp, 1, 9);
+        assert_eq!(counters.last_dropped(), Some(9), "of all destinations");
         assert!(text(&registry).contains("reason=\"given_up\"} 3\n"));
     }
 
@@ -283,7 +295,7 @@ mod tests {
     fn what_is_dropped_is_added_up_over_all_destinations() {
         let counters = Counters::default();
         for (destination, lines) in [("a", 3), ("b", 4)] {
-            counters.to(destination).dropped.add(Dropped::Refused, lines);
+            counters.to(destination).dropped(Dropped::Refused, lines, 1);
         }
         let dropped = counters.dropped();
         assert_eq!((dropped.len(), dropped["refused"], dropped["overwritten"]), (Dropped::ALL.len(), 7, 0));

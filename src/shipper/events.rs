@@ -3,15 +3,17 @@
 //! What happens to many lines is said once a minute with their number, see [`crate::telemetry::throttle`]. An outage is
 //! spoken of by the [destination](super::destination), once for all containers.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{error, warn};
 
 use super::collect::Toll;
 use super::counters::{Changed, Dropped, ToOne};
+use super::nanoseconds;
 use crate::loki::PushError;
 use crate::ring::RingError;
+use crate::telemetry::last::Last;
 use crate::telemetry::throttle::Throttle;
 
 /// What happened to one container's lines on their way to one destination, since the container was opened.
@@ -25,6 +27,8 @@ pub struct Happened {
     pub changed: [u64; Changed::ALL.len()],
     /// When Loki took lines last, in nanoseconds since 1970.
     pub last_sent: Option<i64>,
+    /// When it last turned out that lines will never get there, in nanoseconds since 1970.
+    pub last_dropped: Option<i64>,
     /// What went wrong last.
     pub last_error: Option<LastError>,
 }
@@ -43,8 +47,8 @@ struct Counts {
     sent: AtomicU64,
     dropped: [AtomicU64; Dropped::ALL.len()],
     changed: [AtomicU64; Changed::ALL.len()],
-    /// 0 before the first time.
-    last_sent: AtomicI64,
+    last_sent: Last,
+    last_dropped: Last,
     last_error: Mutex<Option<LastError>>,
 }
 
@@ -100,13 +104,14 @@ impl Events {
 
     /// What has happened so far.
     pub fn happened(&self) -> Happened {
-        let Counts { sent, dropped, changed, last_sent, last_error } = &self.counts;
+        let Counts { sent, dropped, changed, last_sent, last_dropped, last_error } = &self.counts;
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Happened {
             sent: read(sent),
             dropped: dropped.each_ref().map(read),
             changed: changed.each_ref().map(read),
-            last_sent: Some(last_sent.load(Ordering::Relaxed)).filter(|at| *at > 0),
+            last_sent: last_sent.get(),
+            last_dropped: last_dropped.get(),
             last_error: last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -138,7 +143,7 @@ impl Events {
     /// Loki took lines, of so many bytes, at `now` in nanoseconds since 1970.
     pub fn sent(&self, lines: u64, bytes: u64, now: i64) {
         self.counts.sent.fetch_add(lines, Ordering::Relaxed);
-        self.counts.last_sent.store(now, Ordering::Relaxed);
+        self.counts.last_sent.set(now);
         self.to.sent_lines.inc_by(lines);
         self.to.sent_bytes.inc_by(bytes);
     }
@@ -166,8 +171,10 @@ impl Events {
     }
 
     fn count_dropped(&self, why: Dropped, lines: u64) {
+        let now = nanoseconds();
         self.counts.dropped[why as usize].fetch_add(lines, Ordering::Relaxed);
-        self.to.dropped.add(why, lines);
+        self.counts.last_dropped.set(now);
+        self.to.dropped(why, lines, now);
     }
 
     /// The cursor could not be written.

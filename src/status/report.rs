@@ -9,15 +9,18 @@ use super::process::Process;
 use crate::config::effective::{Effective, effective};
 use crate::config::{RawOptions, Settings};
 use crate::streams::Registry;
-use crate::streams::view::View;
+use crate::streams::view::{View, nanoseconds, time_of};
 
 /// The state of the plugin at one instant.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     /// The plugin's version.
     pub version: &'static str,
-    /// When this was.
-    pub now: String,
+    /// The host that it is on, as in the label `host`.
+    pub host: String,
+    /// When this was, in nanoseconds since 1970.
+    #[serde(serialize_with = "time_of")]
+    pub now: i64,
     /// For how long the process has run.
     pub uptime_seconds: u64,
     /// Containers and destinations.
@@ -59,7 +62,8 @@ impl Reporter {
     pub fn report(&self) -> Report {
         Report {
             version: env!("CARGO_PKG_VERSION"),
-            now: jiff::Timestamp::now().to_string(),
+            host: self.registry.host().to_owned(),
+            now: nanoseconds(),
             uptime_seconds: self.begun.elapsed().as_secs(),
             view: self.registry.view(),
             settings: self.settings.clone(),

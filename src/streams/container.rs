@@ -34,7 +34,9 @@ pub struct Container {
     /// What happens at its intake.
     pub events: Arc<Events>,
     /// Lines that it writes.
-    pub rate: Rate,
+    pub line_rate: Rate,
+    /// Bytes that it writes.
+    pub byte_rate: Rate,
     /// Streams that dockerd has not stopped.
     live: watch::Sender<usize>,
     /// Streams that can still bring bytes: dockerd closes a FIFO only after StopLogging was answered.
@@ -87,7 +89,8 @@ impl Container {
             forgets,
             lanes,
             events: Arc::new(Events::new(&name, counters)),
-            rate: Rate::default(),
+            line_rate: Rate::default(),
+            byte_rate: Rate::default(),
             name,
             live: watch::Sender::new(0),
             attached: watch::Sender::new(0),
@@ -127,6 +130,13 @@ impl Container {
     pub fn unsent(&self) -> u64 {
         let sent = self.cursors.lock().unwrap_or_else(PoisonError::into_inner).furthest_behind();
         retention::unsent(&self.ring, sent)
+    }
+
+    /// Looks at what was written so far, for the rates. To be called every few seconds.
+    pub fn sample(&self) {
+        let happened = self.events.happened();
+        self.line_rate.sample(happened.entries);
+        self.byte_rate.sample(happened.bytes);
     }
 
     /// The ring is about to be removed; nothing of it will be sent or written any more. Waits for a sync to end.

@@ -1,8 +1,12 @@
 //! What is counted between FIFOs and rings, for the whole plugin, for as long as the process lives.
 
+use std::sync::Arc;
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
+
+use crate::telemetry::last::Last;
 
 /// All counters. Clones count in the same ones.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +25,8 @@ pub struct Counters {
     pub no_room_bytes: Counter,
     /// Containers that were taken over from the process before.
     pub adopted: Counter,
+    /// When bytes were lost last for which there was no room.
+    pub last_lost: Arc<Last>,
 }
 
 // === impl Counters ===

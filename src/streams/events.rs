@@ -120,6 +120,7 @@ impl Events {
         self.counts.discarded.fetch_add(bytes, Ordering::Relaxed);
         self.all.read_bytes.inc_by(bytes);
         self.all.no_room_bytes.inc_by(bytes);
+        self.all.last_lost.set_now();
         self.homeless.add(bytes, || error.to_string());
     }
 

@@ -236,6 +236,11 @@ impl Registry {
         }
     }
 
+    /// The value of the label `host`.
+    pub fn host(&self) -> &str {
+        &self.inner.setup.hostname
+    }
+
     /// Whether [`Registry::adopt`] is done.
     pub fn is_adopted(&self) -> bool {
         *self.inner.adopted.borrow()

@@ -10,6 +10,7 @@ use super::record::Record;
 use super::registry::{Registry, Stream, lock};
 use super::retention::{self, Policy};
 use super::strays::Seen;
+use super::view::nanoseconds;
 use crate::buffers;
 use crate::config::{RingOptions, StreamOptions};
 use crate::shipper::counters::Dropped;
@@ -30,7 +31,7 @@ impl Registry {
                 registry.drain_strays(&mut strays);
                 for container in &containers {
                     container.sync();
-                    container.rate.sample(container.events.happened().entries);
+                    container.sample();
                 }
                 strays
             });
@@ -99,7 +100,7 @@ impl Registry {
     fn count_unsent(&self, info: &Info, lines: u64) {
         let Ok(options) = StreamOptions::parse(&info.config, &self.inner.setup.defaults) else { return };
         for destination in &options.destinations {
-            self.inner.setup.sent.to(destination.url.as_str()).dropped.add(Dropped::OverBudget, lines);
+            self.inner.setup.sent.to(destination.url.as_str()).dropped(Dropped::OverBudget, lines, nanoseconds());
         }
     }
 }

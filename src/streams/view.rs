@@ -1,6 +1,7 @@
 //! How containers and destinations are doing, at one instant, for the metrics and the status page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
@@ -34,10 +35,24 @@ pub struct View {
     pub rings_bytes: u64,
     /// What they may take (`RING_BUDGET`).
     pub rings_budget_bytes: u64,
+    /// What was lost since the process began, that of containers included which have left since.
+    pub lost: LostView,
+}
+
+/// What will never be with Loki.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LostView {
+    /// Lines by reason, once for each destination that does not get them; those without a line are left out.
+    pub lines: BTreeMap<&'static str, u64>,
+    /// Bytes that neither disk nor memory had room for; `docker logs` does not have them either.
+    pub no_room_bytes: u64,
+    /// When that was last counted.
+    #[serde(serialize_with = "time")]
+    pub last: Option<i64>,
 }
 
 /// A container.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct ContainerView {
     /// Twelve hexadecimal digits, as `docker ps` shows it.
     pub id: String,
@@ -53,6 +68,8 @@ pub struct ContainerView {
     pub bytes: u64,
     /// Over the last minute; absent in the first seconds.
     pub lines_per_second: Option<f64>,
+    /// The same of the bytes.
+    pub bytes_per_second: Option<f64>,
     /// Bytes that were read and could not be kept.
     pub discarded_bytes: u64,
     /// What `docker logs` has.
@@ -62,7 +79,7 @@ pub struct ContainerView {
 }
 
 /// A container's ring.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct RingView {
     /// What it takes.
     pub bytes: u64,
@@ -78,7 +95,7 @@ pub struct RingView {
 }
 
 /// A container's way to one destination.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct LaneView {
     /// The destination's URL.
     pub destination: String,
@@ -90,8 +107,19 @@ pub struct LaneView {
     pub lag_bytes: u64,
     /// The age of the oldest of them.
     pub lag_seconds: f64,
+    /// For how long lines may wait for others (`loki-batch-wait`).
+    pub batch_wait_seconds: f64,
+    /// The destination takes lines, as far as is known.
+    pub up: bool,
+    /// About how many bytes the container can still write before the first of these lines has to go.
+    pub room_bytes: u64,
+    /// How long that lasts at the present rate; absent while lines are taken, or while the rate is not known or 0.
+    pub full_in_seconds: Option<f64>,
     /// Lines that will never get there, by reason; those without a line are left out.
     pub dropped_lines: BTreeMap<&'static str, u64>,
+    /// When that was last counted.
+    #[serde(serialize_with = "time")]
+    pub last_dropped: Option<i64>,
     /// Lines that got there in another form.
     pub changed_lines: BTreeMap<&'static str, u64>,
     /// When Loki took lines of this container last.
@@ -102,7 +130,7 @@ pub struct LaneView {
 }
 
 /// A destination: one URL, tenant and set of credentials.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct DestinationView {
     /// Without anything secret.
     pub url: String,
@@ -112,6 +140,10 @@ pub struct DestinationView {
     pub up: bool,
     /// For how long it has been down; 0 when it is up.
     pub down_seconds: f64,
+    /// Lines that wait for it, those of unlisted containers too.
+    pub waiting_lines: u64,
+    /// Of so many containers.
+    pub waiting_containers: u64,
     /// When it took lines last.
     #[serde(serialize_with = "time")]
     pub last_success: Option<i64>,
@@ -135,13 +167,16 @@ impl Registry {
     /// How everything is doing. Reads a piece of each ring that has lines to send, so it is for a thread that may wait.
     pub fn view(&self) -> View {
         let mut containers: Vec<_> = self.table().containers.values().cloned().collect();
+        let waiting = waiting(&containers);
         containers.sort_by_cached_key(|container| (std::cmp::Reverse(container.unsent()), container.name.clone()));
         let unlisted = containers.len().saturating_sub(MOST_CONTAINERS);
         containers.truncate(MOST_CONTAINERS);
         let mut destinations: Vec<_> = lock(&self.inner.destinations)
             .iter()
             .filter_map(|(target, destination)| {
-                Some(DestinationView::of(target.tenant_id.clone(), destination.upgrade()?.as_ref()))
+                let destination = destination.upgrade()?;
+                let waiting = waiting.get(&Arc::as_ptr(&destination)).copied().unwrap_or_default();
+                Some(DestinationView::of(target.tenant_id.clone(), &destination, waiting))
             })
             .collect();
         destinations.sort_by(|one, other| (&one.url, &one.tenant).cmp(&(&other.url, &other.tenant)));
@@ -154,15 +189,47 @@ impl Registry {
             destinations,
             rings_bytes,
             rings_budget_bytes,
+            lost: self.lost(),
         }
     }
+
+    fn lost(&self) -> LostView {
+        let (intake, shipping) = (&self.inner.setup.counters, &self.inner.setup.sent);
+        let last = shipping.last_dropped().max(intake.last_lost.get());
+        let mut lines = shipping.dropped();
+        lines.retain(|_, lines| *lines > 0);
+        LostView { lines, no_room_bytes: intake.no_room_bytes.get(), last }
+    }
+}
+
+/// Lines that wait for each destination, and of how many containers.
+fn waiting(containers: &[Arc<Container>]) -> HashMap<*const Destination, (u64, u64)> {
+    let mut waiting = HashMap::new();
+    for container in containers {
+        for (at, lane) in container.lanes.iter().enumerate() {
+            let (_, lines) = waiting_in(container, at);
+            let (all, of): &mut (u64, u64) = waiting.entry(Arc::as_ptr(&lane.destination)).or_default();
+            *all += lines;
+            *of += u64::from(lines > 0);
+        }
+    }
+    waiting
+}
+
+/// The oldest line that a lane has still to send, and how many there are from there on.
+fn waiting_in(container: &Container, at: usize) -> (Position, u64) {
+    let ring = &container.ring;
+    let saved = lock(&container.cursors).saved(at).map(|(position, _)| position);
+    let oldest = ring.oldest();
+    let position = saved.filter(|saved| saved.seq >= oldest.seq).unwrap_or(oldest);
+    (position, ring.published().next_seq.saturating_sub(position.seq))
 }
 
 // === impl ContainerView ===
 
 impl ContainerView {
     fn of(container: &Container, now: i64) -> Self {
-        let Container { id, name, ring, lanes, events, rate, .. } = container;
+        let Container { id, name, ring, lanes, events, line_rate, byte_rate, .. } = container;
         let info: Option<Info> = ring.description().and_then(|text| serde_json::from_slice(&text).ok());
         let happened = events.happened();
         Self {
@@ -172,7 +239,8 @@ impl ContainerView {
             running: container.streams() > 0,
             lines: happened.entries,
             bytes: happened.bytes,
-            lines_per_second: rate.per_second(),
+            lines_per_second: line_rate.per_second(),
+            bytes_per_second: byte_rate.per_second(),
             discarded_bytes: happened.discarded,
             ring: RingView {
                 bytes: ring.allocated(),
@@ -191,19 +259,23 @@ impl ContainerView {
 impl LaneView {
     pub(super) fn of(container: &Container, at: usize, lane: &Lane, now: i64) -> Self {
         let ring = &container.ring;
-        let saved = lock(&container.cursors).saved(at).map(|(position, _)| position);
-        let oldest = ring.oldest();
-        let position = saved.filter(|saved| saved.seq >= oldest.seq).unwrap_or(oldest);
-        let lag_lines = ring.published().next_seq.saturating_sub(position.seq);
+        let (position, lag_lines) = waiting_in(container, at);
         let is_behind = lag_lines > 0;
         let since = is_behind.then(|| time_at(container, position)).flatten();
         let happened = lane.events.happened();
+        let (up, room_bytes) = (!lane.destination.is_down(), ring.room_behind(position));
+        let rate = container.byte_rate.per_second().filter(|rate| !up && *rate > 0.0);
         Self {
             destination: lane.destination.name().to_owned(),
             sent_lines: happened.sent,
             lag_lines,
             lag_bytes: if is_behind { ring.bytes_from(position) } else { 0 },
             lag_seconds: since.map_or(0.0, |since| now.saturating_sub(since).max(0) as f64 / 1e9),
+            batch_wait_seconds: lane.batch_wait.as_secs_f64(),
+            up,
+            room_bytes,
+            full_in_seconds: rate.map(|rate| room_bytes as f64 / rate),
+            last_dropped: happened.last_dropped,
             dropped_lines: counted(Dropped::ALL.map(Dropped::as_str), happened.dropped),
             changed_lines: counted(Changed::ALL.map(Changed::as_str), happened.changed),
             last_sent: happened.last_sent,
@@ -232,13 +304,15 @@ fn counted<const N: usize>(names: [&'static str; N], counts: [u64; N]) -> BTreeM
 // === impl DestinationView ===
 
 impl DestinationView {
-    fn of(tenant: Option<String>, destination: &Destination) -> Self {
+    fn of(tenant: Option<String>, destination: &Destination, waiting: (u64, u64)) -> Self {
         let health = destination.health();
         Self {
             url: destination.name().to_owned(),
             tenant,
             up: health.down_for.is_none(),
             down_seconds: health.down_for.map_or(0.0, |down| down.as_secs_f64()),
+            waiting_lines: waiting.0,
+            waiting_containers: waiting.1,
             last_success: health.last_success,
             last_error: health.last_error.map(ErrorView::from),
         }
@@ -251,7 +325,8 @@ impl From<LastError> for ErrorView {
     }
 }
 
-pub(super) fn nanoseconds() -> i64 {
+/// Now, in nanoseconds since 1970.
+pub fn nanoseconds() -> i64 {
     let since: Duration = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
@@ -264,7 +339,7 @@ fn time<S: Serializer>(at: &Option<i64>, serializer: S) -> Result<S::Ok, S::Erro
 }
 
 /// RFC 3339 in UTC.
-fn time_of<S: Serializer>(at: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+pub fn time_of<S: Serializer>(at: &i64, serializer: S) -> Result<S::Ok, S::Error> {
     let at = jiff::Timestamp::from_nanosecond(i128::from(*at)).unwrap_or_default();
     serializer.collect_str(&at)
 }

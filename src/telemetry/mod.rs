@@ -1,5 +1,6 @@
 //! What the plugin says of itself.
 
+pub mod last;
 pub mod logging;
 pub mod rate;
 pub mod summary;

@@ -62,6 +62,28 @@ fn a_full_ring_forgets_the_oldest_and_says_how_many() {
 }
 
 #[test]
+fn the_room_behind_a_position_is_what_can_be_written_before_it_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    let mut writer = ring.writer("a");
+    let record = record(7, &[b'x'; 190]);
+    for before in [1, 10, 30, 100, 400] {
+        (0..before).for_each(|_| _ = land(&mut writer, &record));
+        let mut reader = ring.reader();
+        reader.seek_last(0, &Toy);
+        let (position, room) = (reader.position(), ring.room_behind(reader.position()));
+        let mut written = 0;
+        while ring.oldest().seq <= position.seq {
+            land(&mut writer, &record);
+            written += record.len() as u64;
+        }
+        // A segment of 4 KiB goes as a whole, and a file grows by as much.
+        let off = written.abs_diff(room);
+        assert!(off <= 4096, "{room} bytes were foretold behind {before} records, and {written} were written");
+    }
+}
+
+#[test]
 fn the_last_n_and_the_first_since_are_found_anywhere() {
     let dir = tempfile::tempdir().unwrap();
     let ring = open(dir.path(), BOOT);
