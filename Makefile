@@ -39,7 +39,7 @@ stage: plugin
 	@. plugin/lib.sh && need_engine
 
 test: stage ## all tests, on a private Docker Engine too
-	@. plugin/lib.sh && need_prometheus
+	@. plugin/lib.sh && need_prometheus && need_browser
 	$(STAGED) cargo test --locked
 
 crash: stage ## kill the plugin under load N times (50), and judge docker logs and Loki

@@ -74,6 +74,12 @@ without_services() (
     "$@"
 )
 
+# What looks at the status page.
+need_browser() {
+    need chromium chromium
+    need chromedriver chromium-driver
+}
+
 # The target that is built for, given by name so that flags for a static program do not reach build scripts and macros,
 # which cannot be static.
 static_target() {

@@ -4,9 +4,11 @@
 //!
 //! The plugin looks at its rings when it starts, and every minute.
 
+use serde_json::json;
+
 use crate::harness::dockerd::Container;
 use crate::harness::plugin::Start;
-use crate::harness::status::scrape;
+use crate::harness::status::{scrape, status};
 use crate::harness::{Scene, assert_eventually, numbered};
 use crate::standin::{Failure, Standin, Times};
 
@@ -153,8 +155,10 @@ fn above_the_budget_the_oldest_go_first_and_those_with_unsent_lines_last() {
     assert_eventually!(kept(&scene, &all) == ["running"], "{:?}", kept(&scene, &all));
     assert_eventually!(has_said(&scene, "lines were lost: all logs together were above RING_BUDGET", &unsent));
     assert_eq!(scene.plugin.sum_in_log("lines were lost: all logs together", "lines"), written.len() as u64);
-    let counted = scrape(&scene.plugin).value("loki_rs_dropped_lines_total", &[("reason", "over_budget")]);
-    assert_eq!(counted, written.len() as f64, "it is counted for who alarms on it");
+    let counted = || scrape(&scene.plugin).value("loki_rs_dropped_lines_total", &[("reason", "over_budget")]);
+    assert_eventually!(counted() == written.len() as f64, "it is counted for who alarms on it");
+    let verdict = status(&scene.plugin)["verdict"].clone();
+    assert_eq!((&verdict["level"], &verdict["lost"]["what"]), (&json!("critical"), &json!("1,000 lines")), "{verdict}");
 
     restart_with(&mut scene, "RING_BUDGET", "1");
     run.out("still logged");

@@ -1,5 +1,7 @@
 //! An operator sees at a glance what the plugin does: whether lines are late, refused or lost, and whose.
 
+mod page;
+
 use std::net::TcpListener;
 
 use serde_json::{Value, json};
@@ -105,6 +107,33 @@ fn an_outage_is_told_with_its_reason_and_with_what_waits() {
     assert_eventually!(scrape(&scene.plugin).value("loki_rs_destination_up", &[]) == 1.0);
     assert_eventually!(scrape(&scene.plugin).value("loki_rs_container_lag_lines", &[]) == 0.0);
     assert_eq!(scrape(&scene.plugin).value("loki_rs_dropped_lines_total", &[]), 0.0);
+}
+
+#[test]
+fn for_how_long_there_is_room_is_told_as_soon_as_the_rate_is_known() {
+    let scene = scene();
+    let web = scene.container("web").start();
+    scene.loki.fail(Failure::Status { code: 503, body: String::new() }, Times::UntilHealed);
+    web.out("first");
+    assert_eventually!(status(&scene.plugin)["verdict"]["level"] == "warning");
+    let is_told = || {
+        let told = status(&scene.plugin);
+        let text = told["verdict"]["text"].as_str().expect("text");
+        let is_said = text.contains("; the first ring, that of web, is full in about ");
+        assert_eq!(is_said, text.ends_with(" at the present rate."), "{text}");
+        let container = &told["containers"][0];
+        let (lane, rate) = (&container["destinations"][0], container["bytes_per_second"].as_f64());
+        let seconds = lane["full_in_seconds"].as_f64();
+        assert_eq!(is_said, seconds.is_some(), "{told}");
+        // The ring may hold 100 MB, and most of it is left.
+        let room = lane["room_bytes"].as_f64().expect("a number");
+        assert!((50e6..100e6).contains(&room), "{room}");
+        seconds.is_some_and(|seconds| (seconds * rate.expect("it is known") / room - 1.0).abs() < 0.01)
+    };
+    assert_eventually!({
+        web.out_all(numbered("more", 10, 100));
+        is_told()
+    });
 }
 
 #[test]

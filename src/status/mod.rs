@@ -10,15 +10,20 @@
 //!
 //! * [`server`]: the listener; [`routes`]: path to answer;
 //! * [`report`]: what is shown, as one value;
+//! * [`verdict`]: how things are, in a sentence; [`page`]: that and the rest as HTML; [`numbers`]: as people read them;
 //! * [`metrics`]: that and the counters as text; [`process`]: what the kernel says of the process.
 //!
 //! It only looks: nothing that is asked here changes anything, and what it reads it reads beside those who log.
 
+pub mod escaped;
 pub mod metrics;
+pub mod numbers;
+pub mod page;
 pub mod process;
 pub mod report;
 pub mod routes;
 pub mod server;
+pub mod verdict;
 
 pub use report::Report;
 pub use routes::Routes;

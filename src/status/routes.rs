@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::{Method, Request, Response, StatusCode};
 use prometheus_client::registry::Registry as Counters;
+use serde::Serialize;
 
 use super::Report;
 use super::metrics;
+use super::page;
 use super::report::Reporter;
+use super::verdict::Verdict;
 use crate::pipeline::{Registries, exposition};
 
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -21,6 +26,14 @@ pub struct Routes {
     reporter: Reporter,
     counters: Arc<Counters>,
     pipelines: Arc<Registries>,
+}
+
+/// `/status.json`.
+#[derive(Debug, Serialize)]
+struct Told {
+    verdict: Verdict,
+    #[serde(flatten)]
+    report: Report,
 }
 
 // === impl Routes ===
@@ -40,6 +53,7 @@ impl Routes {
             return refusal;
         }
         match request.uri().path() {
+            "/" => self.page().await,
             "/metrics" => self.metrics().await,
             "/status.json" => self.json().await,
             "/live" => reply(StatusCode::OK, PLAIN, "live\n"),
@@ -64,8 +78,20 @@ impl Routes {
         }
     }
 
+    async fn page(&self) -> Response<Full<Bytes>> {
+        let Some(page) = self.report().await.and_then(|report| page::html(&report).ok()) else {
+            return failed("the page");
+        };
+        let mut page = reply(StatusCode::OK, "text/html; charset=utf-8", page);
+        // Without its own policy it has one by which nothing is allowed.
+        let policy = HeaderValue::from_str(page::policy()).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+        page.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+        page
+    }
+
     async fn json(&self) -> Response<Full<Bytes>> {
-        match self.report().await.and_then(|report| serde_json::to_vec_pretty(&report).ok()) {
+        let told = |report: Report| serde_json::to_vec_pretty(&Told { verdict: Verdict::of(&report), report }).ok();
+        match self.report().await.and_then(told) {
             Some(json) => reply(StatusCode::OK, "application/json", json),
             None => failed("the status"),
         }
@@ -84,6 +110,8 @@ fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>)
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
 

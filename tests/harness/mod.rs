@@ -9,6 +9,7 @@
 //! * [`dockerd`]: containers that log, are stopped and are read back, in the order and manner of dockerd;
 //! * [`prometheus`]: who scrapes it, and judges rules and expressions;
 //! * [`status`]: the plugin as an operator sees it;
+//! * [`browser`]: a page as people see it;
 //! * [`bystander`]: who must not be harmed by what is done to others;
 //! * [`compose`]: Docker Compose, where files for it are read;
 //! * [`logql`]: whether a query of Loki's is one, where there is no Loki to ask;
@@ -17,6 +18,7 @@
 //! Nothing here sleeps for a fixed time in the hope that something has happened: everything waits for what it wants to
 //! see, for at most [`patience`].
 
+pub mod browser;
 pub mod bystander;
 pub mod compose;
 pub mod copier;
