@@ -164,7 +164,8 @@ mod tests {
     fn what_would_break_a_scrape_is_left_out() {
         let registries = Registries::default();
         let (one, two) = (registries.for_container(), registries.for_container());
-        for name in ["c", "loki_rs_sent_lines_total", "process_threads", "up", "scrape_x", "not.plain", "9c", "h_count"] {
+        for name in ["c", "loki_rs_sent_lines_total", "process_threads", "up", "scrape_x", "not.plain", "9c", "h_count"]
+        {
             one.change(&define(name, Kind::Counter), &labels("a.b", "x"), Change::Add(1.0), 0);
         }
         one.change(&define("d", Kind::Counter), &labels("-_name_-", "c"), Change::Add(1.0), 0);
