@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::harness::bystander::Bystander;
 use crate::harness::dockerd::{Query, Run, lines};
 use crate::harness::plugin::{Start, names_in};
+use crate::harness::status::{scrape, status};
 use crate::harness::{Scene, assert_eventually, assert_same, numbered};
 use crate::standin::{Limits, Standin};
 
@@ -158,7 +159,7 @@ type Hurt = (&'static str, fn(&Path));
 #[test]
 fn damage_that_is_found_at_boot_is_one_containers_alone() {
     let limits = Limits { ingestion_rate: 1e12, ingestion_burst_size: 1 << 40, ..Limits::default() };
-    let mut scene = Scene::with(Start::default(), Standin::builder().limits(limits));
+    let mut scene = Scene::with(Start::default().serve_status(), Standin::builder().limits(limits));
     let mut bystander = Bystander::new(&scene);
     let hurts: [Hurt; 6] = [
         ("header", |ring| overwrite(&segment(ring), 0, &[0xee; 600])),
@@ -200,6 +201,10 @@ fn damage_that_is_found_at_boot_is_one_containers_alone() {
             let log = scene.plugin.log();
             assert!(log.contains("is not logged any more; what it prints is lost\" container=folder "), "{log}");
             run.out_all(numbered("lost", 3000, 1000));
+            assert_eq!(scrape(&scene.plugin).value("loki_rs_unlogged_streams", &[]), 1.0);
+            let told = status(&scene.plugin)["verdict"].clone();
+            assert_eq!(told["level"], "critical", "{told}");
+            assert!(told["text"].as_str().is_some_and(|text| text.contains("1 stream is not logged")), "{told}");
         } else {
             assert_eventually!(
                 scene.lines_in_loki(container.name()).last().is_some_and(|line| line == "after"),

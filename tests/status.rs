@@ -110,6 +110,39 @@ fn an_outage_is_told_with_its_reason_and_with_what_waits() {
 }
 
 #[test]
+fn a_destination_that_shuts_its_door_is_not_up_because_lines_were_given_up() {
+    let scene = scene();
+    let web = scene.container("web").option("loki-retries", "2").start();
+    scene.loki.fail(Failure::Status { code: 401, body: "no org id".into() }, Times::UntilHealed);
+    for lines in [1.0, 2.0] {
+        web.out("never");
+        let given_up = [("reason", "given_up")];
+        assert_eventually!(scrape(&scene.plugin).value("loki_rs_dropped_lines_total", &given_up) == lines);
+    }
+    assert!(!scene.plugin.log().contains("Loki takes lines again"), "{}", scene.plugin.log());
+    scene.loki.heal();
+    web.out("at last");
+    assert_eventually!(scrape(&scene.plugin).value("loki_rs_destination_up", &[]) == 1.0);
+}
+
+#[test]
+fn a_destination_that_takes_lines_is_up_though_it_limits_others() {
+    let scene = scene();
+    let web = scene.container("web").start();
+    scene.loki.fail(Failure::Status { code: 503, body: String::new() }, Times::UntilHealed);
+    web.out("fast");
+    web.err("slow");
+    assert_eventually!(scrape(&scene.plugin).value("loki_rs_destination_up", &[]) == 0.0);
+    let limited = Failure::Status { code: 429, body: "Ingestion rate limit exceeded".into() };
+    scene.loki.fail_only(&[("source", "stderr")], limited, Times::UntilHealed);
+    scene.wait_for_lines("web", 1);
+    assert_eventually!(scrape(&scene.plugin).value("loki_rs_destination_up", &[]) == 1.0);
+    assert!(scrape(&scene.plugin).value("loki_rs_container_lag_lines", &[]) >= 1.0);
+    scene.loki.heal();
+    scene.wait_for_lines("web", 2);
+}
+
+#[test]
 fn for_how_long_there_is_room_is_told_as_soon_as_the_rate_is_known() {
     let scene = scene();
     let web = scene.container("web").start();

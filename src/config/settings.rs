@@ -39,15 +39,15 @@ pub const DEFAULT_LOG_LEVEL: &str = "info";
 /// What Docker and Loki themselves write.
 pub const DEFAULT_LOG_FORMAT: &str = "logfmt";
 
+/// The folder in the state directory for files that an operator hands over.
+pub const KEPT_FILES: &str = "files";
+
 /// Below `propagatedMount` of the manifest, so it survives an upgrade of the plugin, as the FIFOs beside it do.
 ///
 /// That mount is the folder of the FIFOs, and not `/run/docker` above it: dockerd mounts the socket's folder into the
 /// plugin too, inside of whatever is mounted there, and a shared mount passes that on to the host. When the plugin is
 /// killed, dockerd removes the socket's folder, and runc refuses to start the next process over a mount of what was
 /// removed.
-/// The folder in the state directory for files that an operator hands over.
-pub const KEPT_FILES: &str = "files";
-
 pub const DEFAULT_STATE_DIR: &str = "/run/docker/logging/loki-rs";
 
 /// Where dockerd looks for the socket that the manifest names.

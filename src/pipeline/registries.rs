@@ -10,8 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use super::entry::{Labels, Name};
 use super::registry::{Families, Family, Kind, Registry};
 
-/// Names that begin so are the plugin's own.
-const RESERVED: [&str; 2] = ["loki_rs_", "process_"];
+/// Names that begin so are the plugin's own, or those under which Prometheus writes how a scrape went.
+const RESERVED: [&str; 3] = ["loki_rs_", "process_", "scrape_"];
+
+/// The other name under which it does.
+const UP: &str = "up";
 
 /// What stands as help of a metric whose stage gives none.
 const NO_HELP: &str = "Counted by the stage metrics of a pipeline";
@@ -39,7 +42,7 @@ impl Registries {
     ///
     /// Of series with the same name and labels, counters and histograms are added, and of gauges the one that was changed
     /// last is shown. What no scrape could take is left out: a name of another type than it has in a container that came
-    /// before, a name that is none in the classic format or is one of the plugin's own. Labels are named as Loki's are.
+    /// before, a name that is none in the classic format or is one of the plugin's own or of Prometheus'. Labels are named as Loki's are.
     pub fn collect(&self, now: i64) -> Families {
         // Not under the lock: containers come and go meanwhile.
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -65,7 +68,7 @@ impl Registries {
 fn is_shown(name: &str) -> bool {
     let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':');
     let begins = name.starts_with(|c: char| !c.is_ascii_digit());
-    is_plain && begins && !RESERVED.iter().any(|own| name.starts_with(own))
+    is_plain && begins && name != UP && !RESERVED.iter().any(|own| name.starts_with(own))
 }
 
 fn merge(merged: &mut Families, name: String, family: Family) {
@@ -97,8 +100,9 @@ fn shown(labels: &Labels, kind: &Kind) -> Labels {
         if plain.starts_with(|c: char| c.is_ascii_digit()) {
             plain.insert(0, '_');
         }
-        // A histogram's buckets have this label.
-        let is_taken = plain == "le" && matches!(kind, Kind::Histogram(_));
+        // A histogram's buckets have this label; those that begin so are Prometheus' own, and a second `__name__` would
+        // cost the whole scrape.
+        let is_taken = plain.starts_with("__") || (plain == "le" && matches!(kind, Kind::Histogram(_)));
         if !plain.is_empty() && !is_taken {
             shown.set(Name::from(plain), value.clone());
         }
@@ -160,14 +164,17 @@ mod tests {
     fn what_would_break_a_scrape_is_left_out() {
         let registries = Registries::default();
         let (one, two) = (registries.for_container(), registries.for_container());
-        for name in ["c", "loki_rs_sent_lines_total", "process_threads", "not.plain", "9c", "h_count"] {
+        for name in ["c", "loki_rs_sent_lines_total", "process_threads", "up", "scrape_x", "not.plain", "9c", "h_count"]
+        {
             one.change(&define(name, Kind::Counter), &labels("a.b", "x"), Change::Add(1.0), 0);
         }
+        one.change(&define("d", Kind::Counter), &labels("-_name_-", "c"), Change::Add(1.0), 0);
         two.change(&define("c", Kind::Gauge), &labels("a.b", "y"), Change::Set(7.0), 0);
         two.change(&define("h", Kind::Histogram(vec![1.0])), &labels("le", "x"), Change::Observe(1.0), 0);
         assert_eq!(
             crate::pipeline::exposition::text(&registries.collect(0)),
             "# HELP c Counted by the stage metrics of a pipeline\n# TYPE c counter\nc{a_b=\"x\"} 1\n\
+             # HELP d Counted by the stage metrics of a pipeline\n# TYPE d counter\nd 1\n\
              # HELP h Counted by the stage metrics of a pipeline\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\n\
              h_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n"
         );

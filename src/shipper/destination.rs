@@ -139,7 +139,11 @@ impl Destination {
         let answer = self.client.push(body, tenant).await;
         self.counters.pushed(&answer, begun.elapsed());
         match &answer {
-            Ok(()) => self.last_success.store(nanoseconds(), Ordering::Relaxed),
+            Ok(()) => {
+                self.last_success.store(nanoseconds(), Ordering::Relaxed);
+                // Whatever becomes of the other batches of this round.
+                self.came_back();
+            }
             Err(error) => {
                 let last = LastError { at: nanoseconds(), text: error.to_string() };
                 *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
@@ -181,6 +185,17 @@ impl Destination {
         });
     }
 
+    fn came_back(&self) {
+        self.outage.send_if_modified(|outage| {
+            let Some(over) = outage.take() else { return false };
+            if over.is_said {
+                let seconds = over.since.elapsed().as_secs();
+                info!(destination = %self.name, seconds, "Loki takes lines again");
+            }
+            true
+        });
+    }
+
     fn may_speak(&self, now: Instant) -> bool {
         let mut spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
         let may = spoken.is_none_or(|spoken| now.duration_since(spoken) >= SPEAK_EVERY);
@@ -208,14 +223,7 @@ impl Destination {
 impl Permit {
     /// The destination answered.
     pub fn succeeded(self) {
-        self.destination.outage.send_if_modified(|outage| {
-            let Some(over) = outage.take() else { return false };
-            if over.is_said {
-                let seconds = over.since.elapsed().as_secs();
-                info!(destination = %self.destination.name, seconds, "Loki takes lines again");
-            }
-            true
-        });
+        self.destination.came_back();
     }
 
     /// The destination did not. Sets the time of the next try, if this was the one that everybody waited for.

@@ -300,8 +300,10 @@ impl Shipper {
                 }
                 Err(error) => {
                     self.events.failed(&error, nanoseconds());
-                    reached |= matches!(error, PushError::Status { code: 400..500, .. });
                     let mut what = verdict(&error, entries, failures + 1, self.plan.attempts);
+                    // What is given up was not judged: it was not answered, or by whoever keeps the door.
+                    let is_judged = !matches!(what, Verdict::GiveUp { .. });
+                    reached |= is_judged && matches!(error, PushError::Status { code: 400..500, .. });
                     if what == Verdict::WithoutMetadata && !self.destination.takes_metadata() {
                         what = Verdict::Split;
                     }

@@ -85,6 +85,11 @@ impl Now {
                 view.unlisted as f64,
             ),
             (
+                "loki_rs_unlogged_streams",
+                "Streams that are read for nothing, because the plugin has no record of them or cannot open their ring",
+                view.unlogged_streams as f64,
+            ),
+            (
                 "loki_rs_rings_bytes",
                 "What all rings took on disk when they were looked over last, those of stopped containers too",
                 view.rings_bytes as f64,

@@ -10,6 +10,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 use prometheus_client::registry::Registry as Counters;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use super::Report;
 use super::metrics;
@@ -20,13 +21,21 @@ use crate::pipeline::{Registries, exposition};
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
+/// Looks at once. The threads that they are made on are also those that containers are started on.
+const MOST_LOOKS: usize = 2;
+
 /// All answers.
 #[derive(Clone, Debug)]
 pub struct Routes {
     reporter: Reporter,
     counters: Arc<Counters>,
     pipelines: Arc<Registries>,
+    looks: Looks,
 }
+
+/// The right to look.
+#[derive(Clone, Debug)]
+struct Looks(Arc<Semaphore>);
 
 /// `/status.json`.
 #[derive(Debug, Serialize)]
@@ -41,7 +50,7 @@ struct Told {
 impl Routes {
     /// Answers from these.
     pub fn new(reporter: Reporter, counters: Arc<Counters>, pipelines: Arc<Registries>) -> Self {
-        Self { reporter, counters, pipelines }
+        Self { reporter, counters, pipelines, looks: Looks(Arc::new(Semaphore::new(MOST_LOOKS))) }
     }
 
     /// Answers one request.
@@ -53,9 +62,9 @@ impl Routes {
             return refusal;
         }
         match request.uri().path() {
-            "/" => self.page().await,
-            "/metrics" => self.metrics().await,
-            "/status.json" => self.json().await,
+            "/" => self.made("the page", Self::page).await,
+            "/metrics" => self.made("the metrics", Self::metrics).await,
+            "/status.json" => self.made("the status", Self::json).await,
             "/live" => reply(StatusCode::OK, PLAIN, "live\n"),
             "/ready" if self.reporter.is_ready() => reply(StatusCode::OK, PLAIN, "ready\n"),
             "/ready" => {
@@ -66,41 +75,47 @@ impl Routes {
         }
     }
 
-    async fn metrics(&self) -> Response<Full<Bytes>> {
-        let Some(report) = self.report().await else { return failed("the metrics") };
-        match metrics::text(&self.counters, report) {
-            Ok(own) => {
-                let now = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
-                let of_pipelines = exposition::text(&self.pipelines.collect(now));
-                reply(StatusCode::OK, metrics::CONTENT_TYPE, own + &of_pipelines)
-            }
-            Err(_) => failed("the metrics"),
-        }
+    async fn made(&self, what: &str, make: fn(&Self) -> Option<Response<Full<Bytes>>>) -> Response<Full<Bytes>> {
+        let routes = self.clone();
+        // `None` also when the plugin goes down.
+        self.looks.look(move || make(&routes)).await.flatten().unwrap_or_else(|| failed(what))
     }
 
-    async fn page(&self) -> Response<Full<Bytes>> {
-        let Some(page) = self.report().await.and_then(|report| page::html(&report).ok()) else {
-            return failed("the page");
-        };
+    fn metrics(&self) -> Option<Response<Full<Bytes>>> {
+        let own = metrics::text(&self.counters, self.reporter.report()).ok()?;
+        let now = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+        let of_pipelines = exposition::text(&self.pipelines.collect(now));
+        Some(reply(StatusCode::OK, metrics::CONTENT_TYPE, own + &of_pipelines))
+    }
+
+    fn page(&self) -> Option<Response<Full<Bytes>>> {
+        let page = page::html(&self.reporter.report()).ok()?;
         let mut page = reply(StatusCode::OK, "text/html; charset=utf-8", page);
         // Without its own policy it has one by which nothing is allowed.
         let policy = HeaderValue::from_str(page::policy()).unwrap_or(HeaderValue::from_static("default-src 'none'"));
         page.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
-        page
+        Some(page)
     }
 
-    async fn json(&self) -> Response<Full<Bytes>> {
-        let told = |report: Report| serde_json::to_vec_pretty(&Told { verdict: Verdict::of(&report), report }).ok();
-        match self.report().await.and_then(told) {
-            Some(json) => reply(StatusCode::OK, "application/json", json),
-            None => failed("the status"),
-        }
+    fn json(&self) -> Option<Response<Full<Bytes>>> {
+        let report = self.reporter.report();
+        let json = serde_json::to_vec_pretty(&Told { verdict: Verdict::of(&report), report }).ok()?;
+        Some(reply(StatusCode::OK, "application/json", json))
     }
+}
 
-    /// On a thread that may wait. `None` when the plugin goes down.
-    async fn report(&self) -> Option<Report> {
-        let reporter = self.reporter.clone();
-        tokio::task::spawn_blocking(move || reporter.report()).await.ok()
+// === impl Looks ===
+
+impl Looks {
+    /// Looks on a thread that may wait. Whoever asks and hangs up again and again does not start one look beside the
+    /// other: each keeps its place until it has ended, whether or not somebody waits for it.
+    async fn look<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let place = self.0.clone().acquire_owned().await.ok()?;
+        let looked = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            look()
+        });
+        looked.await.ok()
     }
 }
 
@@ -117,4 +132,41 @@ fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>)
 
 fn failed(what: &str) -> Response<Full<Bytes>> {
     reply(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{what} cannot be made now\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    #[test]
+    fn who_asks_and_hangs_up_again_and_again_takes_no_more_threads_than_others() {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let looks = Looks(Arc::new(Semaphore::new(MOST_LOOKS)));
+        let (begun, (release, gate)) = (Arc::new(AtomicUsize::new(0)), mpsc::channel::<()>());
+        let gate = Arc::new(std::sync::Mutex::new(gate));
+        runtime.block_on(async {
+            for _ in 0..20 {
+                let (looks, begun, gate) = (looks.clone(), begun.clone(), gate.clone());
+                let asked = tokio::spawn(async move {
+                    let slow = move || {
+                        begun.fetch_add(1, Ordering::SeqCst);
+                        // Until the end of the test.
+                        let _ = gate.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
+                    };
+                    looks.look(slow).await
+                });
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                asked.abort();
+            }
+        });
+        assert_eq!(begun.load(Ordering::SeqCst), MOST_LOOKS);
+        drop(release);
+        assert_eq!(runtime.block_on(looks.look(|| 7)), Some(7), "who waits has a turn when they have ended");
+    }
 }

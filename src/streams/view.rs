@@ -29,6 +29,8 @@ pub struct View {
     pub containers: Vec<ContainerView>,
     /// How many there are beside these.
     pub unlisted: usize,
+    /// Streams that are read for nothing, as there is no record of them or no ring: what comes of them is lost.
+    pub unlogged_streams: usize,
     /// Where their lines go.
     pub destinations: Vec<DestinationView>,
     /// Bytes that all rings took when they were looked over last, which is done once a minute.
@@ -166,7 +168,7 @@ pub struct ErrorView {
 impl Registry {
     /// How everything is doing. Reads a piece of each ring that has lines to send, so it is for a thread that may wait.
     pub fn view(&self) -> View {
-        let mut containers: Vec<_> = self.table().containers.values().cloned().collect();
+        let (mut containers, unlogged_streams) = self.open();
         let waiting = waiting(&containers);
         containers.sort_by_cached_key(|container| (std::cmp::Reverse(container.unsent()), container.name.clone()));
         let unlisted = containers.len().saturating_sub(MOST_CONTAINERS);
@@ -186,11 +188,18 @@ impl Registry {
             adopted: *self.inner.adopted.borrow(),
             containers: containers.iter().map(|container| ContainerView::of(container, now)).collect(),
             unlisted,
+            unlogged_streams,
             destinations,
             rings_bytes,
             rings_budget_bytes,
             lost: self.lost(),
         }
+    }
+
+    /// Everything that is being logged, and how many streams are not.
+    pub(super) fn open(&self) -> (Vec<Arc<Container>>, usize) {
+        let table = self.table();
+        (table.containers.values().cloned().collect(), table.strays.len())
     }
 
     fn lost(&self) -> LostView {

@@ -27,12 +27,13 @@ impl Registry {
 
     fn reading(&self, patience: Duration) -> Reading {
         let (read, sent) = (&self.inner.setup.counters, &self.inner.setup.sent);
+        let (containers, unlogged) = self.open();
         let mut reading = Reading {
             down: self.down(),
+            unlogged: unlogged as u64,
             lost: Lost { lines: sent.dropped(), bytes: read.no_entry_bytes.get() + read.no_room_bytes.get() },
             ..Reading::default()
         };
-        let containers: Vec<_> = self.table().containers.values().cloned().collect();
         let now = nanoseconds();
         for container in &containers {
             reading.in_memory += u64::from(container.ring.is_in_memory());

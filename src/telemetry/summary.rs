@@ -33,6 +33,8 @@ pub struct Reading {
     pub in_memory: u64,
     /// Containers that are not shipped, because their options cannot be used with the plugin's settings.
     pub unusable: u64,
+    /// Streams that are read for nothing: what comes of them is lost.
+    pub unlogged: u64,
     /// What was lost since the process began.
     pub lost: Lost,
 }
@@ -116,9 +118,11 @@ impl Summary {
 
 impl Reading {
     fn is_wrong(&self) -> bool {
-        let Self { down, waiting_containers, in_memory, unusable, lost, .. } = self;
+        let Self { down, waiting_containers, in_memory, unusable, unlogged, lost, .. } = self;
         !down.is_empty()
-            || [*waiting_containers, *in_memory, *unusable, lost.lines(), lost.bytes].iter().any(|it| *it > 0)
+            || [*waiting_containers, *in_memory, *unusable, *unlogged, lost.lines(), lost.bytes]
+                .iter()
+                .any(|it| *it > 0)
     }
 }
 
@@ -171,6 +175,7 @@ impl Outcome {
                     discarded_bytes = reading.lost.bytes,
                     in_memory_containers = reading.in_memory,
                     unusable_containers = reading.unusable,
+                    unlogged_streams = reading.unlogged,
                     dropped = reading.lost.reasons(),
                     destinations = list(reading.down.iter().map(Down::to_string)),
                     reason = longest.and_then(|down| down.reason.as_deref()),
@@ -214,6 +219,7 @@ mod tests {
             Reading { waiting_containers: 1, waiting_lines: 7, ..Reading::default() },
             Reading { in_memory: 1, ..Reading::default() },
             Reading { unusable: 1, ..Reading::default() },
+            Reading { unlogged: 1, ..Reading::default() },
         ] {
             let (mut summary, start) = (Summary::default(), Instant::now() + EVERY);
             assert_eq!(summary.look(start, Reading::default()), None, "nothing is wrong");

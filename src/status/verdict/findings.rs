@@ -20,6 +20,7 @@ const LONGEST_REASON: usize = 300;
 pub fn all(view: &View, now: i64) -> Vec<Finding> {
     let mut all = down(view);
     all.extend(disk(view));
+    all.extend(unlogged(view));
     all.extend(lost(view, now));
     all.extend(unusable(view));
     all.extend(behind(view));
@@ -113,6 +114,22 @@ fn disk(view: &View) -> Option<Finding> {
         text: format!("The disk takes no lines of {containers}: they are in memory, 4 MiB a container at most."),
         brief: "the disk takes no lines".into(),
         reason: "the plugin's log says why: it may be full, without inodes, or read-only".into(),
+        is_past: false,
+    })
+}
+
+/// Streams that are read for nothing.
+fn unlogged(view: &View) -> Option<Finding> {
+    let streams = view.unlogged_streams as u64;
+    (streams > 0).then(|| Finding {
+        level: Level::Critical,
+        text: format!(
+            "{} not logged, and what comes of {} is lost until the container is restarted.",
+            if streams == 1 { "1 stream is".to_owned() } else { format!("{} are", Of(streams, "stream")) },
+            if streams == 1 { "it" } else { "them" },
+        ),
+        brief: "a container is not logged".into(),
+        reason: "the plugin's log says why: there is no record of its stream, or its ring cannot be opened".into(),
         is_past: false,
     })
 }

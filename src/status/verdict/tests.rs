@@ -266,6 +266,18 @@ fn other_trouble_is_told_behind_its_cause() {
 }
 
 #[test]
+fn streams_that_are_read_for_nothing_are_not_well() {
+    for (streams, expected) in [
+        (1, "1 stream is not logged, and what comes of it is lost until the container is restarted."),
+        (2, "2 streams are not logged, and what comes of them is lost until the container is restarted."),
+    ] {
+        let (verdict, findings) = judged(|view| view.unlogged_streams = streams);
+        assert_eq!(findings, [(Level::Critical, expected.to_owned())]);
+        assert_eq!(verdict.wrong.what, "a container is not logged");
+    }
+}
+
+#[test]
 fn a_container_has_its_worst_trouble() {
     let lane = |change: fn(&mut LaneView)| {
         let mut container = container("web");
