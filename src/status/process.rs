@@ -1,6 +1,7 @@
 //! What the kernel says of this process, under the names that all Prometheus clients use.
 
 use std::fs;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::resource::{Resource, getrlimit};
@@ -21,7 +22,7 @@ pub struct Process {
     pub open_fds: u64,
     /// The most it may have.
     pub max_fds: u64,
-    /// When it began, in seconds since 1970.
+    /// When it began, in seconds since 1970: the same at each look, as a change of it is a new process to whoever watches.
     pub start_seconds: f64,
 }
 
@@ -30,10 +31,13 @@ pub struct Process {
 impl Process {
     /// Looks. `None` where there is no `/proc`.
     pub fn look() -> Option<Self> {
+        // It is reckoned from two clocks, which are not read at the same moment, and one of which can be set.
+        static START: OnceLock<f64> = OnceLock::new();
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
         let uptime = fs::read_to_string("/proc/uptime").ok()?;
         let unit = |name| sysconf(name).ok().flatten().and_then(|value| u64::try_from(value).ok());
         let mut found = Self::parse(&stat, &uptime, unit(SysconfVar::CLK_TCK)?, unit(SysconfVar::PAGE_SIZE)?)?;
+        found.start_seconds = *START.get_or_init(|| found.start_seconds);
         found.open_fds = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
         found.max_fds = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
         Some(found)
@@ -79,5 +83,7 @@ mod tests {
         let found = Process::look().unwrap();
         assert!(found.threads >= 1 && found.open_fds >= 3 && found.max_fds >= found.open_fds);
         assert!(found.resident_bytes > 100_000 && found.virtual_bytes >= found.resident_bytes);
+        let starts = [(); 5].map(|()| Process::look().unwrap().start_seconds);
+        assert_eq!(starts, [found.start_seconds; 5], "it began once");
     }
 }

@@ -64,6 +64,8 @@ fn loki_is_away_the_log_fills_and_is_overwritten() {
 
     watched.scene.loki.heal();
     assert_eventually!(!watched.alarms("LokiRsDestinationDown") && !watched.alarms("LokiRsRingFilling"));
+    watched.sees("count_over_time(process_start_time_seconds[15m]) > 4");
+    assert!(!watched.alarms("LokiRsRestarts"), "it is the same process all the time");
 }
 
 #[test]
@@ -95,4 +97,13 @@ fn the_plugin_is_gone() {
     assert_eventually!(watched.alarms("LokiRsGone"));
     watched.scene.plugin.restart();
     assert_eventually!(!watched.alarms("LokiRsGone"));
+
+    for starts in 1..=3 {
+        watched.sees(&format!("changes(process_start_time_seconds[15m]) == {starts}"));
+        assert_eq!(watched.alarms("LokiRsRestarts"), starts > 2);
+        if starts < 3 {
+            watched.scene.plugin.kill();
+            watched.scene.plugin.restart();
+        }
+    }
 }
