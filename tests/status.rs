@@ -2,7 +2,8 @@
 
 mod page;
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 
 use serde_json::{Value, json};
 
@@ -242,7 +243,25 @@ fn an_address_that_is_taken_stops_no_container() {
     scene.wait_for_lines("web", 1);
     assert_eventually!(scene.plugin.log().contains(&format!("METRICS_ADDR {address}: Address already in use")));
     drop(taken);
-    assert_eventually!(std::net::TcpStream::connect(&address).is_ok(), "it is tried again");
+    assert_eventually!(TcpStream::connect(&address).is_ok(), "it is tried again");
+}
+
+#[test]
+fn on_loopback_no_web_site_is_answered_under_its_name() {
+    let address = free_address();
+    let scene = Scene::with(Start::default().set("METRICS_ADDR", &address), Standin::builder());
+    assert_eventually!(scene.plugin.log().contains("status page are served"));
+    let status = |host: &str| {
+        let mut stream = TcpStream::connect(&address).expect("somebody listens");
+        write!(stream, "GET /status.json HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+            .expect("it can be asked");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer.split(' ').nth(1).map(str::to_owned)
+    };
+    assert_eq!(status(&address).as_deref(), Some("200"));
+    assert_eq!(status("localhost:9337").as_deref(), Some("200"));
+    assert_eq!(status("rebound.example.com:9337").as_deref(), Some("421"));
 }
 
 #[test]

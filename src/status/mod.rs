@@ -8,7 +8,7 @@
 //! | `/live` | 200 as long as the plugin answers at all |
 //! | `/ready` | 200 when dockerd's calls are answered; 503 with the reason before that |
 //!
-//! * [`server`]: the listener; [`routes`]: path to answer;
+//! * [`server`]: the listener; [`host`]: by which names it may be asked; [`routes`]: path to answer;
 //! * [`report`]: what is shown, as one value;
 //! * [`verdict`]: how things are, in a sentence; [`page`]: that and the rest as HTML; [`numbers`]: as people read them;
 //! * [`metrics`]: that and the counters as text; [`process`]: what the kernel says of the process.
@@ -16,6 +16,7 @@
 //! It only looks: nothing that is asked here changes anything, and what it reads it reads beside those who log.
 
 pub mod escaped;
+pub mod host;
 pub mod metrics;
 pub mod numbers;
 pub mod page;

@@ -58,6 +58,11 @@ impl Reporter {
         self.registry.is_adopted()
     }
 
+    /// The host that it is on, as in the label `host`.
+    pub fn host(&self) -> &str {
+        self.registry.host()
+    }
+
     /// Looks at everything. It is for a thread that may wait.
     pub fn report(&self) -> Report {
         Report {

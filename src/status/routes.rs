@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::Report;
+use super::host;
 use super::metrics;
 use super::page;
 use super::report::Reporter;
@@ -53,8 +54,13 @@ impl Routes {
         Self { reporter, counters, pipelines, looks: Looks(Arc::new(Semaphore::new(MOST_LOOKS))) }
     }
 
-    /// Answers one request.
-    pub async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    /// Answers one request; one that came over loopback only if it asks for this machine by a [name of its own](host).
+    pub async fn answer<B>(&self, request: &Request<B>, is_loopback: bool) -> Response<Full<Bytes>> {
+        if is_loopback && !host::is_ours(request, self.reporter.host()) {
+            let reason = "on loopback this answers to addresses, localhost and the host's name alone: a proxy in front of it \
+                          has to send one of them as Host\n";
+            return reply(StatusCode::MISDIRECTED_REQUEST, PLAIN, reason);
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut refusal =
                 reply(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "this only shows: GET and HEAD are answered\n");

@@ -71,8 +71,13 @@ async fn accept(listener: &Listener, routes: &Routes, connections: &Arc<Semaphor
         // Never closed.
         let Ok(permit) = connections.clone().acquire_owned().await else { return io::ErrorKind::Other.into() };
         let accepted = match listener {
-            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| answer(stream, routes, permit)),
-            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| answer(stream, routes, permit)),
+            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
+                let is_loopback = stream.local_addr().is_ok_and(|addr| addr.ip().to_canonical().is_loopback());
+                answer(stream, routes, permit, is_loopback);
+            }),
+            Listener::Unix(listener) => {
+                listener.accept().await.map(|(stream, _)| answer(stream, routes, permit, false))
+            }
         };
         if let Err(error) = accepted {
             return error;
@@ -80,12 +85,17 @@ async fn accept(listener: &Listener, routes: &Routes, connections: &Arc<Semaphor
     }
 }
 
-fn answer(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, routes: &Routes, permit: OwnedSemaphorePermit) {
+fn answer(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    routes: &Routes,
+    permit: OwnedSemaphorePermit,
+    is_loopback: bool,
+) {
     let routes = routes.clone();
     tokio::spawn(async move {
         let service = service_fn(|request| {
             let routes = routes.clone();
-            async move { Ok::<_, Infallible>(routes.answer(&request).await) }
+            async move { Ok::<_, Infallible>(routes.answer(&request, is_loopback).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
