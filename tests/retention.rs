@@ -116,14 +116,16 @@ fn lines_that_were_not_sent_outlive_the_retention() {
 #[test]
 fn above_the_budget_the_oldest_go_first_and_those_with_unsent_lines_last() {
     let mut scene = Scene::with(Start::default().serve_status(), Standin::builder());
-    let unsent = scene.container("unsent");
+    // Another Loki, so that the others get rid of their lines.
+    let there = Standin::start();
+    let both = format!("{},{}", scene.loki.push_url(), there.push_url());
+    let unsent = scene.container("unsent").option("loki-url", &both);
     scene.loki.fail(Failure::Status { code: 503, body: "later".into() }, Times::UntilHealed);
     let run = unsent.start();
     let written = numbered("unsent", 1000, 1000);
     run.out_all(&written);
     run.stop();
-    // Another Loki, so that the others get rid of their lines.
-    let there = Standin::start();
+    assert_eventually!(there.count(&[("container_name", "unsent")]) == 1000);
     let to_another = |name: &str| scene.container(name).option("loki-url", &there.push_url());
     let mut stopped = Vec::new();
     for name in ["old", "middle", "new"] {
@@ -156,7 +158,7 @@ fn above_the_budget_the_oldest_go_first_and_those_with_unsent_lines_last() {
     assert_eventually!(has_said(&scene, "lines were lost: all logs together were above RING_BUDGET", &unsent));
     assert_eq!(scene.plugin.sum_in_log("lines were lost: all logs together", "lines"), written.len() as u64);
     let counted = || scrape(&scene.plugin).value("loki_rs_dropped_lines_total", &[("reason", "over_budget")]);
-    assert_eventually!(counted() == written.len() as f64, "it is counted for who alarms on it");
+    assert_eventually!(counted() == written.len() as f64, "it is counted for who alarms on it, once: one has them");
     let verdict = status(&scene.plugin)["verdict"].clone();
     assert_eq!((&verdict["level"], &verdict["lost"]["what"]), (&json!("critical"), &json!("1,000 lines")), "{verdict}");
 

@@ -100,6 +100,11 @@ pub fn furthest_behind(dir: &Path) -> Option<(Position, [u8; NOTE])> {
     saved?.into_iter().min_by_key(|(position, _)| position.seq)
 }
 
+/// The first record that the place of this name has not got, by what is saved in `dir`; `None` also when that is damaged.
+pub fn saved_in(dir: &Path, name: &str) -> Option<u64> {
+    cursor::read(&dir.join(format!("{PREFIX}{name}"))).map(|(position, _)| position.seq)
+}
+
 /// The furthest position that was saved in `dir`, for a ring that must not give its numbers again.
 pub(super) fn furthest(dir: &Path) -> Position {
     let positions = files(dir).filter_map(|path| cursor::read(&path)).map(|(position, _)| position);

@@ -14,7 +14,8 @@ use nix::sys::statvfs::statvfs;
 use tracing::{error, info, warn};
 
 use super::Info;
-use crate::config::RingBudget;
+use crate::config::destination::PushUrl;
+use crate::config::{PluginDefaults, RingBudget, StreamOptions};
 use crate::frames::DockerFrames;
 use crate::ring::{self, BootId, INFO, Ring, cursors};
 
@@ -125,14 +126,26 @@ pub fn budget(policy: Policy, rings: &Path) -> u64 {
     policy.budget.of(total)
 }
 
-/// Removes a ring and says so. Gives what dockerd said of its container, if it was removed and that was known.
-pub fn retire(ring: &Found, reason: Reason) -> Option<Info> {
+/// How many lines of a ring each of its destinations has not got, if its options can be used. To be asked before it goes.
+pub fn unsent_to(ring: &Found, defaults: &PluginDefaults) -> Vec<(PushUrl, u64)> {
+    let options = info_of(&ring.dir).and_then(|info| StreamOptions::parse(&info.config, defaults).ok());
+    let first = cursors::furthest_behind(&ring.dir).map(|(position, _)| position.seq);
+    let all = options.into_iter().flat_map(|options| options.destinations).map(|destination| {
+        let ahead =
+            cursors::saved_in(&ring.dir, &destination.id()).zip(first).map(|(has, first)| has.saturating_sub(first));
+        (destination.url, ring.unsent.saturating_sub(ahead.unwrap_or_default()))
+    });
+    all.collect()
+}
+
+/// Removes a ring and says so; false when it cannot be removed.
+pub fn retire(ring: &Found, reason: Reason) -> bool {
     let info = info_of(&ring.dir);
     let name = info.as_ref().map(|info| info.name().to_owned()).unwrap_or_default();
     let Found { container, bytes, unsent, .. } = ring;
     if let Err(error) = fs::remove_dir_all(&ring.dir) {
         error!(container = name, id = container, %error, "a ring cannot be removed");
-        return None;
+        return false;
     }
     match (reason, unsent) {
         (Reason::Age, _) => {
@@ -152,7 +165,7 @@ pub fn retire(ring: &Found, reason: Reason) -> Option<Info> {
             "lines were lost: all logs together were above RING_BUDGET, and these were not sent"
         ),
     }
-    info
+    true
 }
 
 /// What dockerd said of the container when its ring was made.

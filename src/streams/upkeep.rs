@@ -12,7 +12,7 @@ use super::retention::{self, Policy};
 use super::strays::Seen;
 use super::view::nanoseconds;
 use crate::buffers;
-use crate::config::{RingOptions, StreamOptions};
+use crate::config::RingOptions;
 use crate::shipper::counters::Dropped;
 
 /// How much of what was written a power loss may cost, and how soon a disk that has recovered is used again.
@@ -71,13 +71,13 @@ impl Registry {
     }
 
     fn tidy(&self, policy: Policy) {
-        let (rings, now) = (self.rings_dir(), SystemTime::now());
+        let (rings, now, defaults) = (self.rings_dir(), SystemTime::now(), &self.inner.setup.defaults);
         let find = |id: &str| self.table().containers.get(id).cloned();
         let budget = retention::budget(policy, &rings);
         let mut all = retention::survey(&rings, |id| find(id).is_some_and(|container| container.is_attached()));
         *lock(&self.inner.rings) = (all.iter().map(|ring| ring.bytes).sum(), budget);
         let known = |id: &str| find(id).map(|container| container.unsent());
-        let is_kept = |info: &Info| RingOptions::salvage(&info.config, &self.inner.setup.defaults).keep_file;
+        let is_kept = |info: &Info| RingOptions::salvage(&info.config, defaults).keep_file;
         retention::look_into(&mut all, policy, budget, now, self.inner.boot, known, is_kept);
         for (ring, reason) in retention::choose(&all, policy, budget, now) {
             // Nothing can open it while the table is held.
@@ -88,19 +88,12 @@ impl Registry {
                 None => {}
             }
             table.containers.remove(&ring.container);
-            let info = retention::retire(&ring, reason);
+            let unsent = if ring.unsent > 0 { retention::unsent_to(&ring, defaults) } else { Vec::new() };
+            let is_gone = retention::retire(&ring, reason);
             drop(table);
-            if let Some(info) = info.filter(|_| ring.unsent > 0) {
-                self.count_unsent(&info, ring.unsent);
+            for (url, lines) in unsent.into_iter().filter(|(_, lines)| is_gone && *lines > 0) {
+                self.inner.setup.sent.to(url.as_str()).dropped(Dropped::OverBudget, lines, nanoseconds());
             }
-        }
-    }
-
-    /// Counts lines that were removed unsent, for each destination that they had.
-    fn count_unsent(&self, info: &Info, lines: u64) {
-        let Ok(options) = StreamOptions::parse(&info.config, &self.inner.setup.defaults) else { return };
-        for destination in &options.destinations {
-            self.inner.setup.sent.to(destination.url.as_str()).dropped(Dropped::OverBudget, lines, nanoseconds());
         }
     }
 }
