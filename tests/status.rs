@@ -144,6 +144,32 @@ fn a_destination_that_takes_lines_is_up_though_it_limits_others() {
 }
 
 #[test]
+fn lines_of_stopped_containers_that_cannot_be_sent_are_not_well() {
+    let loki = Standin::start();
+    let start = Start::default().serve_status().set("LOKI_URL", &loki.push_url());
+    let mut scene = Scene::with(start, Standin::builder());
+    loki.fail(Failure::Status { code: 503, body: String::new() }, Times::UntilHealed);
+    let web = scene.dockerd.container("web").start();
+    web.out("not sent yet");
+    web.stop();
+    scene.plugin.terminate();
+    scene.plugin.set("LOKI_URL", "");
+    scene.plugin.restart();
+    assert_eventually!(scrape(&scene.plugin).value("loki_rs_stranded_containers", &[]) == 1.0);
+    let verdict = status(&scene.plugin)["verdict"].clone();
+    let text = "Lines of 1 stopped container cannot be sent with the plugin's settings; they are kept.";
+    assert_eq!((&verdict["level"], &verdict["text"]), (&json!("warning"), &json!(text)));
+
+    loki.heal();
+    scene.plugin.terminate();
+    scene.plugin.set("LOKI_URL", &loki.push_url());
+    scene.plugin.restart();
+    assert_eventually!(loki.count(&[("container_name", "web")]) == 1);
+    assert_eq!(scrape(&scene.plugin).value("loki_rs_stranded_containers", &[]), 0.0);
+    assert_eq!(status(&scene.plugin)["verdict"]["level"], "ok");
+}
+
+#[test]
 fn for_how_long_there_is_room_is_told_as_soon_as_the_rate_is_known() {
     let scene = scene();
     let web = scene.container("web").start();

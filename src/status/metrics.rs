@@ -85,6 +85,11 @@ impl Now {
                 view.unlisted as f64,
             ),
             (
+                "loki_rs_stranded_containers",
+                "Stopped containers with lines that cannot be sent with the plugin's settings, and are kept",
+                view.stranded as f64,
+            ),
+            (
                 "loki_rs_unlogged_streams",
                 "Streams that are read for nothing, because the plugin has no record of them or cannot open their ring",
                 view.unlogged_streams as f64,

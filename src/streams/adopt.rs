@@ -12,7 +12,8 @@ use tracing::{error, info, warn};
 
 use super::Info;
 use super::labels;
-use super::registry::{Registry, StartError, check_id};
+use super::registry::{Registry, StartError, check_id, lock};
+use super::retention;
 use crate::config::StreamOptions;
 use crate::config::settings::KEPT_FILES;
 use crate::disk;
@@ -65,6 +66,9 @@ impl Registry {
             let id = entry.file_name().to_string_lossy().into_owned();
             if let Err(error) = self.adopt_ring(&dir, &id, control) {
                 warn!(container = id, %error, "lines of a container that is gone cannot be sent");
+                if matches!(error, StartError::Ring(_)) || retention::unsent_on_disk(&dir, self.inner.boot) > 0 {
+                    lock(&self.inner.stranded).insert(id);
+                }
             }
         }
     }

@@ -77,6 +77,8 @@ pub(super) struct Inner {
     pub shutdown: watch::Sender<bool>,
     /// What all rings took when they were looked over last, and what they may, in bytes.
     pub rings: Mutex<(u64, u64)>,
+    /// Rings of stopped containers with lines that cannot be sent, by container.
+    pub stranded: Mutex<HashSet<String>>,
     unrecorded: Throttle,
     pub undescribed: Throttle,
 }
@@ -153,6 +155,7 @@ impl Registry {
                 table: Mutex::default(),
                 destinations: Mutex::default(),
                 rings: Mutex::default(),
+                stranded: Mutex::default(),
                 shippers: Mutex::default(),
                 adopted: watch::Sender::new(false),
                 shutdown: watch::Sender::new(false),

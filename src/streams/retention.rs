@@ -179,8 +179,8 @@ pub fn unsent(ring: &Ring, sent: Option<u64>) -> u64 {
     next - sent.unwrap_or(0).clamp(oldest, next)
 }
 
-/// None when the ring cannot be opened, for then its lines cannot be sent either.
-fn unsent_on_disk(dir: &Path, boot: BootId) -> u64 {
+/// Lines of the ring in `dir`, which nobody has open; none when it cannot be opened, for then they cannot be sent either.
+pub fn unsent_on_disk(dir: &Path, boot: BootId) -> u64 {
     let options = ring::Options { budget: ring::LEAST_BUDGET, boot };
     let Ok(ring) = Ring::open(dir, options, &DockerFrames) else { return 0 };
     unsent(&ring, cursors::furthest_behind(dir).map(|(position, _)| position.seq))

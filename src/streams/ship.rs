@@ -134,6 +134,9 @@ impl Registry {
                 _ = shutdown.wait_for(|down| *down) => {}
             }
             if self.let_go(&container, || true).await || *shutdown.borrow() {
+                if container.unsent() > 0 {
+                    lock(&self.inner.stranded).insert(container.id.clone());
+                }
                 return;
             }
         }

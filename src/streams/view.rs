@@ -31,6 +31,8 @@ pub struct View {
     pub unlisted: usize,
     /// Streams that are read for nothing, as there is no record of them or no ring: what comes of them is lost.
     pub unlogged_streams: usize,
+    /// Stopped containers with lines that are kept and cannot be sent.
+    pub stranded: usize,
     /// Where their lines go.
     pub destinations: Vec<DestinationView>,
     /// Bytes that all rings took when they were looked over last, which is done once a minute.
@@ -189,6 +191,7 @@ impl Registry {
             containers: containers.iter().map(|container| ContainerView::of(container, now)).collect(),
             unlisted,
             unlogged_streams,
+            stranded: self.stranded(),
             destinations,
             rings_bytes,
             rings_budget_bytes,
@@ -200,6 +203,14 @@ impl Registry {
     pub(super) fn open(&self) -> (Vec<Arc<Container>>, usize) {
         let table = self.table();
         (table.containers.values().cloned().collect(), table.strays.len())
+    }
+
+    /// Stopped containers with lines that could not be sent when the plugin began or they stopped, and are still there.
+    pub(super) fn stranded(&self) -> usize {
+        let mut stranded = lock(&self.inner.stranded);
+        // One that was started again is shipped, or known as one whose options cannot be used.
+        stranded.retain(|id| self.ring_dir(id).exists() && !self.table().containers.contains_key(id));
+        stranded.len()
     }
 
     fn lost(&self) -> LostView {

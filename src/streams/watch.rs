@@ -31,6 +31,7 @@ impl Registry {
         let mut reading = Reading {
             down: self.down(),
             unlogged: unlogged as u64,
+            unusable: self.stranded() as u64,
             lost: Lost { lines: sent.dropped(), bytes: read.no_entry_bytes.get() + read.no_room_bytes.get() },
             ..Reading::default()
         };

@@ -23,6 +23,7 @@ pub fn all(view: &View, now: i64) -> Vec<Finding> {
     all.extend(unlogged(view));
     all.extend(lost(view, now));
     all.extend(unusable(view));
+    all.extend(stranded(view));
     all.extend(behind(view));
     all.extend(starting(view));
     all
@@ -167,6 +168,20 @@ fn unusable(view: &View) -> Option<Finding> {
         ),
         brief: "options that cannot be used".into(),
         reason: "the plugin's log says which".into(),
+        is_past: false,
+    })
+}
+
+/// Stopped containers whose lines cannot be sent.
+fn stranded(view: &View) -> Option<Finding> {
+    (view.stranded > 0).then(|| Finding {
+        level: Level::Warning,
+        text: format!(
+            "Lines of {} cannot be sent with the plugin's settings; they are kept.",
+            Of(view.stranded as u64, "stopped container")
+        ),
+        brief: "lines that cannot be sent".into(),
+        reason: "the plugin's log said why when it began".into(),
         is_past: false,
     })
 }
