@@ -22,7 +22,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// One line a ring: container, name, bytes, entries, entries not sent.
+    /// One line a ring, the largest first: container, name, bytes, entries, entries not sent.
     List {
         /// The folder of rings, `rings` in the state directory.
         #[arg(default_value = "/run/docker/logging/loki-rs/rings")]
@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn list(dir: &Path, out: &mut impl Write) -> io::Result<()> {
     let entries =
         fs::read_dir(dir).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", dir.display())))?;
-    writeln!(out, "{:<12}  {:<24}  {:>11}  {:>10}  {:>8}", "CONTAINER", "NAME", "BYTES", "ENTRIES", "UNSENT")?;
+    let mut rings = Vec::new();
     for entry in entries {
         let path = entry?.path();
         let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -65,8 +65,12 @@ fn list(dir: &Path, out: &mut impl Write) -> io::Result<()> {
         let (oldest, next) = (ring.oldest().seq, ring.published().next_seq);
         let sent = cursors::furthest_behind(&path).map_or(0, |(position, _)| position.seq);
         let unsent = next - sent.clamp(oldest, next);
-        let bytes = ring.allocated();
-        writeln!(out, "{id:<12.12}  {:<24}  {bytes:>11}  {:>10}  {unsent:>8}", info.name(), next - oldest)?;
+        rings.push((ring.allocated(), id, info, next - oldest, unsent));
+    }
+    rings.sort_by(|(bytes, ..), (other, ..)| other.cmp(bytes));
+    writeln!(out, "{:<12}  {:<24}  {:>11}  {:>10}  {:>8}", "CONTAINER", "NAME", "BYTES", "ENTRIES", "UNSENT")?;
+    for (bytes, id, info, entries, unsent) in rings {
+        writeln!(out, "{id:<12.12}  {:<24}  {bytes:>11}  {entries:>10}  {unsent:>8}", info.name())?;
     }
     Ok(())
 }
