@@ -1,5 +1,8 @@
 //! `loki-rs ring list` and `ring dump` show what is on disk, with nothing else at hand, and leave it as it is.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::harness::{Scene, assert_eventually, assert_same, numbered};
@@ -71,6 +74,33 @@ fn who_looks_at_a_ring_while_it_is_written_to_harms_nobody() {
     assert_same(&run.lines(), &printed);
     let (_, shown, _) = ring(&["dump", dir.to_str().expect("text")]);
     assert_same(&shown.lines().collect::<Vec<_>>(), &printed);
+    run.stop();
+}
+
+#[test]
+fn nothing_is_changed_by_who_looks() {
+    let scene = Scene::new();
+    let run = scene.container("web").start();
+    run.out_all(numbered("web", 10, 100));
+    scene.wait_for_lines("web", 10);
+    // A segment that its owner has just made, and has not written the head of.
+    let dir = scene.plugin.ring(run.container().id());
+    fs::write(dir.join("00000000000000ff.seg"), [0; 4096]).expect("it can be made");
+    // And what is no ring hides none.
+    fs::write(scene.plugin.state().join("rings/stray"), "x").expect("it can be made");
+    let content = || -> BTreeMap<PathBuf, Vec<u8>> {
+        let files = fs::read_dir(&dir).expect("a folder").flatten().map(|entry| entry.path());
+        files
+            .filter(|path| path.extension().is_some_and(|it| it == "seg"))
+            .map(|it| (it.clone(), fs::read(it).expect("a file")))
+            .collect()
+    };
+    let before = content();
+    let (well, shown, complaint) = ring(&["dump", dir.to_str().expect("text")]);
+    assert!(well, "{complaint}");
+    assert_same(&shown.lines().collect::<Vec<_>>(), &numbered("web", 10, 100));
+    assert!(list(&scene).iter().any(|row| row[1] == "web" && row[3] == "10"), "{:?}", list(&scene));
+    assert!(content() == before, "they are as they were");
     run.stop();
 }
 

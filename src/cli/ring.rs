@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 
 use crate::codec::frame;
 use crate::frames::DockerFrames;
-use crate::ring::{BootId, INFO, LEAST_BUDGET, Options, Ring, RingError, cursors};
+use crate::ring::{BootId, INFO, Ring, RingError, cursors};
 use crate::streams::Info;
 
 /// What to look at.
@@ -61,7 +61,14 @@ fn list(dir: &Path, out: &mut impl Write) -> io::Result<()> {
         let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let info: Info =
             fs::read(path.join(INFO)).ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default();
-        let ring = open(&path)?;
+        // One that cannot be read does not hide the others.
+        let ring = match open(&path) {
+            Ok(ring) => ring,
+            Err(error) => {
+                eprintln!("{error}");
+                continue;
+            }
+        };
         let (oldest, next) = (ring.oldest().seq, ring.published().next_seq);
         let sent = cursors::furthest_behind(&path).map_or(0, |(position, _)| position.seq);
         let unsent = next - sent.clamp(oldest, next);
@@ -101,9 +108,7 @@ fn dump(dir: &Path, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn open(dir: &Path) -> io::Result<Arc<Ring>> {
-    // Nothing is written through this ring, so its bound does not matter.
-    let options = Options { budget: LEAST_BUDGET, boot: BootId::current() };
-    Ring::open(dir, options, &DockerFrames).map_err(other)
+    Ring::look(dir, BootId::current(), &DockerFrames).map_err(other)
 }
 
 fn other(error: RingError) -> io::Error {
