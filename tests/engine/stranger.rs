@@ -61,6 +61,7 @@ fn who_has_never_seen_it_reads_off_the_page_what_is_wrong_kept_and_lost() {
         engine.docker(["plugin"].into_iter().chain(command.split_whitespace()));
     }
     assert!(read("deploy/README.md").contains(&format!("The plugin's own page is <http://{ADDRESS}>")));
+    assert!(read("deploy/README.md").contains("what is wrong (*Loki takes no lines*, and why)"));
     eventually("the page is served", || get(&address, "/live").is_some());
 
     // The options of compose.yaml.
