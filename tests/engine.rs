@@ -12,6 +12,7 @@
 //! * [`outage`]: with Loki away, nobody waits;
 //! * [`guide`]: what the guide for operators says of a plugin that is disabled;
 //! * [`status`]: what it does can be seen from outside;
+//! * [`stranger`]: and so can what is wrong, by somebody who has never seen it;
 //! * [`soak`]: an outage that lasts, of every kind at once;
 //! * [`crash`]: the plugin or dockerd dies, and no line is missing;
 //! * [`kills`]: the plugin dies again and again, and the [`oracle`] finds nothing missing and nothing invented;
@@ -34,5 +35,6 @@ mod shapes;
 mod soak;
 mod stage;
 mod status;
+mod stranger;
 mod upgrade;
 mod volume;

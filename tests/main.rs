@@ -5,6 +5,8 @@
 //! * [`recipes`]: and its recipes give what they say.
 //! * [`deploy`]: and so can what is in `deploy/`: alerts, dashboards, a stack;
 //! * [`logql`]: who judges queries without a Loki, judged by one;
+//! * [`readme`]: what the README shows can be done as it is shown;
+//! * [`migrating`]: what the guide for those who come from elsewhere says is refused;
 //! * [`operating`]: what the guide for operators says is so.
 //! * [`loki_contract`]: what is relied on of Loki, held against the stand-in and, with `LOKI_URL`, a real one.
 //!
@@ -25,6 +27,7 @@
 //! * [`restart`]: the plugin or dockerd dies, and nothing is lost;
 //! * [`status`]: an operator sees at a glance what is late, refused or lost;
 //! * [`own_log`]: what the plugin says of itself is short, and can be read by a program;
+//! * [`rings`]: what is on disk can be listed and printed;
 //! * [`retention`]: logs of containers that are gone are kept for a while, and within a budget;
 //! * [`no_file`]: what was sent is not kept, if that is what is wanted;
 //! * [`many`]: many containers, one after another and at once;
@@ -57,16 +60,19 @@ mod labels;
 mod lifecycle;
 mod logql;
 mod many;
+mod migrating;
 mod no_file;
 mod operating;
 mod options;
 mod outage;
 mod own_log;
 mod pipeline;
+mod readme;
 mod recipes;
 mod relabel;
 mod restart;
 mod retention;
+mod rings;
 mod shipping;
 mod status;
 mod transport;

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 
 use crate::codec::frame;
 use crate::frames::DockerFrames;
-use crate::ring::{BootId, INFO, LEAST_BUDGET, Options, Ring, RingError, cursors};
+use crate::ring::{BootId, INFO, Ring, RingError, cursors};
 use crate::streams::Info;
 
 /// What to look at.
@@ -22,7 +22,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// One line a ring: container, name, bytes, entries, entries not sent.
+    /// One line a ring, the largest first: container, name, bytes, entries, entries not sent.
     List {
         /// The folder of rings, `rings` in the state directory.
         #[arg(default_value = "/run/docker/logging/loki-rs/rings")]
@@ -55,18 +55,29 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn list(dir: &Path, out: &mut impl Write) -> io::Result<()> {
     let entries =
         fs::read_dir(dir).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", dir.display())))?;
-    writeln!(out, "{:<12}  {:<24}  {:>11}  {:>10}  {:>8}", "CONTAINER", "NAME", "BYTES", "ENTRIES", "UNSENT")?;
+    let mut rings = Vec::new();
     for entry in entries {
         let path = entry?.path();
         let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let info: Info =
             fs::read(path.join(INFO)).ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default();
-        let ring = open(&path)?;
+        // One that cannot be read does not hide the others.
+        let ring = match open(&path) {
+            Ok(ring) => ring,
+            Err(error) => {
+                eprintln!("{error}");
+                continue;
+            }
+        };
         let (oldest, next) = (ring.oldest().seq, ring.published().next_seq);
         let sent = cursors::furthest_behind(&path).map_or(0, |(position, _)| position.seq);
         let unsent = next - sent.clamp(oldest, next);
-        let bytes = ring.allocated();
-        writeln!(out, "{id:<12.12}  {:<24}  {bytes:>11}  {:>10}  {unsent:>8}", info.name(), next - oldest)?;
+        rings.push((ring.allocated(), id, info, next - oldest, unsent));
+    }
+    rings.sort_by(|(bytes, ..), (other, ..)| other.cmp(bytes));
+    writeln!(out, "{:<12}  {:<24}  {:>11}  {:>10}  {:>8}", "CONTAINER", "NAME", "BYTES", "ENTRIES", "UNSENT")?;
+    for (bytes, id, info, entries, unsent) in rings {
+        writeln!(out, "{id:<12.12}  {:<24}  {bytes:>11}  {entries:>10}  {unsent:>8}", info.name())?;
     }
     Ok(())
 }
@@ -97,9 +108,7 @@ fn dump(dir: &Path, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn open(dir: &Path) -> io::Result<Arc<Ring>> {
-    // Nothing is written through this ring, so its bound does not matter.
-    let options = Options { budget: LEAST_BUDGET, boot: BootId::current() };
-    Ring::open(dir, options, &DockerFrames).map_err(other)
+    Ring::look(dir, BootId::current(), &DockerFrames).map_err(other)
 }
 
 fn other(error: RingError) -> io::Error {

@@ -248,9 +248,28 @@ impl Ring {
     /// # Errors
     /// When the directory or a segment cannot be read. Damage is not an error: it is skipped and counted.
     pub fn open<F: Framing>(dir: &Path, options: Options, framing: &F) -> Result<Arc<Self>, RingError> {
+        Self::found(dir, options, framing, recovery::Access::Own)
+    }
+
+    /// The same for one that may be another process's: it is to be read alone, and changes nothing in `dir`, also while
+    /// its owner writes there.
+    ///
+    /// # Errors
+    /// As with [`Ring::open`].
+    pub fn look<F: Framing>(dir: &Path, boot: BootId, framing: &F) -> Result<Arc<Self>, RingError> {
+        // Nothing is written through it, so its bound does not matter.
+        Self::found(dir, Options { budget: LEAST_BUDGET, boot }, framing, recovery::Access::Look)
+    }
+
+    fn found<F: Framing>(
+        dir: &Path,
+        options: Options,
+        framing: &F,
+        access: recovery::Access,
+    ) -> Result<Arc<Self>, RingError> {
         let budget = options.budget.max(LEAST_BUDGET);
         let options = Options { budget, ..options };
-        let found = recovery::recover(dir, &options, framing)?;
+        let found = recovery::recover(dir, &options, framing, access)?;
         let published = Published { next_seq: found.state.next_seq, bytes: 0 };
         Ok(Arc::new(Self {
             dir: dir.to_path_buf(),

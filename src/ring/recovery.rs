@@ -18,17 +18,40 @@ pub(super) struct Recovered {
     pub appender: Appender,
 }
 
+/// What may be done to what is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// The ring is this process's.
+    Own,
+    /// It may be another's, who writes to it at this moment: nothing is changed.
+    Look,
+}
+
 /// Reads the headers and indexes in `dir`, walks the unfinished end of the last segment, and removes what is no
 /// segment. A file system that takes nothing is no hindrance: what cannot be written now is kept until it can be.
-pub(super) fn recover<F: Framing>(dir: &Path, options: &Options, framing: &F) -> Result<Recovered, RingError> {
+pub(super) fn recover<F: Framing>(
+    dir: &Path,
+    options: &Options,
+    framing: &F,
+    access: Access,
+) -> Result<Recovered, RingError> {
+    let remove = |path: &Path| {
+        if access == Access::Own {
+            let _ = fs::remove_file(path);
+        }
+    };
     let mut found = Vec::new();
     for path in list(dir)? {
         let fail = |source| RingError { doing: "read the segment", path: path.clone(), source };
-        let (file, writable) = open(&path).map_err(fail)?;
+        let (file, writable) = match open(&path, access) {
+            // Its owner has retired it meanwhile.
+            Err(error) if access == Access::Look && error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened.map_err(fail)?,
+        };
         match read_header(&file, options).map_err(fail)? {
             Some(header) => found.push((path, file, writable, header)),
             // It was never finished, or its first sector is gone and with it what the rest means.
-            None => drop(fs::remove_file(&path)),
+            None => remove(&path),
         }
     }
     let mut state = State::default();
@@ -38,7 +61,7 @@ pub(super) fn recover<F: Framing>(dir: &Path, options: &Options, framing: &F) ->
         let fail = |source| RingError { doing: "read the segment", path: path.clone(), source };
         // Numbers that go backwards are nothing this ring wrote.
         if header.first_seq < state.next_seq {
-            let _ = fs::remove_file(&path);
+            remove(&path);
             continue;
         }
         let blocks = read_index(&file, &header, &[]).map_err(fail)?;
@@ -72,7 +95,10 @@ pub(super) fn recover<F: Framing>(dir: &Path, options: &Options, framing: &F) ->
 }
 
 /// For reading and writing, or for reading alone where nothing may be written; and which of the two.
-fn open(path: &Path) -> io::Result<(File, bool)> {
+fn open(path: &Path, access: Access) -> io::Result<(File, bool)> {
+    if access == Access::Look {
+        return Ok((File::open(path)?, false));
+    }
     match OpenOptions::new().read(true).write(true).open(path) {
         Err(error) if disk::is_read_only(&error) => Ok((File::open(path)?, false)),
         opened => Ok((opened?, true)),

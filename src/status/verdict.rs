@@ -107,6 +107,8 @@ fn all_is_well(view: &View) -> String {
 fn last_success(view: &View, now: i64) -> String {
     match view.destinations.iter().filter_map(|destination| destination.last_success).max() {
         Some(at) => format!("Loki took lines {} ago", Span(seconds_since(at, now))),
+        // Destinations come and go with the containers that have them, and so does what was sent to them.
+        None if view.destinations.is_empty() => "there is nothing to send".into(),
         None => "no line was sent yet".into(),
     }
 }
