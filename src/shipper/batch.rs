@@ -10,6 +10,12 @@ use crate::loki::encode::Metadata;
 /// gained by coming near.
 const LARGEST_REQUEST: usize = 3 * 1024 * 1024;
 
+/// Lines that are lifted go so far above the oldest time that Loki takes: that rises while they are on their way.
+pub(super) const LIFT: i64 = 60 * 1_000_000_000;
+
+/// The structured metadata of a lifted line: the time that it had.
+pub(super) const LIFTED_FROM: &str = "original_time";
+
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Batch {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Plan;
-use super::batch::Batch;
+use super::batch::{Batch, LIFT, LIFTED_FROM};
 use super::lines::Lines;
 use super::piped::Piped;
 use super::progress::Progress;
@@ -15,12 +15,6 @@ use crate::codec::partial::Line;
 use crate::loki::encode::Metadata;
 use crate::ring::cursor::NOTE;
 use crate::ring::{Lost, Position, Published, Ring};
-
-/// Lines that are lifted go so far above the oldest time that Loki takes: that rises while they are on their way.
-pub(super) const LIFT: i64 = 60 * 1_000_000_000;
-
-/// The structured metadata of a lifted line: the time that it had.
-pub(super) const LIFTED_FROM: &str = "original_time";
 
 /// Reads a ring and fills batches.
 #[derive(Debug)]

@@ -14,8 +14,7 @@ mod times;
 use std::collections::HashSet;
 
 use super::Plan;
-use super::batch::{Batch, Settled};
-use super::collect::LIFTED_FROM;
+use super::batch::{Batch, LIFTED_FROM, Settled};
 use crate::codec::Source;
 use crate::codec::partial::{Line, MARKER, MAX_LINE};
 use crate::loki::encode::Metadata;

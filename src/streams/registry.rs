@@ -221,10 +221,7 @@ impl Registry {
             Some(container) if container.forgets => return Err(StartError::NoFile),
             Some(container) => container.ring.clone(),
             // dockerd starts a stream before it reads; one that the last process knew may be over by now.
-            None => {
-                let options = ring::Options { budget: ring::LEAST_BUDGET, boot: self.inner.boot };
-                ring::Ring::open(&self.ring_dir(container), options, &crate::frames::DockerFrames)?
-            }
+            None => ring::Ring::look(&self.ring_dir(container), self.inner.boot, &crate::frames::DockerFrames)?,
         };
         Ok(LogReader { reader: ring.reader(), follow: ring.follow(), live })
     }

@@ -17,7 +17,7 @@ use super::Info;
 use crate::config::destination::PushUrl;
 use crate::config::{PluginDefaults, RingBudget, StreamOptions};
 use crate::frames::DockerFrames;
-use crate::ring::{self, BootId, INFO, Ring, cursors};
+use crate::ring::{BootId, INFO, Ring, cursors};
 
 /// How often rings are looked over.
 pub const EVERY: Duration = Duration::from_secs(60);
@@ -181,8 +181,8 @@ pub fn unsent(ring: &Ring, sent: Option<u64>) -> u64 {
 
 /// Lines of the ring in `dir`, which nobody has open; none when it cannot be opened, for then they cannot be sent either.
 pub fn unsent_on_disk(dir: &Path, boot: BootId) -> u64 {
-    let options = ring::Options { budget: ring::LEAST_BUDGET, boot };
-    let Ok(ring) = Ring::open(dir, options, &DockerFrames) else { return 0 };
+    // Its container may be started at this moment, and what it writes then must not be cut off.
+    let Ok(ring) = Ring::look(dir, boot, &DockerFrames) else { return 0 };
     unsent(&ring, cursors::furthest_behind(dir).map(|(position, _)| position.seq))
 }
 

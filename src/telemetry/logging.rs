@@ -6,7 +6,7 @@
 //! * errors and warnings go to stderr, the rest to stdout, and each line says its level;
 //! * there is no time in it;
 //! * each event is one line of at most [`LONGEST`] bytes, whatever is in it, and of the [form](LogFormat) that was asked for
-//!   even when something had to be [cut](event);
+//!   even when something had to be cut (`event`);
 //! * no more lines are written in a minute than the [quota] has room for; how many were not is said.
 
 mod event;

@@ -6,7 +6,7 @@ use super::times::Times;
 use crate::config::tenant::tenant_id;
 use crate::loki::labels::{LabelName, LabelSet};
 use crate::pipeline::entry::{Labels, TENANT};
-use crate::shipper::collect::LIFT;
+use crate::shipper::batch::LIFT;
 
 /// New streams between two moments at which everything is with Loki. Stages that make a stream of every line make no
 /// larger rounds.
