@@ -122,6 +122,12 @@ fn what_the_driver_does_is_what_its_constants_say() {
     }
     assert_eq!(constant("src/shipper/destination.rs", "LONGEST_PROBE"), 5);
     assert!(guide.contains("asks again at least every five seconds"));
+    let readme = include_str!("../../README.md");
+    assert_eq!(constant("src/transport/link.rs", "LOOK"), 2);
+    assert!(guide.contains("Mend the file; it is looked at every two seconds."));
+    assert!(readme.contains("Files are looked at every two seconds while lines are pushed"));
+    assert_eq!(constant("src/streams/upkeep.rs", "SYNC_EVERY"), 5);
+    assert!(readme.contains("(rings are synced every five)"));
 }
 
 #[test]
