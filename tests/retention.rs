@@ -133,7 +133,9 @@ fn above_the_budget_the_oldest_go_first_and_those_with_unsent_lines_last() {
         let run = container.start();
         run.out_all(numbered(name, 1000, 1000));
         run.stop();
-        assert_eventually!(there.count(&[("container_name", name)]) == 1000);
+        // Which is the oldest is what the last sync of each says.
+        let lag = || scrape(&scene.plugin).sum("loki_rs_container_lag_lines", &[("container_name", name)]);
+        assert_eventually!(there.count(&[("container_name", name)]) == 1000 && lag().is_none(), "{name} has left");
         stopped.push(container);
     }
     let running = to_another("running");
