@@ -78,6 +78,8 @@ without_services() (
 need_browser() {
     need chromium chromium
     need chromedriver chromium-driver
+    # Without any font there is no text, and the browser gives up.
+    [[ -n $(find /usr/share/fonts -name '*.ttf' -print -quit 2>/dev/null) ]] || install_package fonts-dejavu-core
 }
 
 # The target that is built for, given by name so that flags for a static program do not reach build scripts and macros,
