@@ -99,27 +99,27 @@ impl Counters {
     pub fn register(registry: &mut Registry) -> Self {
         let counters = Self::default();
         let to = &counters;
-        registry.register("loki_rs_sent_lines", "Lines that Loki took", to.sent_lines.clone());
-        registry.register(
-            "loki_rs_sent_bytes",
-            "Bytes of lines and structured metadata that Loki took, uncompressed",
-            to.sent_bytes.clone(),
-        );
+        for (name, help, family) in [
+            ("loki_rs_sent_lines", "Lines that Loki took", &to.sent_lines),
+            (
+                "loki_rs_sent_bytes",
+                "Bytes of lines and structured metadata that Loki took, uncompressed",
+                &to.sent_bytes,
+            ),
+            ("loki_rs_retried_lines", "Lines in batches that had to be sent again", &to.retried_lines),
+            ("loki_rs_dropped_lines", "Lines that will never get to Loki", &to.dropped_lines),
+            (
+                "loki_rs_changed_lines",
+                "Lines that Loki has in another form: cut at 256 KiB, or with a later time",
+                &to.changed_lines,
+            ),
+        ] {
+            registry.register(name, help, family.clone());
+        }
         registry.register(
             "loki_rs_joined_lines",
             "Sent lines that were put together: from the chunks of a long line, or by a pipeline from several lines",
             to.joined_lines.clone(),
-        );
-        registry.register(
-            "loki_rs_retried_lines",
-            "Lines in batches that had to be sent again",
-            to.retried_lines.clone(),
-        );
-        registry.register("loki_rs_dropped_lines", "Lines that will never get to Loki", to.dropped_lines.clone());
-        registry.register(
-            "loki_rs_changed_lines",
-            "Lines that Loki has in another form: cut at 256 KiB, or with a later time",
-            to.changed_lines.clone(),
         );
         registry.register(
             "loki_rs_push_duration_seconds",

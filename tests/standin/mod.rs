@@ -50,7 +50,7 @@ mod port;
 pub mod proto;
 mod push;
 mod query;
-mod quoted;
+pub mod quoted;
 mod routes;
 mod selector;
 mod server;

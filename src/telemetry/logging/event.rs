@@ -313,6 +313,14 @@ pub(super) mod tests {
         (text(), prop_oneof![4 => vec((name.clone(), value.clone()), 0..6), 1 => vec((name, value), 0..100)])
     }
 
+    /// What a form makes of an event: one line that dockerd can take.
+    pub fn one_line(message: &str, fields: &Given, write: fn(&Fitted) -> String) -> (Fitted, String) {
+        let line = line(message, fields).fit(LONGEST);
+        let text = write(&line);
+        assert!(text.len() < LONGEST && text.chars().all(|c| !c.is_control()), "{} bytes", text.len());
+        (line, text)
+    }
+
     /// What is read back of a text is it, or its beginning and how much there is more of it.
     pub fn is_of(read: &str, whole: &str) -> bool {
         let cut = read.rsplit_once("…(+").and_then(|(begin, mark)| {

@@ -38,16 +38,13 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Map, Value};
 
-    use super::super::LONGEST;
-    use super::super::event::tests::{anything, is_of, line};
+    use super::super::event::tests::{anything, is_of, one_line};
     use super::*;
 
     proptest! {
         #[test]
         fn anything_is_one_line_that_reads_back((message, fields) in anything()) {
-            let line = line(&message, &fields).fit(LONGEST);
-            let text = write(&line);
-            prop_assert!(text.len() < LONGEST && text.chars().all(|c| !c.is_control()), "{} bytes", text.len());
+            let (line, text) = one_line(&message, &fields, write);
             let read: Map<String, Value> = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(&read["level"], "info");
             prop_assert!(is_of(read["msg"].as_str().unwrap(), &message));

@@ -40,7 +40,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::LONGEST;
-    use super::super::event::tests::{Given, anything, is_of, line};
+    use super::super::event::tests::{Given, anything, is_of, line, one_line};
     use super::*;
     use crate::golang::logfmt;
 
@@ -71,9 +71,7 @@ mod tests {
     proptest! {
         #[test]
         fn anything_is_one_line_that_reads_back((message, fields) in anything()) {
-            let line = line(&message, &fields).fit(LONGEST);
-            let text = write(&line);
-            prop_assert!(text.len() < LONGEST && text.chars().all(|c| !c.is_control()), "{} bytes", text.len());
+            let (line, text) = one_line(&message, &fields, write);
             let pairs = logfmt::pairs(text.as_bytes());
             let mut read = pairs.iter().map(|(name, value)| (*name, String::from_utf8(value.clone()).unwrap()));
             prop_assert_eq!(read.next(), Some(("level", "info".to_owned())));

@@ -2,6 +2,8 @@
 
 use loki_rs::config::duration::go_duration;
 
+use crate::standin::quoted;
+
 /// Words that are no names. Those of functions are names wherever no function can be.
 const KEYWORDS: [&str; 22] = [
     "and",
@@ -91,12 +93,7 @@ impl<'a> Lexer<'a> {
             return Ok(Token::End);
         };
         match first {
-            '"' => self.quoted(),
-            '`' => {
-                let end = rest[1..].find('`').ok_or_else(|| self.mistake("a string has no end"))?;
-                self.at += end + 2;
-                Ok(Token::Text(rest[1..=end].to_owned()))
-            }
+            '"' | '`' => self.quoted(),
             '[' => {
                 let end = rest.find(']').ok_or_else(|| self.mistake("a range has no end"))?;
                 self.at += end + 1;
@@ -159,53 +156,12 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// A string in double quotes, with Go's escapes.
+    /// A string, as Go has them.
     fn quoted(&mut self) -> Result<Token, String> {
-        let (mut text, rest) = (Vec::new(), self.rest());
-        let mut characters = rest.char_indices().skip(1);
-        while let Some((at, character)) = characters.next() {
-            match character {
-                '"' => {
-                    self.at += at + 1;
-                    return Ok(Token::Text(String::from_utf8_lossy(&text).into_owned()));
-                }
-                '\n' => break,
-                '\\' => {
-                    let (bytes, length) = escape(&rest[at + 1..])
-                        .ok_or_else(|| self.mistake("a string has an escape that Go has not"))?;
-                    text.extend(bytes);
-                    characters.nth(length - 1);
-                }
-                other => text.extend(other.to_string().bytes()),
-            }
-        }
-        Err(self.mistake("a string has no end"))
+        let read = quoted::read(self.rest().as_bytes()).map_err(|why| self.mistake(&why))?;
+        self.at += read.length;
+        Ok(Token::Text(String::from_utf8_lossy(&read.value).into_owned()))
     }
-}
-
-/// What an escape stands for, after its `\`, and the characters it takes.
-fn escape(text: &str) -> Option<(Vec<u8>, usize)> {
-    let number = |from: usize, to: usize, radix: u32| {
-        let digits = text.get(from..to)?;
-        if digits.chars().all(|c| c.is_digit(radix)) { u32::from_str_radix(digits, radix).ok() } else { None }
-    };
-    let character = |to: usize| Some((char::from_u32(number(1, to, 16)?)?.to_string().into_bytes(), to));
-    let byte = match text.bytes().next()? {
-        b'a' => 7,
-        b'b' => 8,
-        b'f' => 12,
-        b'n' => b'\n',
-        b'r' => b'\r',
-        b't' => b'\t',
-        b'v' => 11,
-        itself @ (b'\\' | b'"') => itself,
-        b'x' => return Some((vec![u8::try_from(number(1, 3, 16)?).ok()?], 3)),
-        b'u' => return character(5),
-        b'U' => return character(9),
-        b'0'..=b'7' => return Some((vec![u8::try_from(number(0, 3, 8)?).ok()?], 3)),
-        _ => return None,
-    };
-    Some((vec![byte], 1))
 }
 
 /// Whether it is a duration as Prometheus has them: whole numbers, the largest unit first, `1d12h`.

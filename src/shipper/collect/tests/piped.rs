@@ -37,6 +37,20 @@ fn lines_of(body: &[u8]) -> Vec<String> {
     request_of(body).streams[0].entries.iter().map(|entry| String::from_utf8_lossy(&entry.line).into_owned()).collect()
 }
 
+/// The process dies with what a collector has saved; the next one begins there.
+fn dies(scene: &Scene, first: &Collector) -> Collector {
+    let (position, note) = first.checkpoint();
+    crate::ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().save(position, note).unwrap();
+    collector(scene, BLOCKS)
+}
+
+/// The lines of all batches of a round.
+fn sorted_lines(collector: &mut Collector) -> Vec<String> {
+    let mut lines: Vec<_> = bodies(collector).iter().flatten().flat_map(|body| lines_of(body)).collect();
+    lines.sort();
+    lines
+}
+
 #[test]
 fn a_replay_makes_the_same_bytes_and_leaves_out_what_is_with_loki() {
     let scene = Scene::new();
@@ -86,17 +100,11 @@ fn the_next_process_begins_at_the_first_line_that_a_stage_holds() {
     let mut first = collector(&scene, BLOCKS);
     collect(&mut first, false);
     assert!(first.is_empty() && first.holds_lines());
-    let (position, note) = first.checkpoint();
-    assert_eq!(position.seq, 0);
-
-    // It dies here.
-    crate::ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().save(position, note).unwrap();
-    let mut next = collector(&scene, BLOCKS);
+    assert_eq!(first.checkpoint().0.seq, 0);
+    let mut next = dies(&scene, &first);
     scene.write("stderr", "  more", None);
     collect(&mut next, true);
-    let mut found: Vec<_> = bodies(&mut next).iter().flatten().flat_map(|body| lines_of(body)).collect();
-    found.sort();
-    assert_eq!(found, ["long line", "short\n  more"]);
+    assert_eq!(sorted_lines(&mut next), ["long line", "short\n  more"]);
 }
 
 #[test]
@@ -107,18 +115,12 @@ fn a_line_that_is_not_whole_in_front_of_one_that_a_stage_holds_loses_neither() {
     let mut first = collector(&scene, BLOCKS);
     collect(&mut first, false);
     assert!(first.is_empty() && first.holds_lines());
-    let (position, note) = first.checkpoint();
-    assert_eq!(position.seq, 0);
-
-    // It dies here.
-    crate::ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().save(position, note).unwrap();
-    let mut next = collector(&scene, BLOCKS);
+    assert_eq!(first.checkpoint().0.seq, 0);
+    let mut next = dies(&scene, &first);
     scene.write("stderr", "line", Some((2, true)));
     scene.write("stdout", "  more", None);
     collect(&mut next, true);
-    let mut found: Vec<_> = bodies(&mut next).iter().flatten().flat_map(|body| lines_of(body)).collect();
-    found.sort();
-    assert_eq!(found, ["half line", "held\n  more"]);
+    assert_eq!(sorted_lines(&mut next), ["half line", "held\n  more"]);
 }
 
 #[test]
