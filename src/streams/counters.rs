@@ -13,12 +13,10 @@ use crate::telemetry::last::Last;
 pub struct Counters {
     /// Bytes that came out of FIFOs.
     pub read_bytes: Counter,
-    /// Log entries in them.
+    /// Log entries in them, which go into rings by being read.
     pub read_lines: Counter,
     /// Bytes that went into rings.
     pub appended_bytes: Counter,
-    /// Log entries that went into rings.
-    pub appended_lines: Counter,
     /// Bytes that were no log entry.
     pub no_entry_bytes: Counter,
     /// Bytes that neither disk nor memory had room for.
@@ -43,7 +41,7 @@ impl Counters {
                 &counters.read_lines,
             ),
             ("loki_rs_appended_bytes", "Bytes that went into rings", &counters.appended_bytes),
-            ("loki_rs_appended_lines", "Lines that went into rings", &counters.appended_lines),
+            ("loki_rs_appended_lines", "Lines that went into rings", &counters.read_lines),
             ("loki_rs_adopted_containers", "Containers taken over from the process before", &counters.adopted),
         ] {
             registry.register(name, help, counter.clone());

@@ -89,7 +89,6 @@ impl Events {
         self.all.read_bytes.inc_by(landed.bytes as u64);
         self.all.read_lines.inc_by(landed.records);
         self.all.appended_bytes.inc_by(kept);
-        self.all.appended_lines.inc_by(landed.records);
         if landed.garbage > 0 {
             self.counts.discarded.fetch_add(landed.garbage, Ordering::Relaxed);
             self.all.no_entry_bytes.inc_by(landed.garbage);
