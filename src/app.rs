@@ -14,6 +14,7 @@ use crate::disk;
 use crate::docker::routes::Routes;
 use crate::docker::server;
 use crate::pipeline::Registries;
+use crate::pools;
 use crate::shipper;
 use crate::status::{self, report::Reporter};
 use crate::streams::registry::Setup;
@@ -26,9 +27,6 @@ const INTAKE_THREADS: usize = 2;
 
 /// Threads for dockerd's calls, `docker logs` and pushes.
 const CONTROL_THREADS: usize = 2;
-
-/// Threads that may wait for a disk, for each of the two. Tokio would make 512 when many containers end at once.
-const BLOCKING_THREADS: usize = 16;
 
 /// What keeps the plugin from serving.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +126,7 @@ async fn serve(settings: Settings, intake: &Runtime) -> Result<(), RunError> {
 fn runtime(name: &str, threads: usize) -> io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(threads)
-        .max_blocking_threads(BLOCKING_THREADS)
+        .max_blocking_threads(pools::THREADS)
         .thread_name(name)
         .enable_all()
         .build()

@@ -31,6 +31,7 @@
 pub mod app;
 pub mod buffers;
 pub mod cli;
+pub mod clock;
 pub mod codec;
 pub mod config;
 pub mod disk;
@@ -41,6 +42,7 @@ pub mod frames;
 pub mod golang;
 pub mod loki;
 pub mod pipeline;
+pub mod pools;
 pub mod relabel;
 pub mod ring;
 pub mod shipper;

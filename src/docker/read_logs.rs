@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use super::messages::ReadConfig;
 use crate::codec::frame;
 use crate::frames::DockerFrames;
+use crate::pools::Pool;
 use crate::ring::Reader;
 use crate::streams::registry::LogReader;
 
@@ -27,7 +28,7 @@ const PIECES: usize = 2;
 pub async fn body(log: LogReader, config: ReadConfig) -> Pieces {
     let (pieces, receiver) = mpsc::channel(PIECES);
     // The ring may have to come from the disk.
-    let placed = tokio::task::spawn_blocking(move || placed(log, &config));
+    let placed = Pool::Read.run(move || placed(log, &config));
     if let Ok((log, filter)) = placed.await {
         tokio::spawn(produce(log, config.follow, filter, pieces));
     }
@@ -63,7 +64,7 @@ async fn produce(log: LogReader, follows: bool, mut filter: Filter, pieces: mpsc
         // Looked at before reading: what was written before a stream was stopped is read below.
         let over = live.iter().all(|stopped| *stopped.borrow());
         follow.borrow_and_update();
-        let turn = tokio::task::spawn_blocking(move || {
+        let turn = Pool::Read.run(move || {
             let piece = next_piece(&mut reader, &mut filter);
             (reader, filter, piece)
         });

@@ -32,11 +32,12 @@ pub mod verdict;
 use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::clock::unix_nanos as nanoseconds;
 use crate::loki::PushError;
 use crate::pipeline::Pipeline;
 use crate::ring::{Cursors, Ring};
@@ -380,12 +381,6 @@ async fn sleep_for(nanoseconds: Option<i64>) {
         Some(left) => sleep(Duration::from_nanos(u64::try_from(left).unwrap_or(0))).await,
         None => std::future::pending().await,
     }
-}
-
-/// The time of day, in nanoseconds since 1970.
-fn nanoseconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 fn lock(cursors: &Mutex<Cursors>) -> MutexGuard<'_, Cursors> {

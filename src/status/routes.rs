@@ -19,6 +19,7 @@ use super::page;
 use super::report::Reporter;
 use super::verdict::Verdict;
 use crate::pipeline::{Registries, exposition};
+use crate::pools::Pool;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -89,7 +90,7 @@ impl Routes {
 
     fn metrics(&self) -> Option<Response<Full<Bytes>>> {
         let own = metrics::text(&self.counters, self.reporter.report()).ok()?;
-        let now = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+        let now = crate::clock::unix_nanos();
         let of_pipelines = exposition::text(&self.pipelines.collect(now));
         Some(reply(StatusCode::OK, metrics::CONTENT_TYPE, own + &of_pipelines))
     }
@@ -117,7 +118,7 @@ impl Looks {
     /// other: each keeps its place until it has ended, whether or not somebody waits for it.
     async fn look<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let place = self.0.clone().acquire_owned().await.ok()?;
-        let looked = tokio::task::spawn_blocking(move || {
+        let looked = Pool::Status.run(move || {
             let _place = place;
             look()
         });

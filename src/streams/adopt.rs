@@ -18,13 +18,14 @@ use crate::config::StreamOptions;
 use crate::config::settings::KEPT_FILES;
 use crate::disk;
 use crate::fifo::Fifo;
+use crate::pools::Pool;
 use crate::ring::INFO;
 
 impl Registry {
     /// Takes up what the process before this one left: streams that were not stopped, and lines that were not sent.
     pub async fn adopt(&self) {
         let (registry, control) = (self.clone(), Handle::current());
-        let adoption = tokio::task::spawn_blocking(move || {
+        let adoption = Pool::Start.run(move || {
             // For whoever has something to put there; without it, nobody misses it.
             let _ = disk::make_dir(&registry.inner.setup.state_dir.join(KEPT_FILES));
             let (records, broken) = registry.inner.records.load();

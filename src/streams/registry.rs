@@ -28,6 +28,7 @@ use crate::config::{self, Destination as Target, OptionErrors, PluginDefaults, S
 use crate::fifo::{Fifo, OpenError};
 use crate::loki;
 use crate::pipeline::Registries;
+use crate::pools::Pool;
 use crate::ring::{self, BootId, Reader, RingError};
 use crate::shipper::{self, destination::Destination};
 use crate::telemetry::throttle::Throttle;
@@ -178,7 +179,7 @@ impl Registry {
         let registry = self.clone();
         let control = Handle::current();
         // Opening a ring reads the disk.
-        let started = tokio::task::spawn_blocking(move || registry.start_now(&Record { file, info }, true, &control));
+        let started = Pool::Start.run(move || registry.start_now(&Record { file, info }, true, &control));
         started.await.unwrap_or(Ok(()))
     }
 

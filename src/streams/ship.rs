@@ -18,6 +18,7 @@ use super::sources;
 use crate::codec::Source;
 use crate::config::{RingOptions, StreamOptions};
 use crate::pipeline;
+use crate::pools::Pool;
 use crate::ring::{self, RingError};
 use crate::shipper::backoff::Backoff;
 use crate::shipper::destination::Destination;
@@ -146,7 +147,7 @@ impl Registry {
     /// the table, where whoever retires rings finds it; false when there is more to do.
     async fn let_go(&self, container: &Arc<Container>, is_done: impl FnOnce() -> bool) -> bool {
         let last = container.clone();
-        let _ = tokio::task::spawn_blocking(move || last.sync()).await;
+        let _ = Pool::Sync.run(move || last.sync()).await;
         let mut table = self.table();
         // In this order: the end of a stream publishes the last of its lines, and then detaches.
         if container.is_attached() || !is_done() {

@@ -13,6 +13,7 @@ use super::strays::Seen;
 use super::view::nanoseconds;
 use crate::buffers;
 use crate::config::RingOptions;
+use crate::pools::Pool;
 use crate::shipper::counters::Dropped;
 
 /// How much of what was written a power loss may cost, and how soon a disk that has recovered is used again.
@@ -26,7 +27,7 @@ impl Registry {
         while timeout(SYNC_EVERY, shutdown.wait_for(|down| *down)).await.is_err() {
             let containers: Vec<_> = self.table().containers.values().cloned().collect();
             let registry = self.clone();
-            let sync = tokio::task::spawn_blocking(move || {
+            let sync = Pool::Sync.run(move || {
                 registry.keep_recorded();
                 registry.drain_strays(&mut strays);
                 for container in &containers {
@@ -63,7 +64,7 @@ impl Registry {
         let mut shutdown = self.inner.shutdown.subscribe();
         loop {
             let registry = self.clone();
-            let _ = tokio::task::spawn_blocking(move || registry.tidy(policy)).await;
+            let _ = Pool::Sync.run(move || registry.tidy(policy)).await;
             if timeout(retention::EVERY, shutdown.wait_for(|down| *down)).await.is_ok() {
                 return;
             }

@@ -3,7 +3,6 @@
 mod look;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
 
@@ -156,11 +155,7 @@ pub struct ErrorView {
     pub text: String,
 }
 
-/// Now, in nanoseconds since 1970.
-pub fn nanoseconds() -> i64 {
-    let since: Duration = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-}
+pub use crate::clock::unix_nanos as nanoseconds;
 
 fn time<S: Serializer>(at: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
     match at {

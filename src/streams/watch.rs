@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use super::container::Container;
 use super::registry::{Registry, lock};
 use super::view::{LaneView, nanoseconds};
+use crate::pools::Pool;
 use crate::telemetry::summary::{Down, Lost, Reading, Summary};
 
 impl Registry {
@@ -18,7 +19,7 @@ impl Registry {
         while timeout(every, shutdown.wait_for(|down| *down)).await.is_err() {
             let registry = self.clone();
             // The age of lines is read from the disk.
-            let Ok(reading) = tokio::task::spawn_blocking(move || registry.reading(every)).await else { continue };
+            let Ok(reading) = Pool::Status.run(move || registry.reading(every)).await else { continue };
             if let Some(outcome) = summary.look(Instant::now(), reading) {
                 outcome.say();
             }

@@ -1,7 +1,8 @@
 //! When something happened last.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::clock;
 
 /// A time that the last one sets, in nanoseconds since 1970.
 #[derive(Debug, Default)]
@@ -17,8 +18,7 @@ impl Last {
 
     /// It happens now.
     pub fn set_now(&self) {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.set(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
+        self.set(clock::unix_nanos());
     }
 
     /// When it did; `None` before the first time.

@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use super::connector::Connector;
 use super::material::{Flaw, Stamp};
 use super::{Authorization, Material, Transport, sensitive, tls};
+use crate::pools::Pool;
 use crate::telemetry::throttle::Throttle;
 
 /// Between two looks at the files.
@@ -146,7 +147,7 @@ impl Link {
     pub async fn ready(self: &Arc<Self>) -> Result<Ready, String> {
         if self.is_due() {
             let link = self.clone();
-            let _ = tokio::task::spawn_blocking(move || link.look()).await;
+            let _ = Pool::Files.run(move || link.look()).await;
         }
         // Its sender is in `self`.
         let _ = self.first.subscribe().wait_for(|looked| *looked).await;

@@ -1,0 +1,49 @@
+//! The time of day. Every module asks here, so that a test can set it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Nanoseconds since 1970, UTC. 0 while the machine's clock is before 1970.
+#[must_use]
+pub fn unix_nanos() -> i64 {
+    #[cfg(test)]
+    if let Some(time) = test::set_time() {
+        return time;
+    }
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// A clock of one thread, for tests.
+#[cfg(test)]
+pub mod test {
+    use std::cell::Cell;
+
+    use tokio::time::Instant;
+
+    /// The time of day at an instant of Tokio's clock, which a test can pause.
+    #[derive(Clone, Copy, Debug)]
+    struct Anchor {
+        at: Instant,
+        unix_nanos: i64,
+    }
+
+    thread_local! {
+        static ANCHOR: Cell<Option<Anchor>> = const { Cell::new(None) };
+    }
+
+    /// Sets the time of day on this thread; from here it follows Tokio's clock.
+    pub fn set(unix_nanos: i64) {
+        ANCHOR.set(Some(Anchor { at: Instant::now(), unix_nanos }));
+    }
+
+    /// Goes back to the machine's clock.
+    pub fn reset() {
+        ANCHOR.set(None);
+    }
+
+    pub(super) fn set_time() -> Option<i64> {
+        let anchor = ANCHOR.get()?;
+        let passed = i64::try_from(anchor.at.elapsed().as_nanos()).unwrap_or(i64::MAX);
+        Some(anchor.unix_nanos.saturating_add(passed))
+    }
+}
