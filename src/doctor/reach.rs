@@ -148,7 +148,7 @@ async fn ready(client: &Client, root: &str) -> Step {
 async fn push(client: &Client, line: &str) -> Step {
     let mut stream = StreamEncoder::new(LABELS);
     stream.push(nanoseconds(), line.as_bytes(), &Metadata::default());
-    match client.push(stream.body(), None).await {
+    match client.push(stream.body(), None).await.outcome {
         Ok(()) => Ok(Finding::good("it takes a line")),
         Err(error) => Err(Finding::bad(format!("it takes no line: {error}"), advice::of_request(&error))),
     }

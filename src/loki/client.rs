@@ -12,6 +12,7 @@ use hyper::{Method, Request, Response, Uri};
 use tokio::time::timeout;
 
 use super::error::{MOST, PushError};
+use super::hints::Hints;
 use crate::transport::{Link, Secret, Transport};
 
 /// The most that is read of an answer to anything but a push, in bytes.
@@ -40,6 +41,15 @@ pub struct Target<'a> {
     pub authorization: Option<&'a Secret>,
     /// From the first byte sent to the last byte of the answer.
     pub timeout: Duration,
+}
+
+/// What became of a push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// `Ok` means that Loki has the lines: 204, or 200 from what stands in front of it.
+    pub outcome: Result<(), PushError>,
+    /// What the headers said, whatever the status; nothing when there was no answer.
+    pub hints: Hints,
 }
 
 /// A URL or header value that HTTP cannot carry.
@@ -75,15 +85,16 @@ impl Client {
         })
     }
 
-    /// Sends one body, as `tenant` or else as that of the target. `Ok` means that Loki has it: 204, or 200 from what stands in front of it.
-    ///
-    /// # Errors
-    /// Everything else, with what Loki said. 260 is among it: a 2xx that stored nothing.
-    pub async fn push(&self, body: Bytes, tenant: Option<&str>) -> Result<(), PushError> {
-        // Never under another tenant than was asked for.
-        let tenant = tenant.map(HeaderValue::from_str).transpose();
-        let tenant = tenant.map_err(|_| PushError::Transport("the tenant id is not one that HTTP can carry".into()))?;
-        timeout(self.timeout, self.exchange(body, tenant.as_ref())).await.unwrap_or(Err(PushError::Timeout))
+    /// Sends one body, as `tenant` or else as that of the target. 260 is an error: a 2xx that stored nothing.
+    pub async fn push(&self, body: Bytes, tenant: Option<&str>) -> Answer {
+        let answered = async {
+            // Never under another tenant than was asked for.
+            let tenant = tenant.map(HeaderValue::from_str).transpose();
+            let tenant =
+                tenant.map_err(|_| PushError::Transport("the tenant id is not one that HTTP can carry".into()))?;
+            timeout(self.timeout, self.exchange(body, tenant.as_ref())).await.unwrap_or(Err(PushError::Timeout))
+        };
+        answered.await.unwrap_or_else(|error| Answer { outcome: Err(error), hints: Hints::default() })
     }
 
     /// Asks the same server for something else, by path and query. Gives the status and the body, as far as it is worth
@@ -104,13 +115,16 @@ impl Client {
         timeout(self.timeout, asked).await.unwrap_or(Err(PushError::Timeout))
     }
 
-    async fn exchange(&self, body: Bytes, tenant: Option<&HeaderValue>) -> Result<(), PushError> {
+    async fn exchange(&self, body: Bytes, tenant: Option<&HeaderValue>) -> Result<Answer, PushError> {
         let response = self.send(Method::POST, self.uri.clone(), body, tenant).await?;
+        let hints = Hints::read(response.headers());
         let code = response.status().as_u16();
-        if matches!(code, 200 | 204) {
-            return Ok(());
-        }
-        Err(PushError::status(code, &beginning(response.into_body(), MOST).await))
+        let outcome = if matches!(code, 200 | 204) {
+            Ok(())
+        } else {
+            Err(PushError::status(code, &beginning(response.into_body(), MOST).await))
+        };
+        Ok(Answer { outcome, hints })
     }
 
     async fn send(

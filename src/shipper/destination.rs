@@ -17,7 +17,7 @@ use super::backoff::Backoff;
 use super::counters::ToOne;
 use super::events::LastError;
 use super::nanoseconds;
-use crate::loki::{Client, PushError};
+use crate::loki::{Answer, Client, PushError};
 
 /// Requests on their way to one destination at once, and so the bodies in memory.
 const IN_FLIGHT: usize = 8;
@@ -130,15 +130,12 @@ impl Destination {
         }
     }
 
-    /// Sends one body.
-    ///
-    /// # Errors
-    /// See [`Client::push`].
-    pub async fn push(&self, body: Bytes, tenant: Option<&str>) -> Result<(), PushError> {
+    /// Sends one body, see [`Client::push`].
+    pub async fn push(&self, body: Bytes, tenant: Option<&str>) -> Answer {
         let begun = Instant::now();
         let answer = self.client.push(body, tenant).await;
-        self.counters.pushed(&answer, begun.elapsed());
-        match &answer {
+        self.counters.pushed(&answer.outcome, begun.elapsed());
+        match &answer.outcome {
             Ok(()) => {
                 self.last_success.store(nanoseconds(), Ordering::Relaxed);
                 // Whatever becomes of the other batches of this round.

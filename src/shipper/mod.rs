@@ -294,7 +294,7 @@ impl Shipper {
                 Some(_) => self.collector.tenant(at),
                 None => self.plan.streams[at].as_ref().and_then(|stream| stream.tenant.as_deref()),
             };
-            match self.destination.push(body, tenant).await {
+            match self.destination.push(body, tenant).await.outcome {
                 Ok(()) => {
                     reached = true;
                     self.events.sent(entries as u64, bytes, nanoseconds());
