@@ -234,7 +234,8 @@ mod tests {
         let message = read["msg"].as_str().unwrap();
         assert!(message.starts_with("panicked at src/telemetry/logging.rs:"), "{message}");
         assert!(message.ends_with("\ntwo\nlines"), "{message}");
-        assert!(read["backtrace"].as_str().unwrap().contains("a_panic_is_one_line_too"), "{line}");
+        // Frames have names only where the binary has symbols.
+        assert!(read["backtrace"].as_str().unwrap().contains("\n   1: "), "{line}");
     }
 
     #[test]
