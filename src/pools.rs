@@ -56,6 +56,10 @@ impl Pool {
     /// # Errors
     /// When `work` panicked, or the runtime goes down.
     pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+        #[cfg(test)]
+        if let Some(simulated) = test::simulated(self) {
+            return simulated.run(work).await;
+        }
         // Never closed, so this waits and does not fail.
         let place = self.places().clone().acquire_owned().await.ok();
         let done = tokio::task::spawn_blocking(move || {
@@ -68,6 +72,75 @@ impl Pool {
     fn places(self) -> &'static Arc<Semaphore> {
         static PLACES: [OnceLock<Arc<Semaphore>>; 6] = [const { OnceLock::new() }; 6];
         PLACES[self as usize].get_or_init(|| Arc::new(Semaphore::new(self.threads())))
+    }
+}
+
+/// Pools of one thread, for a simulation: work runs in place once a delay has passed on Tokio's clock.
+#[cfg(test)]
+pub mod test {
+    use std::cell::{Cell, RefCell};
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use tokio::time::sleep;
+
+    use super::{Arc, JoinError, Pool, Semaphore};
+
+    type Delay = Rc<dyn Fn(Pool) -> Duration>;
+
+    thread_local! {
+        static SIMULATED: RefCell<Option<(Vec<Arc<Semaphore>>, Delay)>> = const { RefCell::new(None) };
+        static RUNNING: Cell<Option<Pool>> = const { Cell::new(None) };
+    }
+
+    /// One call on a simulated pool.
+    pub(super) struct Call {
+        pool: Pool,
+        places: Arc<Semaphore>,
+        delay: Duration,
+    }
+
+    /// Runs what is given to pools on this thread, each piece after the delay that `delay` gives for it, once it has a place.
+    pub fn simulate(delay: impl Fn(Pool) -> Duration + 'static) {
+        let places = Pool::ALL.iter().map(|pool| Arc::new(Semaphore::new(pool.threads()))).collect();
+        SIMULATED.set(Some((places, Rc::new(delay))));
+    }
+
+    /// Goes back to threads.
+    pub fn reset() {
+        SIMULATED.set(None);
+    }
+
+    /// The pool whose work this thread does now.
+    pub fn running() -> Option<Pool> {
+        RUNNING.get()
+    }
+
+    pub(super) fn simulated(pool: Pool) -> Option<Call> {
+        SIMULATED.with_borrow(|simulated| {
+            let (places, delay) = simulated.as_ref()?;
+            Some(Call { pool, places: places[pool as usize].clone(), delay: delay(pool) })
+        })
+    }
+
+    impl Call {
+        /// A task of its own, because work runs to its end also when the caller gives up.
+        pub(super) async fn run<T: Send + 'static>(
+            self,
+            work: impl FnOnce() -> T + Send + 'static,
+        ) -> Result<T, JoinError> {
+            let Self { pool, places, delay } = self;
+            let place = places.acquire_owned().await.ok();
+            let done = tokio::spawn(async move {
+                let _place = place;
+                sleep(delay).await;
+                let before = RUNNING.replace(Some(pool));
+                let result = work();
+                RUNNING.set(before);
+                result
+            });
+            done.await
+        }
     }
 }
 
@@ -90,5 +163,20 @@ mod tests {
             assert_eq!(pool.run(move || pool).await.unwrap(), pool);
         }
         drop(release);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_simulated_pool_has_the_same_bounds_and_runs_in_place_after_its_delay() {
+        let start = tokio::time::Instant::now();
+        test::simulate(|_| std::time::Duration::from_secs(3));
+        let mut all = tokio::task::JoinSet::new();
+        for _ in 0..2 * Pool::Sync.threads() {
+            all.spawn(Pool::Sync.run(move || (test::running(), start.elapsed().as_secs())));
+        }
+        let mut done: Vec<_> = all.join_all().await.into_iter().map(Result::unwrap).collect();
+        done.sort_unstable_by_key(|(_, at)| *at);
+        let expected = [[3; Pool::Sync.threads()], [6; Pool::Sync.threads()]].concat();
+        assert_eq!(done, expected.into_iter().map(|at| (Some(Pool::Sync), at)).collect::<Vec<_>>());
+        test::reset();
     }
 }

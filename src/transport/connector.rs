@@ -50,9 +50,18 @@ struct Proxied {
 /// A connection.
 #[derive(Debug)]
 pub struct Wire {
-    io: MaybeHttpsStream<Inner>,
+    io: Io,
     /// The proxy wants whole URLs.
     whole_urls: bool,
+}
+
+/// What carries the bytes of a connection.
+#[derive(Debug)]
+#[cfg_attr(test, expect(clippy::large_enum_variant, reason = "code that ships has one variant"))]
+enum Io {
+    Net(MaybeHttpsStream<Inner>),
+    #[cfg(test)]
+    Simulated(super::simulated::Io),
 }
 
 /// A connection on its way.
@@ -115,55 +124,74 @@ impl Service<Uri> for Connector {
 
 impl Connector {
     fn connect(&mut self, target: Uri) -> Connecting {
+        #[cfg(test)]
+        if let Some(dialing) = super::simulated::dial(&target) {
+            return Box::pin(async move { Ok(Wire { io: Io::Simulated(dialing.await?), whole_urls: false }) });
+        }
         let Some(proxied) = self.proxied.as_mut().filter(|proxied| proxied.proxy.is_for(&target)) else {
             let connecting = self.direct.call(target);
-            return Box::pin(
-                async move { Ok(Wire { io: MaybeHttpsStream::Http(connecting.await?), whole_urls: false }) },
-            );
+            return Box::pin(async move { Ok(Wire::over(MaybeHttpsStream::Http(connecting.await?), false)) });
         };
         let address = proxied.proxy.uri.clone();
         let blame = move |error| BoxError::from(ByProxy(address, error));
         if target.scheme_str() == Some("https") {
             let connecting = proxied.through_it.call(target);
-            return Box::pin(async move { Ok(Wire { io: connecting.await.map_err(blame)?, whole_urls: false }) });
+            return Box::pin(async move { Ok(Wire::over(connecting.await.map_err(blame)?, false)) });
         }
         let connecting = proxied.to_it.call(proxied.proxy.uri.clone());
         Box::pin(async move {
             let io = MaybeHttpsStream::Http(connecting.await.map_err(blame)?);
-            Ok(Wire { io, whole_urls: true })
+            Ok(Wire::over(io, true))
         })
     }
 }
 
 // === impl Wire ===
 
+impl Wire {
+    fn over(io: MaybeHttpsStream<Inner>, whole_urls: bool) -> Self {
+        Self { io: Io::Net(io), whole_urls }
+    }
+}
+
+/// Calls a method of what carries the bytes.
+macro_rules! carry {
+    ($wire:expr, $io:ident => $call:expr) => {
+        match $wire {
+            Io::Net($io) => $call,
+            #[cfg(test)]
+            Io::Simulated($io) => $call,
+        }
+    };
+}
+
 impl Connection for Wire {
     fn connected(&self) -> Connected {
-        self.io.connected().proxy(self.whole_urls)
+        carry!(&self.io, io => io.connected()).proxy(self.whole_urls)
     }
 }
 
 impl Read for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        carry!(&mut self.io, io => Pin::new(io).poll_read(cx, buf))
     }
 }
 
 impl Write for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        carry!(&mut self.io, io => Pin::new(io).poll_write(cx, buf))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        carry!(&mut self.io, io => Pin::new(io).poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        carry!(&mut self.io, io => Pin::new(io).poll_shutdown(cx))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        carry!(&self.io, io => io.is_write_vectored())
     }
 
     fn poll_write_vectored(
@@ -171,6 +199,6 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        carry!(&mut self.io, io => Pin::new(io).poll_write_vectored(cx, bufs))
     }
 }

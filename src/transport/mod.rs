@@ -14,6 +14,8 @@ pub mod link;
 pub mod material;
 pub mod proxy;
 mod secret;
+#[cfg(test)]
+pub mod simulated;
 pub mod tls;
 
 use hyper::header::{HeaderName, HeaderValue};

@@ -1,0 +1,79 @@
+//! A network of one thread, for a simulation: connections are what its dialer makes of a URL.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use hyper::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use tokio::io::DuplexStream;
+
+/// A connection on its way; its end without one is what the network says.
+pub type Dialing = Pin<Box<dyn Future<Output = io::Result<DuplexStream>> + Send>>;
+
+type Dialer = Rc<dyn Fn(&Uri) -> Dialing>;
+
+thread_local! {
+    static DIALER: RefCell<Option<Dialer>> = const { RefCell::new(None) };
+}
+
+/// A connection that leaves no process.
+#[derive(Debug)]
+pub struct Io(TokioIo<DuplexStream>);
+
+/// Makes all connections of this thread by `dialer`, without TLS and without a proxy.
+pub fn set(dialer: impl Fn(&Uri) -> Dialing + 'static) {
+    DIALER.set(Some(Rc::new(dialer)));
+}
+
+/// Goes back to the machine's network.
+pub fn reset() {
+    DIALER.set(None);
+}
+
+pub(super) fn dial(target: &Uri) -> Option<impl Future<Output = io::Result<Io>> + Send + use<>> {
+    let dialing = DIALER.with_borrow(|dialer| dialer.as_ref().map(|dial| dial(target)))?;
+    Some(async move { Ok(Io(TokioIo::new(dialing.await?))) })
+}
+
+impl Connection for Io {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl Read for Io {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl Write for Io {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+}
