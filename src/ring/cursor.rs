@@ -18,10 +18,14 @@ use super::{Position, RingError, place};
 use crate::disk;
 
 /// Bytes a cursor keeps for its owner.
-pub const NOTE: usize = 32;
+pub const NOTE: usize = 144;
 
-const SLOT: usize = 128;
+const SLOT: usize = 256;
 const SLOTS: [u64; 2] = [0, 512];
+
+/// Bytes of a slot as the release before wrote it, with a note of 32 bytes; behind those the file is empty or holds zeros.
+const OLD_SLOT: usize = 128;
+const OLD_NOTE: usize = 32;
 
 /// A durable position, and what its owner wants to remember with it.
 #[derive(Debug)]
@@ -155,23 +159,33 @@ fn encode(generation: u64, position: Position, note: &[u8; NOTE]) -> [u8; SLOT] 
 }
 
 fn decode(slot: &[u8; SLOT]) -> Option<(u64, Position, [u8; NOTE])> {
-    if slot[SLOT - 4..] != crc32fast::hash(&slot[..SLOT - 4]).to_le_bytes() {
-        return None;
-    }
+    let proven = |len: usize| slot[len - 4..len] == crc32fast::hash(&slot[..len - 4]).to_le_bytes();
+    let kept = match () {
+        () if proven(SLOT) => NOTE,
+        () if proven(OLD_SLOT) => OLD_NOTE,
+        () => return None,
+    };
     let value = |at: usize| {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&slot[at * 8..at * 8 + 8]);
         u64::from_le_bytes(bytes)
     };
     let mut note = [0; NOTE];
-    note.copy_from_slice(&slot[32..32 + NOTE]);
+    note[..kept].copy_from_slice(&slot[32..32 + kept]);
     Some((value(0), Position { segment: value(1), offset: value(2), seq: value(3) }, note))
 }
 
 fn read_best(file: &File) -> Option<(u64, Position, [u8; NOTE])> {
     let slot = |at| {
         let mut slot = [0; SLOT];
-        file.read_exact_at(&mut slot, at).ok()?;
+        let mut read = 0;
+        // The file of an old slot may end right behind it.
+        while let Some(rest) = slot.get_mut(read..).filter(|rest| !rest.is_empty()) {
+            match file.read_at(rest, at + read as u64).ok()? {
+                0 => break,
+                more => read += more,
+            }
+        }
         decode(&slot)
     };
     SLOTS.into_iter().filter_map(slot).max_by_key(|(generation, ..)| *generation)
@@ -212,6 +226,26 @@ mod tests {
         assert_eq!(cursor.saved(), Some((at(1), [0; NOTE])));
         cursor.save(at(3), [0; NOTE]).unwrap();
         assert_eq!(Cursor::open(&dir.path().join(FILE)).unwrap().saved(), Some((at(3), [0; NOTE])));
+    }
+
+    #[test]
+    fn a_slot_of_the_release_before_is_read_and_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = OpenOptions::new().write(true).create_new(true).open(dir.path().join(FILE)).unwrap();
+        for (generation, seq) in [(1, 1), (2, 2)] {
+            let mut slot = [0; OLD_SLOT];
+            slot[..OLD_SLOT - 4].copy_from_slice(&encode(generation, at(seq), &[9; NOTE])[..OLD_SLOT - 4]);
+            slot[32 + OLD_NOTE..OLD_SLOT - 4].fill(0);
+            let crc = crc32fast::hash(&slot[..OLD_SLOT - 4]);
+            slot[OLD_SLOT - 4..].copy_from_slice(&crc.to_le_bytes());
+            file.write_all_at(&slot, SLOTS[(generation % 2) as usize]).unwrap();
+        }
+        let mut note = [0; NOTE];
+        note[..OLD_NOTE].fill(9);
+        let mut cursor = Cursor::open(&dir.path().join(FILE)).unwrap();
+        assert_eq!(cursor.saved(), Some((at(2), note)));
+        cursor.save(at(3), [7; NOTE]).unwrap();
+        assert_eq!(Cursor::open(&dir.path().join(FILE)).unwrap().saved(), Some((at(3), [7; NOTE])));
     }
 
     #[test]
