@@ -7,6 +7,10 @@
 //! It is registered with the runtime only while it is waited for. dockerd writes each frame by itself, and the kernel
 //! tells everybody who polls a pipe of every write (`pipe->poll_usage`): a container that writes would wake the runtime
 //! for each line of its, which costs more than all that is done with the line, and most of that in dockerd's write(2).
+//!
+//! A pipe of a busy container is made larger for as long as it is busy, see [`size`].
+
+pub mod size;
 
 use std::fs::File;
 use std::io;
@@ -22,14 +26,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
-/// What a pipe is enlarged to once it carries much: at 1 MiB one read brings a thousand lines, and it is the most a
-/// process without `CAP_SYS_RESOURCE` may ask for (`/proc/sys/fs/pipe-max-size`).
-const LARGE: i32 = 1024 * 1024;
-
-/// A read of this many bytes is much for a pipe of 64 KiB.
-const BUSY: usize = 16 * 1024;
+use size::{Account, Resize, Size};
 
 /// How often a FIFO is looked at that the kernel does not watch.
 const UNWATCHED: Duration = Duration::from_millis(20);
@@ -38,7 +37,7 @@ const UNWATCHED: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Fifo {
     pipe: File,
-    enlarged: bool,
+    size: Size,
 }
 
 /// What a FIFO has to give.
@@ -82,7 +81,9 @@ impl Fifo {
         // While dockerd has one, nothing changes.
         let write = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         drop(nix::fcntl::open(path, write, Mode::empty()));
-        Ok(Self { pipe, enlarged: false })
+        let bytes = fcntl(&pipe, FcntlArg::F_GETPIPE_SZ).ok().and_then(|bytes| usize::try_from(bytes).ok());
+        let size = Size::new(bytes.unwrap_or(size::USUAL), Account::of_process(), Instant::now());
+        Ok(Self { pipe, size })
     }
 
     /// Waits until there may be something to read, the end included.
@@ -128,9 +129,42 @@ impl Fifo {
     pub fn move_to(&mut self, file: &File, offset: u64, most: usize) -> io::Result<usize> {
         let mut offset = i64::try_from(offset).map_err(io::Error::other)?;
         let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
-        let n = self.now(|pipe| splice(pipe, None, file, Some(&mut offset), most, flags))?;
-        self.enlarge_if_busy(n);
-        Ok(n)
+        match self.now(|pipe| splice(pipe, None, file, Some(&mut offset), most, flags)) {
+            Ok(n) => {
+                let resize = self.size.read(n, Instant::now);
+                self.resize(resize);
+                Ok(n)
+            }
+            Err(error) => {
+                self.size.emptied();
+                Err(error)
+            }
+        }
+    }
+
+    /// Bytes that the pipe holds at most, as it is now.
+    pub fn size(&self) -> usize {
+        self.size.bytes()
+    }
+
+    /// Waits until the pipe has grown and is calm; [`Fifo::shrink`] is then to be called. For ever, while it is as dockerd
+    /// made it.
+    pub async fn calm(&self) {
+        match self.size.calm_at() {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Makes the pipe as small as dockerd made it, if it is calm. One that holds more stays as it is, and is calm again
+    /// later.
+    pub fn shrink(&mut self) {
+        self.shrink_at(Instant::now());
+    }
+
+    fn shrink_at(&mut self, now: Instant) {
+        let resize = self.size.calmed(now);
+        self.resize(resize);
     }
 
     /// Reads without waiting; 0 is the end.
@@ -177,14 +211,15 @@ impl Fifo {
         }
     }
 
-    /// Only pipes that carry much are enlarged: the kernel counts the pages of all pipes of a user
-    /// (`/proc/sys/fs/pipe-user-pages-soft`), and past 64 MiB every other container that runs as root would get small
-    /// ones.
-    fn enlarge_if_busy(&mut self, n: usize) {
-        if n >= BUSY && !self.enlarged {
-            // Refused past that limit; the pipe then stays as it is, which costs a few more reads.
-            let _ = fcntl(&self.pipe, FcntlArg::F_SETPIPE_SZ(LARGE));
-            self.enlarged = true;
+    fn resize(&mut self, resize: Resize) {
+        let Resize::To(wanted) = resize else { return };
+        let resized = i32::try_from(wanted).map_or(Err(Errno::EINVAL), |bytes| {
+            // The kernel answers with the size that it has made of it.
+            fcntl(&self.pipe, FcntlArg::F_SETPIPE_SZ(bytes))
+        });
+        match resized.ok().and_then(|bytes| usize::try_from(bytes).ok()) {
+            Some(bytes) => self.size.became(bytes),
+            None => self.size.failed(Instant::now()),
         }
     }
 }
@@ -236,6 +271,30 @@ mod tests {
         let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
         file.read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!(bytes, b"\0\0\0\0\0one two three");
+    }
+
+    #[tokio::test]
+    async fn a_pipe_is_large_while_much_comes_and_small_again_afterwards() {
+        let (_dir, path) = fifo();
+        let mut dockerd = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let mut fifo = Fifo::open(&path).unwrap();
+        let (before, file) = (fifo.size(), tempfile::tempfile().unwrap());
+        for _ in 0..2 {
+            assert_eq!(fifo.size(), before);
+            dockerd.write_all(&vec![0; before / 2]).unwrap();
+            fifo.move_to(&file, 0, before).unwrap();
+        }
+        let kernels = |dockerd: &File| fcntl(dockerd, FcntlArg::F_GETPIPE_SZ).unwrap() as usize;
+        assert!(fifo.size() > before && fifo.size() == kernels(&dockerd));
+        dockerd.write_all(&vec![0; before * 2]).unwrap();
+        fifo.shrink();
+        assert!(fifo.size() > before, "it may be busy still");
+        fifo.shrink_at(Instant::now() + size::CALM);
+        assert!(fifo.size() > before, "it holds more");
+        fifo.move_to(&file, 0, before).unwrap();
+        fifo.move_to(&file, 0, before).unwrap();
+        fifo.shrink_at(Instant::now() + size::CALM * 2);
+        assert_eq!((fifo.size(), kernels(&dockerd)), (before, before));
     }
 
     #[tokio::test]

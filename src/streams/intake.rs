@@ -16,19 +16,16 @@ use crate::fifo::{Fifo, Holds};
 use crate::frames::DockerFrames;
 use crate::ring::{self, Writer};
 
-/// A read that brings less than [`ENOUGH`] is followed by a pause. Reading greedily costs a system call a line; with
-/// it a thousand lines come at once, and an enlarged pipe holds 1 MiB meanwhile.
+/// A read that does not bring half of what it could is followed by a pause. Reading greedily costs a system call a line;
+/// with it a thousand lines come at once, and the pipe holds them meanwhile.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Half of what a read can bring: the writer is fast enough to fill the pipe.
-const ENOUGH: usize = 128 * 1024;
+/// The most that a read brings, as it is the room that a ring gives at once.
+const MOST_READ: usize = 256 * 1024;
 
-/// The pause when [`FAST`] bytes have come since the one before. A timer takes up to a millisecond more than it is
-/// asked for, and a pipe that is full by then holds its writer up.
+/// The pause when half a pipe has come since the one before. A timer takes up to a millisecond more than it is asked
+/// for, and a pipe that is full by then holds its writer up.
 const SHORT: Duration = Duration::from_millis(1);
-
-/// Half an enlarged pipe.
-const FAST: usize = 512 * 1024;
 
 /// How often a full ring is looked at again.
 const FULL: Duration = Duration::from_millis(20);
@@ -96,6 +93,10 @@ impl Intake {
                     // Only when the runtime goes down; the next process goes on from here.
                     Err(_) => return false,
                 },
+                () = self.fifo.calm() => {
+                    self.fifo.shrink();
+                    continue;
+                }
             };
             if let Some(command) = command {
                 if self.drain().await {
@@ -124,13 +125,11 @@ impl Intake {
             let pause = match self.step().await {
                 Step::Bytes(n) => {
                     burst += n;
-                    if n >= ENOUGH {
-                        Duration::ZERO
-                    } else if std::mem::take(&mut burst) >= FAST {
-                        SHORT
-                    } else {
-                        PAUSE
+                    let pause = pause(n, burst, self.fifo.size());
+                    if !pause.is_zero() {
+                        burst = 0;
                     }
+                    pause
                 }
                 Step::Full => FULL,
                 Step::Empty => return false,
@@ -220,6 +219,18 @@ impl Intake {
     }
 }
 
+/// For how long to wait after a read of `n` bytes, when `burst` bytes have come since the wait before and the pipe holds
+/// `size`. The writer fills a small pipe sooner than a large one.
+fn pause(n: usize, burst: usize, size: usize) -> Duration {
+    if n >= size.min(MOST_READ) / 2 {
+        Duration::ZERO
+    } else if burst >= size / 2 {
+        SHORT
+    } else {
+        PAUSE
+    }
+}
+
 /// A command that comes within `pause`. Without a pause others have their turn: timers are no finer than a millisecond,
 /// in which a fast container fills its pipe.
 async fn next(commands: &mut mpsc::Receiver<Command>, pause: Duration) -> Option<Command> {
@@ -241,4 +252,27 @@ async fn next(commands: &mut mpsc::Receiver<Command>, pause: Duration) -> Option
 fn answer(command: Command) {
     let (Command::Stop(reply) | Command::Drain(reply)) = command;
     let _ = reply.send(());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fuller_the_pipe_the_shorter_the_pause() {
+        const KIB: usize = 1024;
+        for (n, burst, size, expected) in [
+            (1, 1, 8 * KIB, PAUSE),
+            (4 * KIB, 4 * KIB, 8 * KIB, Duration::ZERO),
+            (100, 100, 64 * KIB, PAUSE),
+            (20 * KIB, 20 * KIB, 64 * KIB, PAUSE),
+            (20 * KIB, 60 * KIB, 64 * KIB, SHORT),
+            (32 * KIB, 32 * KIB, 64 * KIB, Duration::ZERO),
+            (100 * KIB, 100 * KIB, 1024 * KIB, PAUSE),
+            (100 * KIB, 600 * KIB, 1024 * KIB, SHORT),
+            (128 * KIB, 128 * KIB, 1024 * KIB, Duration::ZERO),
+        ] {
+            assert_eq!(pause(n, burst, size), expected, "{n} bytes, {burst} in all, of {size}");
+        }
+    }
 }
