@@ -251,7 +251,7 @@ fn of_a_batch_with_a_poisonous_line_only_that_line_is_dropped_and_it_is_counted(
     assert_eventually!(run.lines().len() == 9);
     scene.loki.heal();
     for _ in 0..4 {
-        scene.loki.fail(status(400, "error parsing labels"), Times::Next(1));
+        scene.loki.fail(status(400, "error parsing labels '{' with error: no"), Times::Next(1));
     }
     run.stop();
     scene.wait_for_lines("web", 8);

@@ -67,7 +67,10 @@ fn each_event_is_one_line_of_the_format_on_the_output_of_its_level() {
         scene.loki.heal();
         scene.wait_for_lines("web", 41);
         assert_eventually!(scene.plugin.log().contains("Loki takes lines again"));
-        scene.loki.fail(Failure::Status { code: 400, body: "no".into() }, Times::UntilHealed);
+        scene.loki.fail(
+            Failure::Status { code: 400, body: "error parsing labels '{' with error: no".into() },
+            Times::UntilHealed,
+        );
         web.out("refused");
         assert_eventually!(scene.plugin.log().contains("lines were dropped"));
         scene.plugin.terminate();

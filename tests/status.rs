@@ -216,7 +216,10 @@ fn lines_that_will_never_get_there_are_counted_by_reason() {
     let arrived = scene.loki.count(&[("container_name", "full")]) as f64;
     assert_eventually!(dropped("overwritten") + arrived == 12_000.0, "every line is either there or counted");
     let web = scene.container("web").start();
-    scene.loki.fail(Failure::Status { code: 400, body: "error parsing labels".into() }, Times::UntilHealed);
+    scene.loki.fail(
+        Failure::Status { code: 400, body: "error parsing labels '{' with error: no".into() },
+        Times::UntilHealed,
+    );
     web.out("refused");
     assert_eventually!(dropped("refused") == 1.0);
 }

@@ -31,6 +31,8 @@ pub struct Destination {
     pub tenant_id: Option<String>,
     /// How long one push may take, from connecting to the last byte of the answer.
     pub timeout: Duration,
+    /// Whether any 2xx without a body says that the lines are stored, for endpoints that are compatible with Loki.
+    pub accepts_any_2xx: bool,
 }
 
 /// The URL lines are posted to: http or https, with a host and a path, without user info.
@@ -383,7 +385,14 @@ mod tests {
         let parse = |typed: &str| {
             let TypedUrl { url, credentials, .. } = TypedUrl::parse(typed).unwrap();
             let timeout = Duration::from_secs(10);
-            Destination { url, credentials, transport: Transport::default(), tenant_id: None, timeout }
+            Destination {
+                url,
+                credentials,
+                transport: Transport::default(),
+                tenant_id: None,
+                timeout,
+                accepts_any_2xx: false,
+            }
         };
         let one = parse("http://user:secret@loki/x");
         let shown = format!("{one:?} {} {}", one.url, one.credentials.clone().unwrap());

@@ -54,12 +54,13 @@ impl<'a> Reader<'a> {
         let tenant_id = self.optional(keys::LOKI_TENANT_ID, tenant_id);
         let transport = self.transport(typed.iter().flatten().any(|url| url.credentials.is_some()));
         let timeout = self.required(keys::LOKI_TIMEOUT, duration::positive_duration)?;
-        let transport = transport?;
+        let accepts_any_2xx = self.required(keys::LOKI_ACCEPT_ANY_2XX, parse::boolean);
+        let (transport, accepts_any_2xx) = (transport?, accepts_any_2xx?);
         let destination = |TypedUrl { url, credentials, .. }| {
             // Whom the URL says to be may be the plugin's word, and another the container's.
             let credentials = credentials.filter(|_| transport.authorization.is_none());
             let (tenant_id, transport) = (tenant_id.clone(), transport.clone());
-            Destination { url, credentials, transport, tenant_id, timeout }
+            Destination { url, credentials, transport, tenant_id, timeout, accepts_any_2xx }
         };
         Some(typed?.into_iter().map(destination).collect())
     }

@@ -191,6 +191,7 @@ mod tests {
             ("loki-batch-size", "400", Some("0")),
             ("loki-batch-wait", "0s", Some("-1s")),
             ("loki-timeout", "2m", Some("0s")),
+            ("loki-accept-any-2xx", "true", Some("yes")),
             ("loki-retries", "0", Some("-1")),
             ("loki-min-backoff", "1ms", Some("0s")),
             ("loki-max-backoff", "1h", Some("5")),

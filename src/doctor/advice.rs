@@ -2,7 +2,8 @@
 
 use std::io;
 
-use crate::loki::PushError;
+use crate::loki::error::Status;
+use crate::loki::{Kind, PushError};
 
 /// The name could not be resolved.
 pub const NO_SUCH_NAME: &str = "No name server knows it. A plugin has the network of the host and not that of a compose file: give the host's \
@@ -34,6 +35,9 @@ const NOT_HTTP: &str = "What answers there is no HTTP server, or one that wants 
 const FILES: &str = "A managed plugin sees of the host's files those below the directory that docker plugin set <plugin> \
      files.source=DIRECTORY names, as /etc/loki-rs.";
 
+const NOT_LOKI: &str = "A proxy, a sign-in page or another program answers in place of Loki. Look at loki-url and at what stands in front of Loki; lines are \
+     kept until Loki answers.";
+
 const OTHER: &str = "Try the same URL with curl -v from this host, and look at Loki's own log.";
 
 /// For a connection that did not come about.
@@ -52,7 +56,7 @@ pub fn of_request(error: &PushError) -> &'static str {
         PushError::Unready(_) => FILES,
         PushError::Timeout => SILENCE,
         PushError::Transport(why) => of_transport(why),
-        PushError::Status { code, body } => of_status(*code, body),
+        PushError::Status(status) => of_status(status),
     }
 }
 
@@ -78,9 +82,14 @@ fn of_transport(why: &str) -> &'static str {
     }
 }
 
-fn of_status(code: u16, body: &str) -> &'static str {
-    match code {
-        401 if body.contains("no org id") => {
+fn of_status(status: &Status) -> &'static str {
+    match status.code {
+        200..300 if status.kind == Kind::Unconfirmed => {
+            "Loki answers a push with 204. If this endpoint is compatible with Loki, set loki-accept-any-2xx=true; if not, look at loki-url."
+        }
+        200..300 if status.kind == Kind::NotLoki => NOT_LOKI,
+        260 => "Loki blocks ingestion for this tenant (block_ingestion_until). Lines are kept until it ends.",
+        401 if status.excerpt() == "no org id" => {
             "Loki keeps tenants apart (auth_enabled): say with loki-tenant-id which one this is."
         }
         401 => "It does not know who this is: give loki-username and loki-password-file, or loki-bearer-token-file.",
@@ -88,15 +97,16 @@ fn of_status(code: u16, body: &str) -> &'static str {
         404 | 405 => {
             "There is no push API under this URL. Loki's ends in /loki/api/v1/push; a gateway may have something before it."
         }
+        400 | 422 if matches!(status.kind, Kind::NotLoki | Kind::Unknown) => NOT_LOKI,
         400 => "Loki refuses the line itself; what it says above is the reason.",
         429 => {
             "Loki limits the rate. Lines are kept and sent later; raise ingestion_rate_mb and per_stream_rate_limit if it lasts."
         }
-        301..=399 => "It sends on to another URL. Give that one as loki-url: a push follows nobody.",
+        300..400 => "It sends on to another URL. Give that one as loki-url: a push follows nobody.",
         413 => {
             "Something before Loki takes no request so large: raise its limit (nginx: client_max_body_size), or lower loki-batch-size."
         }
-        500..=599 => "Loki, or what stands before it, is not well: look at its log. Lines are kept until it is.",
+        500..600 => "Loki, or what stands before it, is not well: look at its log. Lines are kept until it is.",
         _ => OTHER,
     }
 }
@@ -120,6 +130,10 @@ mod tests {
         assert!(status(401, "no org id").contains("loki-tenant-id"));
         assert!(status(401, "").contains("loki-username"));
         assert!(status(404, "").contains("/loki/api/v1/push"));
+        assert!(status(202, "").contains("loki-accept-any-2xx"));
+        assert_eq!(status(200, "<html>"), NOT_LOKI);
+        assert_eq!(status(400, "Bad Request"), NOT_LOKI);
+        assert!(status(260, "").contains("block_ingestion_until"));
         assert!(status(503, "").contains("not well"));
     }
 }

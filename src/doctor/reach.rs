@@ -126,6 +126,7 @@ fn client(destination: &Destination) -> Result<Client, client::TargetError> {
         transport: &destination.transport,
         authorization: authorization.as_ref(),
         timeout: destination.timeout,
+        accepts_any_2xx: destination.accepts_any_2xx,
     })
 }
 

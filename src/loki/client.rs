@@ -7,16 +7,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, Response, Uri};
+use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, SERVER, USER_AGENT};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use tokio::time::timeout;
 
-use super::error::{MOST, PushError};
+use super::answer::{Kind, Seen};
+use super::error::{MOST, PushError, Status};
 use super::hints::Hints;
 use crate::transport::{Link, Secret, Transport};
 
 /// The most that is read of an answer to anything but a push, in bytes.
 const LONGEST_ANSWER: usize = 1 << 20;
+
+/// How long the body of an answer may take. A server that stalls there has said its status, and Loki writes both at once.
+const BODY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Pushes to one URL with one tenant and one set of credentials.
 #[derive(Debug)]
@@ -26,6 +30,7 @@ pub struct Client {
     tenant: Option<HeaderValue>,
     authorization: Option<HeaderValue>,
     timeout: Duration,
+    accepts_any_2xx: bool,
 }
 
 /// Where and as whom to push.
@@ -41,12 +46,14 @@ pub struct Target<'a> {
     pub authorization: Option<&'a Secret>,
     /// From the first byte sent to the last byte of the answer.
     pub timeout: Duration,
+    /// Whether any 2xx without a body says that the lines are stored, but 260 (`loki-accept-any-2xx`).
+    pub accepts_any_2xx: bool,
 }
 
 /// What became of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// `Ok` means that Loki has the lines: 204, or 200 from what stands in front of it.
+    /// `Ok` means that Loki has the lines: 204, or what `loki-accept-any-2xx` allows.
     pub outcome: Result<(), PushError>,
     /// What the headers said, whatever the status; nothing when there was no answer.
     pub hints: Hints,
@@ -82,6 +89,7 @@ impl Client {
             tenant: header("tenant id", target.tenant, false)?,
             authorization: header("user name or password", target.authorization.map(Secret::expose), true)?,
             timeout: target.timeout,
+            accepts_any_2xx: target.accepts_any_2xx,
         })
     }
 
@@ -110,7 +118,7 @@ impl Client {
             let uri = Uri::from_parts(parts).map_err(|error| PushError::Transport(error.to_string()))?;
             let response = self.send(Method::GET, uri, Bytes::new(), None).await?;
             let code = response.status().as_u16();
-            Ok((code, beginning(response.into_body(), LONGEST_ANSWER).await))
+            Ok((code, Body::read(response.into_body(), LONGEST_ANSWER).await.bytes))
         };
         timeout(self.timeout, asked).await.unwrap_or(Err(PushError::Timeout))
     }
@@ -118,11 +126,16 @@ impl Client {
     async fn exchange(&self, body: Bytes, tenant: Option<&HeaderValue>) -> Result<Answer, PushError> {
         let response = self.send(Method::POST, self.uri.clone(), body, tenant).await?;
         let hints = Hints::read(response.headers());
-        let code = response.status().as_u16();
-        let outcome = if matches!(code, 200 | 204) {
-            Ok(())
-        } else {
-            Err(PushError::status(code, &beginning(response.into_body(), MOST).await))
+        let (head, body) = response.into_parts();
+        let body = if head.status == StatusCode::NO_CONTENT { Body::default() } else { Body::read(body, MOST).await };
+        let text = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let code = head.status.as_u16();
+        let seen = Seen { code, content_type: text(CONTENT_TYPE), body: &body.bytes, is_whole: body.is_whole };
+        let status = Status::new(&seen, text(SERVER));
+        let outcome = match status.kind {
+            Kind::Accepted => Ok(()),
+            Kind::Unconfirmed if self.accepts_any_2xx => Ok(()),
+            _ => Err(PushError::Status(status)),
         };
         Ok(Answer { outcome, hints })
     }
@@ -156,15 +169,40 @@ impl Client {
     }
 }
 
-/// The beginning of a body. What is behind it is not worth waiting for; the connection is then closed, not reused.
-async fn beginning(mut body: Incoming, most: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while bytes.len() < most
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+/// The beginning of a body.
+#[derive(Debug, Default)]
+struct Body {
+    bytes: Vec<u8>,
+    /// Nothing is behind it.
+    is_whole: bool,
+}
+
+// === impl Body ===
+
+impl Body {
+    /// Reads until the end, until there is enough, or until it stalls: the status says enough to go on with. What is behind it is not worth waiting
+    /// for; the connection is then closed, not reused.
+    async fn read(mut body: Incoming, most: usize) -> Self {
+        let mut read = Self::default();
+        let reading = async {
+            while read.bytes.len() <= most {
+                match body.frame().await {
+                    Some(Ok(frame)) => {
+                        let data = frame.data_ref().map_or(&[][..], |data| data);
+                        read.bytes.extend_from_slice(data);
+                    }
+                    Some(Err(_)) => return,
+                    None => return read.is_whole = true,
+                }
+            }
+        };
+        let _ = timeout(BODY_PATIENCE, reading).await;
+        if read.bytes.len() > most {
+            read.bytes.truncate(most);
+            read.is_whole = false;
+        }
+        read
     }
-    bytes
 }
 
 /// An error and its causes in one line: hyper's own text alone is "client error (Connect)".

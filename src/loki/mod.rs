@@ -3,17 +3,21 @@
 //! * [`labels`]: names and the canonical label string;
 //! * [`encode`]: lines to protobuf to snappy;
 //! * [`client`]: one POST, one pool of connections a destination;
-//! * [`error`]: what an answer other than 204 says;
+//! * [`answer`]: who answered and what it says about the lines, with [`refusal`], the texts of Loki; pure;
+//! * [`error`]: a push that failed, in words;
 //! * [`hints`]: what its headers say beside that.
 //!
 //! What to do after an error is not decided here: that is [`crate::shipper::verdict`].
 
+pub mod answer;
 pub mod client;
 pub mod encode;
 pub mod error;
 pub mod hints;
 pub mod labels;
+pub mod refusal;
 
+pub use answer::Kind;
 pub use client::{Answer, Client};
 pub use encode::StreamEncoder;
 pub use error::PushError;

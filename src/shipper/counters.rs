@@ -201,7 +201,7 @@ impl fmt::Debug for Counters {
 impl ToOne {
     /// One request was answered, or not.
     pub fn pushed(&self, answer: &Result<(), PushError>, took: Duration) {
-        let code = answer.as_ref().map_or_else(PushError::code, |()| "204".to_owned());
+        let code = answer.as_ref().map_or_else(PushError::code, |()| "204").to_owned();
         let labels = vec![("destination", self.destination.clone()), ("code", code)];
         self.pushes.get_or_create(&labels).observe(took.as_secs_f64());
     }

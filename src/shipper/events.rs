@@ -64,6 +64,7 @@ pub struct Events {
     lifted: Throttle,
     misaddressed: Throttle,
     limited: Throttle,
+    paused: Throttle,
     cursor: Throttle,
 }
 
@@ -95,6 +96,9 @@ impl Events {
             }),
             limited: Throttle::new(container, |container, pushes, reason| {
                 warn!(%container, pushes, %reason, "Loki limits the rate; lines are kept and sent more slowly");
+            }),
+            paused: Throttle::new(container, |container, pushes, reason| {
+                warn!(%container, pushes, %reason, "lines are refused one after the other; they are kept, and tried again");
             }),
             cursor: Throttle::new(container, |container, times, error| {
                 error!(%container, times, %error, "a crash now would send lines twice");
@@ -168,6 +172,11 @@ impl Events {
     /// Loki answered 429; the lines will be tried again.
     pub fn rate_limited(&self, error: &PushError) {
         self.limited.add(1, || error.to_string());
+    }
+
+    /// A line was refused that must not be dropped; it will be tried again.
+    pub fn paused(&self, error: &PushError) {
+        self.paused.add(1, || error.to_string());
     }
 
     fn count_dropped(&self, why: Dropped, lines: u64) {

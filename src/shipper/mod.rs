@@ -14,6 +14,7 @@
 //! * `lines`: ring to lines; `piped`: lines to batches through a pipeline, where there is one;
 //! * [`batch`]: the lines of one request;
 //! * [`verdict`](mod@verdict): what to do after an error, pure: the retry table;
+//! * [`guard`]: when lines that are refused one by one are kept instead of dropped, pure;
 //! * [`backoff`]: how long to wait;
 //! * [`destination`]: the connection pool, permits, and the outage that all containers of a destination share;
 //! * [`events`]: what can happen, each with its log line and counter; [`counters`]: those of the whole plugin.
@@ -24,6 +25,7 @@ pub mod collect;
 pub mod counters;
 pub mod destination;
 pub mod events;
+pub mod guard;
 mod lines;
 mod piped;
 pub mod progress;
@@ -38,7 +40,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::clock::unix_nanos as nanoseconds;
-use crate::loki::PushError;
+use crate::loki::Kind;
 use crate::pipeline::Pipeline;
 use crate::ring::{Cursors, Ring};
 use backoff::Backoff;
@@ -46,7 +48,8 @@ use collect::Collector;
 use counters::Dropped;
 use destination::{Destination, Permit};
 use events::Events;
-use verdict::{Verdict, verdict};
+use guard::RejectionGuard;
+use verdict::{Verdict, halve, verdict};
 
 /// How often a shipper that may not send looks whether the ring has overwritten what it has still to send.
 const LOOK: Duration = Duration::from_secs(5);
@@ -101,6 +104,7 @@ pub struct Shipper {
     /// The plugin is going down.
     shutdown: watch::Receiver<bool>,
     events: Arc<Events>,
+    guard: RejectionGuard,
 }
 
 /// Why [`Shipper::run`] came to its end.
@@ -137,7 +141,9 @@ impl Shipper {
     ) -> Self {
         let collector = Collector::new(ring, lock(&cursors).saved(cursor), &plan);
         let (ring, follow) = (ring.clone(), ring.follow());
-        let shipper = Self { plan, destination, ring, collector, cursors, cursor, follow, live, shutdown, events };
+        let guard = RejectionGuard::default();
+        let shipper =
+            Self { plan, destination, ring, collector, cursors, cursor, follow, live, shutdown, events, guard };
         shipper.protect();
         shipper
     }
@@ -297,25 +303,32 @@ impl Shipper {
             match self.destination.push(body, tenant).await.outcome {
                 Ok(()) => {
                     reached = true;
+                    self.guard.accepted();
                     self.events.sent(entries as u64, bytes, nanoseconds());
                 }
                 Err(error) => {
                     self.events.failed(&error, nanoseconds());
                     let mut what = verdict(&error, entries, failures + 1, self.plan.attempts);
+                    if what == Verdict::WithoutMetadata && !self.destination.takes_metadata() {
+                        what = halve(entries);
+                    }
+                    let what = self.guard.rule(what, failures + 1, self.plan.attempts);
                     // What is given up was not judged: it was not answered, or by whoever keeps the door.
                     let is_judged = !matches!(what, Verdict::GiveUp { .. });
-                    reached |= is_judged && matches!(error, PushError::Status { code: 400..500, .. });
-                    if what == Verdict::WithoutMetadata && !self.destination.takes_metadata() {
-                        what = Verdict::Split;
-                    }
+                    reached |= is_judged && error.kind().is_some_and(Kind::is_judgement);
                     match what {
                         Verdict::Retry => {
                             // An answer about one stream says nothing of the destination; silence and refusals do.
-                            if matches!(error, PushError::Status { code: 429, .. }) {
+                            if error.kind() == Some(Kind::RateLimit) {
                                 self.events.rate_limited(&error);
                             } else {
                                 self.destination.went_down(&error);
                             }
+                            self.events.retried(entries as u64);
+                            return Round::Again { later: true };
+                        }
+                        Verdict::Pause | Verdict::Reject => {
+                            self.events.paused(&error);
                             self.events.retried(entries as u64);
                             return Round::Again { later: true };
                         }
@@ -336,6 +349,7 @@ impl Shipper {
                         Verdict::Late { dropped, .. } | Verdict::Settled { dropped } => {
                             let taken = (entries as u64).saturating_sub(dropped);
                             if taken > 0 {
+                                self.guard.accepted();
                                 self.events.sent(taken, bytes * taken / entries as u64, nanoseconds());
                             }
                             self.events.dropped(Dropped::Refused, dropped, &error);

@@ -372,6 +372,7 @@ impl Registry {
             transport: &target.transport,
             authorization: authorization.as_ref(),
             timeout: target.timeout,
+            accepts_any_2xx: target.accepts_any_2xx,
         })?;
         let counters = self.inner.setup.sent.to(target.url.as_str());
         let destination = Destination::new(target.url.as_str().into(), client, counters);

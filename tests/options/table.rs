@@ -97,6 +97,12 @@ pub const ROWS: &[Row] = &[
         empty: Some(r#"loki-timeout: "" is not a duration (try 10s, 500ms, 1m)"#),
     },
     Row {
+        key: "loki-accept-any-2xx",
+        good: &[&[("loki-accept-any-2xx", "true")], &[("loki-accept-any-2xx", "F")]],
+        bad: &[(&[("loki-accept-any-2xx", "yes")], r#"loki-accept-any-2xx: "yes" is not a boolean (try true, false)"#)],
+        empty: Some(r#"loki-accept-any-2xx: "" is not a boolean (try true, false)"#),
+    },
+    Row {
         key: "loki-retries",
         good: &[&[("loki-retries", "10")], &[("loki-retries", "0")]],
         bad: &[

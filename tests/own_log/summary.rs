@@ -147,7 +147,8 @@ fn shown_in_readme(message: &str, said: &Fields) {
 }
 
 fn status(code: u16) -> Failure {
-    Failure::Status { code, body: "no".into() }
+    let body = if code == 400 { "error parsing labels '{' with error: no" } else { "no" };
+    Failure::Status { code, body: body.into() }
 }
 
 #[test]

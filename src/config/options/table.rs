@@ -7,6 +7,7 @@ pub const LOKI_EXTERNAL_LABELS: &str = "loki-external-labels";
 pub const LOKI_BATCH_SIZE: &str = "loki-batch-size";
 pub const LOKI_BATCH_WAIT: &str = "loki-batch-wait";
 pub const LOKI_TIMEOUT: &str = "loki-timeout";
+pub const LOKI_ACCEPT_ANY_2XX: &str = "loki-accept-any-2xx";
 pub const LOKI_RETRIES: &str = "loki-retries";
 pub const LOKI_BACKPRESSURE: &str = "loki-backpressure";
 pub const LOKI_BLOCK_TIMEOUT: &str = "loki-block-timeout";
@@ -86,6 +87,14 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: Some("10s"),
         form: "duration",
         doc: "How long one push may take.",
+    },
+    OptionSpec {
+        key: LOKI_ACCEPT_ANY_2XX,
+        env: Some("LOKI_ACCEPT_ANY_2XX"),
+        default: Some("false"),
+        form: "boolean",
+        doc: "Count any 2xx answer without a body as accepted, except 260. For endpoints that are compatible with Loki and do not \
+              answer 204 as Loki does; other answers than 204 count as an outage without it.",
     },
     OptionSpec {
         key: LOKI_RETRIES,
