@@ -175,20 +175,6 @@ impl Fifo {
         self.now(|pipe| nix::unistd::read(pipe, buffer))
     }
 
-    /// Reads to the end and keeps nothing: a full pipe would hold up the container, and then its stop. False when the
-    /// pipe cannot be read, or the runtime goes down.
-    pub async fn throw_away(mut self) -> bool {
-        let mut scratch = vec![0; 64 * 1024];
-        while self.readable().await.is_ok() {
-            match self.read(&mut scratch) {
-                Ok(0) => return true,
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return false,
-                _ => {}
-            }
-        }
-        false
-    }
-
     /// Bytes in the pipe.
     ///
     /// # Errors

@@ -54,6 +54,8 @@ fn what_was_read_appended_and_sent_is_counted_in_words_that_promtool_takes() {
         ("loki_rs_container_lag_seconds", &of, 0.0),
         ("loki_rs_container_ring_overwritten_lines_total", &of, 0.0),
         ("loki_rs_discarded_bytes_total", &[("reason", "no_room")], 0.0),
+        ("loki_rs_discarded_lines_total", &[("reason", "no_room")], 0.0),
+        ("loki_rs_discarded_lines_total", &[("reason", "unknown_stream")], 0.0),
         ("loki_rs_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0),
     ] {
         assert_eq!(now.value(name, labels), expected, "{name} of:\n{}", now.text);

@@ -110,10 +110,20 @@ impl Writer {
         appender.shunned = None;
         landed.bytes = brought?;
         if landed.bytes > 0 {
-            SCRATCH.with_borrow_mut(|bytes| appender.take_in(ring, framing, bytes, &mut landed))?;
+            SCRATCH.with_borrow_mut(|bytes| appender.take_in(ring, framing, bytes, &mut landed));
             appender.leave_refused::<F>(ring, &mut landed);
         }
         Ok(landed)
+    }
+
+    /// Takes the beginning of a record whose rest has not come out of the ring. Whoever reads the rest elsewhere says so
+    /// by this: what lands next is not put behind it.
+    pub fn take_torn(&mut self) -> Vec<u8> {
+        let mut appender = lock(&self.ring.appender);
+        if appender.active.as_ref().is_some_and(|active| active.owner == self.owner) {
+            appender.park(&self.ring);
+        }
+        appender.parked.remove(&self.owner).unwrap_or_default()
     }
 
     /// Ends the stream: bytes of a record that will never be whole become filler, and what is whole among them is kept.
@@ -232,31 +242,27 @@ impl Appender {
         let at = active.header.data_start() + active.committed;
         if let Err(error) = active.file.write_all_at(&filler, at) {
             active.refused.get_or_insert(error);
+            // Nothing is to follow them, in the next process either.
+            let _ = active.file.set_len(at);
+        } else {
+            active.take(&filler);
+            active.mark();
+            active.publish(&mut ring.state());
         }
-        active.take(&filler);
-        active.mark();
-        active.publish(&mut ring.state());
         self.parked.insert(active.owner, torn);
     }
 
     /// Looks at what has landed.
-    fn take_in<F: Framing>(
-        &mut self,
-        ring: &Ring,
-        framing: &F,
-        bytes: &mut Vec<u8>,
-        landed: &mut Landed,
-    ) -> io::Result<()> {
-        let Some(active) = &mut self.active else { return Ok(()) };
+    fn take_in<F: Framing>(&mut self, ring: &Ring, framing: &F, bytes: &mut Vec<u8>, landed: &mut Landed) {
+        let Some(active) = &mut self.active else { return };
         let read = active.read_back(landed.bytes, bytes);
         if let Err(error) = read {
             // Nobody knows what is there; what comes next goes elsewhere.
             landed.garbage += bytes.len() as u64;
-            active.refused.get_or_insert(io::Error::from(error.kind()));
-            return Err(error);
+            active.refused.get_or_insert(error);
+            return;
         }
         self.commit(ring, framing, bytes, landed);
-        Ok(())
     }
 
     /// Takes whole records into the ring, and tells readers. `bytes` stand behind what is committed and are all there is.

@@ -21,6 +21,10 @@ pub struct Counters {
     pub no_entry_bytes: Counter,
     /// Bytes that neither disk nor memory had room for.
     pub no_room_bytes: Counter,
+    /// The lines in them.
+    pub no_room_lines: Counter,
+    /// Lines of streams that are not known, read so that their containers are not stuck.
+    pub unknown_stream_lines: Counter,
     /// Containers that were taken over from the process before.
     pub adopted: Counter,
     /// When bytes were lost last for which there was no room.
@@ -48,7 +52,15 @@ impl Counters {
         }
         let discarded = Family::<[(&str, &str); 1], Counter>::default();
         registry.register("loki_rs_discarded_bytes", "Bytes that were read and could not be kept", discarded.clone());
+        let lines = Family::<[(&str, &str); 1], Counter>::default();
+        registry.register(
+            "loki_rs_discarded_lines",
+            "Lines that were read and could not be kept; a line of more than 16 KiB counts once for each of its chunks",
+            lines.clone(),
+        );
         Self {
+            no_room_lines: lines.get_or_create_owned(&[("reason", "no_room")]),
+            unknown_stream_lines: lines.get_or_create_owned(&[("reason", "unknown_stream")]),
             no_entry_bytes: discarded.get_or_create_owned(&[("reason", "no_entry")]),
             no_room_bytes: discarded.get_or_create_owned(&[("reason", "no_room")]),
             ..counters

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tracing::{error, info, warn};
 
 use super::counters::Counters;
+use super::discard::Dropped;
 use crate::ring::{Healed, Landed, RingError};
 use crate::telemetry::throttle::Throttle;
 
@@ -62,8 +63,8 @@ impl Events {
             returned: Throttle::new(container, |container, times, _| {
                 info!(%container, times, "the disk takes lines again; those that were kept in memory are on it now");
             }),
-            homeless: Throttle::new(container, |container, bytes, reason| {
-                error!(%container, bytes, %reason, "bytes were lost: neither disk nor memory has room for them");
+            homeless: Throttle::new(container, |container, lines, reason| {
+                error!(%container, lines, %reason, "lines were lost: neither disk nor memory has room for them");
             }),
             blocked: Throttle::new(container, |container, times, _| {
                 warn!(%container, times, "the container waits: the ring is full of lines that Loki has not taken (loki-backpressure)");
@@ -114,13 +115,16 @@ impl Events {
         }
     }
 
-    /// Bytes were read so that the container can go on, and could not be kept.
-    pub fn homeless(&self, bytes: u64, error: &io::Error) {
-        self.counts.discarded.fetch_add(bytes, Ordering::Relaxed);
-        self.all.read_bytes.inc_by(bytes);
-        self.all.no_room_bytes.inc_by(bytes);
-        self.all.last_lost.set_now();
-        self.homeless.add(bytes, || error.to_string());
+    /// Lines were read so that the container can go on, and could not be kept.
+    pub fn homeless(&self, dropped: &Dropped, error: &io::Error) {
+        self.counts.discarded.fetch_add(dropped.bytes, Ordering::Relaxed);
+        self.all.read_bytes.inc_by(dropped.bytes);
+        self.all.no_room_bytes.inc_by(dropped.bytes);
+        self.all.no_room_lines.inc_by(dropped.lines);
+        if dropped.bytes > 0 {
+            self.all.last_lost.set_now();
+        }
+        self.homeless.add(dropped.lines, || error.to_string());
     }
 
     /// The container is being held up.

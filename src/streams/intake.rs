@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::discard::{Discard, Dropped};
 use super::events::Events;
 use crate::fifo::{Fifo, Holds};
 use crate::frames::DockerFrames;
@@ -52,6 +53,8 @@ pub struct Intake {
     /// has one.
     has_landed: bool,
     block: Option<Block>,
+    /// What neither disk nor memory has room for.
+    discard: Discard,
 }
 
 /// `loki-backpressure=block`: when the ring is full of lines that were not sent, the container waits, within reason.
@@ -78,7 +81,7 @@ impl Intake {
     /// An intake from `fifo` to `writer`.
     pub fn new(fifo: Fifo, writer: Writer, events: Arc<Events>, block: Option<Duration>) -> Self {
         let block = block.map(|timeout| Block { timeout, since: None });
-        Self { fifo, writer, events, has_landed: false, block }
+        Self { fifo, writer, events, has_landed: false, block, discard: Discard::default() }
     }
 
     /// Reads until the end of the FIFO, which comes when dockerd closes it; false when the plugin goes down before that.
@@ -171,7 +174,8 @@ impl Intake {
             }
         }
         let fifo = &mut self.fifo;
-        match self.writer.land(&DockerFrames, |to| fifo.move_to(to.file(), to.offset(), to.room())) {
+        let landed = self.discard.land(&mut self.writer, |to| fifo.move_to(to.file(), to.offset(), to.room()));
+        match landed {
             Ok(landed) if landed.bytes == 0 => Step::End,
             Ok(landed) => {
                 self.events.landed(&landed);
@@ -200,18 +204,18 @@ impl Intake {
         Step::Full
     }
 
-    /// The ring takes nothing: the container must go on all the same, so bytes are read and counted.
+    /// The ring takes nothing: the container must go on all the same, so whole frames are read and counted.
     async fn homeless(&mut self, error: &io::Error) -> Step {
-        let mut scratch = vec![0; 64 * 1024];
-        match self.fifo.read(&mut scratch) {
-            Ok(0) => Step::End,
-            Ok(n) => {
-                self.events.homeless(n as u64, error);
-                Step::Bytes(n)
+        let fifo = &mut self.fifo;
+        match self.discard.read_for(&mut self.writer, |buffer| fifo.read(buffer)) {
+            Ok(None) => Step::End,
+            Ok(Some(dropped)) => {
+                self.events.homeless(&dropped, error);
+                Step::Bytes(dropped.read)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Empty,
             Err(error) => {
-                self.events.homeless(0, &error);
+                self.events.homeless(&Dropped::default(), &error);
                 sleep(HOMELESS).await;
                 Step::Empty
             }

@@ -6,7 +6,7 @@
 //! * [`registry`]: streams by FIFO, containers by id; start, stop, reader;
 //! * [`container`]: a ring, its shipper, and who is writing to it;
 //! * `ship`: a container from the opening of its ring until it is let go;
-//! * [`intake`]: FIFO to ring;
+//! * [`intake`]: FIFO to ring; `discard`: what there is no room for;
 //! * [`record`]: what is persisted about a stream, so that the next process takes it up;
 //! * [`labels`]: from a container's [`info`] and options to Loki labels; [`sources`]: the streams of its two outputs;
 //!   [`metadata`]: what goes beside its lines;
@@ -19,6 +19,7 @@
 pub mod adopt;
 pub mod container;
 pub mod counters;
+mod discard;
 pub mod events;
 pub mod info;
 pub mod intake;

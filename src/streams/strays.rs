@@ -6,11 +6,13 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use tracing::error;
 
+use super::discard::Discard;
 use super::registry::Registry;
 use crate::fifo::Fifo;
 
@@ -62,12 +64,38 @@ impl Registry {
         self.table().strays.insert(file.clone());
         let registry = self.clone();
         self.inner.setup.intake.spawn(async move {
-            let ended = fifo.throw_away().await;
+            let ended = registry.discard(fifo).await;
             registry.table().strays.remove(&file);
             if ended {
                 registry.inner.records.remove(&file);
             }
         });
+    }
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// Reads to the end, frame by frame, and keeps nothing but the count of lines: a full pipe would hold up the
+    /// container, and then its stop. False when the pipe cannot be read, or the runtime goes down: a process that takes
+    /// the stream up again then begins with a whole frame.
+    async fn discard(&self, mut fifo: Fifo) -> bool {
+        let (mut discard, counters) = (Discard::default(), &self.inner.setup.counters);
+        while fifo.readable().await.is_ok() {
+            match discard.read(|buffer| fifo.read(buffer)) {
+                Ok(Some(dropped)) => {
+                    counters.read_bytes.inc_by(dropped.bytes);
+                    counters.unknown_stream_lines.inc_by(dropped.lines);
+                    if dropped.lines > 0 {
+                        counters.last_lost.set_now();
+                    }
+                }
+                Ok(None) => return true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return false,
+            }
+        }
+        false
     }
 }
 
