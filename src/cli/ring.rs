@@ -70,7 +70,7 @@ fn list(dir: &Path, out: &mut impl Write) -> io::Result<()> {
             }
         };
         let (oldest, next) = (ring.oldest().seq, ring.published().next_seq);
-        let sent = cursors::furthest_behind(&path).map_or(0, |(position, _)| position.seq);
+        let sent = cursors::furthest_behind(&path).map_or(0, |position| position.seq);
         let unsent = next - sent.clamp(oldest, next);
         rings.push((ring.allocated(), id, info, next - oldest, unsent));
     }

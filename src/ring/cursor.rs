@@ -1,27 +1,39 @@
 //! How far a reader has come, durable.
 //!
 //! ```text
-//!   0  slot A   generation, position, note, CRC-32
+//!   0  slot A   generation, position, note, what the ring has given out, siblings, version, CRC-32
 //! 512  slot B   the same; slots are written in turn, the valid one with the higher generation counts
 //! ```
 //!
 //! A save is one small write into the page cache: it survives a `kill -9` at once and a power loss after
 //! [`Cursor::to_sync`]. A torn slot fails its checksum and the one before it counts: a reader then goes back a little,
-//! never forward. Beside the position there are [`NOTE`] bytes for its owner, saved together with it.
+//! never forward. Beside the position there are [`NOTE`] bytes for its owner, saved together with it, and what keeps the
+//! ring from giving an acknowledged number again, see [`given`](super::given).
 
-use std::fs::{File, OpenOptions};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::given::{Given, Siblings};
 use super::{Position, RingError, place};
 use crate::disk;
 
 /// Bytes a cursor keeps for its owner.
 pub const NOTE: usize = 144;
 
-const SLOT: usize = 256;
+const SLOT: usize = 384;
 const SLOTS: [u64; 2] = [0, 512];
+const VERSION: u32 = 2;
+
+/// Where the parts of a slot begin, behind the generation and the position.
+const NOTE_AT: usize = 32;
+const GIVEN_AT: usize = 272;
+const SIBLINGS_AT: usize = 288;
+const VERSION_AT: usize = SLOT - 8;
+
+const _: () = assert!(NOTE_AT + NOTE <= GIVEN_AT && SIBLINGS_AT + Siblings::LEN <= VERSION_AT);
 
 /// Bytes of a slot as the release before wrote it, with a note of 32 bytes; behind those the file is empty or holds zeros.
 const OLD_SLOT: usize = 128;
@@ -35,9 +47,24 @@ pub struct Cursor {
     file: Option<File>,
     generation: u64,
     saved: Option<(Position, [u8; NOTE])>,
+    /// What is saved with the next position.
+    given: Given,
+    siblings: Siblings,
+    /// The file holds nothing that can be used. What is in it must not count once there is something.
+    is_damaged: bool,
     /// The disk did not take the last save.
     unsaved: bool,
     dirty: bool,
+}
+
+/// What a slot says.
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    generation: u64,
+    pub position: Position,
+    pub note: [u8; NOTE],
+    pub given: Given,
+    pub siblings: Siblings,
 }
 
 // === impl Cursor ===
@@ -51,19 +78,22 @@ impl Cursor {
         let path = path.to_path_buf();
         let (file, best) = match OpenOptions::new().read(true).write(true).open(&path) {
             Ok(file) => {
-                let best = read_best(&file);
+                let best = read_best(&file).ok().flatten();
                 (Some(file), best)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => (None, None),
             // It can be read, and is tried again with each save.
-            Err(error) if disk::is_read_only(&error) => (None, File::open(&path).ok().as_ref().and_then(read_best)),
+            Err(error) if disk::is_read_only(&error) => (None, read(&path)),
             Err(source) => return Err(RingError { doing: "open the cursor", path, source }),
         };
         Ok(Self {
             path,
+            generation: best.as_ref().map_or(0, |slot| slot.generation),
+            saved: best.as_ref().map(|slot| (slot.position, slot.note)),
+            given: best.as_ref().map(|slot| slot.given).unwrap_or_default(),
+            is_damaged: file.is_some() && best.is_none(),
+            siblings: best.map(|slot| slot.siblings).unwrap_or_default(),
             file,
-            generation: best.map_or(0, |(generation, ..)| generation),
-            saved: best.map(|(_, position, note)| (position, note)),
             unsaved: false,
             dirty: false,
         })
@@ -84,6 +114,16 @@ impl Cursor {
         &self.path
     }
 
+    /// What the next save says of the ring beside the position.
+    pub(super) fn knows(&mut self, given: Given, siblings: &Siblings) {
+        self.given = self.given.and(given);
+        if self.siblings != *siblings {
+            self.siblings = siblings.clone();
+            // The file says something else until then.
+            self.unsaved |= self.saved.is_some();
+        }
+    }
+
     /// Saves a position and a note; they survive the process from here on.
     ///
     /// # Errors
@@ -102,8 +142,15 @@ impl Cursor {
             self.file = Some(made.map_err(|source| fail(&self.path, source))?);
         }
         let generation = self.generation + 1;
-        let slot = encode(generation, position, &note);
+        let reached = Given { next_seq: position.seq, next_number: position.segment + 1 };
+        let (given, siblings) = (self.given.and(reached), self.siblings.clone());
+        let slot = Slot { generation, position, note, given, siblings }.encode();
         if let Some(file) = &self.file {
+            if self.is_damaged {
+                // A slot that cannot be read now, and later can, would count with its higher generation.
+                file.set_len(0).map_err(|source| fail(&self.path, source))?;
+                self.is_damaged = false;
+            }
             file.write_all_at(&slot, SLOTS[(generation % 2) as usize]).map_err(|source| fail(&self.path, source))?;
         }
         self.generation = generation;
@@ -142,53 +189,93 @@ impl Cursor {
 }
 
 /// What was saved in a file, if it is a cursor's.
-pub(super) fn read(path: &Path) -> Option<(Position, [u8; NOTE])> {
-    let file = File::open(path).ok()?;
-    read_best(&file).map(|(_, position, note)| (position, note))
+pub(super) fn read(path: &Path) -> Option<Slot> {
+    File::open(path).and_then(|file| read_best(&file)).ok().flatten()
 }
 
-fn encode(generation: u64, position: Position, note: &[u8; NOTE]) -> [u8; SLOT] {
-    let mut slot = [0; SLOT];
-    for (at, value) in [generation, position.segment, position.offset, position.seq].into_iter().enumerate() {
-        slot[at * 8..at * 8 + 8].copy_from_slice(&value.to_le_bytes());
+/// Sets a file aside that the disk does not give, under a name that is no cursor's.
+///
+/// What it says is unknown, and numbers are given out without it: when it can be read again, it must not count.
+pub(super) fn set_aside_unreadable(path: &Path) {
+    let read = File::open(path).and_then(|file| read_best(&file));
+    let is_unreadable = read.is_err_and(|error| error.kind() != io::ErrorKind::NotFound && !disk::is_read_only(&error));
+    if let Some(name) = path.file_name().filter(|_| is_unreadable) {
+        let mut aside = OsString::from("unreadable-");
+        aside.push(name);
+        // Where it cannot be renamed, nothing can be written either.
+        let _ = fs::rename(path, path.with_file_name(aside));
     }
-    slot[32..32 + NOTE].copy_from_slice(note);
-    let crc = crc32fast::hash(&slot[..SLOT - 4]);
-    slot[SLOT - 4..].copy_from_slice(&crc.to_le_bytes());
-    slot
 }
 
-fn decode(slot: &[u8; SLOT]) -> Option<(u64, Position, [u8; NOTE])> {
-    let proven = |len: usize| slot[len - 4..len] == crc32fast::hash(&slot[..len - 4]).to_le_bytes();
-    let kept = match () {
-        () if proven(SLOT) => NOTE,
-        () if proven(OLD_SLOT) => OLD_NOTE,
-        () => return None,
-    };
-    let value = |at: usize| {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&slot[at * 8..at * 8 + 8]);
-        u64::from_le_bytes(bytes)
-    };
-    let mut note = [0; NOTE];
-    note[..kept].copy_from_slice(&slot[32..32 + kept]);
-    Some((value(0), Position { segment: value(1), offset: value(2), seq: value(3) }, note))
-}
-
-fn read_best(file: &File) -> Option<(u64, Position, [u8; NOTE])> {
+/// The better of the two slots.
+///
+/// # Errors
+/// When the disk gives neither.
+fn read_best(file: &File) -> io::Result<Option<Slot>> {
     let slot = |at| {
         let mut slot = [0; SLOT];
-        let mut read = 0;
-        // The file of an old slot may end right behind it.
-        while let Some(rest) = slot.get_mut(read..).filter(|rest| !rest.is_empty()) {
-            match file.read_at(rest, at + read as u64).ok()? {
-                0 => break,
-                more => read += more,
-            }
-        }
-        decode(&slot)
+        place::read_up_to(file, &mut slot, at).map(|()| Slot::decode(&slot))
     };
-    SLOTS.into_iter().filter_map(slot).max_by_key(|(generation, ..)| *generation)
+    match SLOTS.map(slot) {
+        [Err(error), Err(_)] => Err(error),
+        slots => Ok(slots.into_iter().filter_map(|slot| slot.ok().flatten()).max_by_key(|slot| slot.generation)),
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    fn encode(&self) -> [u8; SLOT] {
+        let mut slot = [0; SLOT];
+        let Position { segment, offset, seq } = self.position;
+        for (at, value) in [self.generation, segment, offset, seq].into_iter().enumerate() {
+            slot[at * 8..at * 8 + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        slot[NOTE_AT..NOTE_AT + NOTE].copy_from_slice(&self.note);
+        slot[GIVEN_AT..GIVEN_AT + 8].copy_from_slice(&self.given.next_seq.to_le_bytes());
+        slot[GIVEN_AT + 8..GIVEN_AT + 16].copy_from_slice(&self.given.next_number.to_le_bytes());
+        slot[SIBLINGS_AT..SIBLINGS_AT + Siblings::LEN].copy_from_slice(&self.siblings.encode());
+        slot[VERSION_AT..VERSION_AT + 4].copy_from_slice(&VERSION.to_le_bytes());
+        seal(&mut slot);
+        slot
+    }
+
+    fn decode(slot: &[u8; SLOT]) -> Option<Self> {
+        let is_this = is_sealed(slot) && slot[VERSION_AT..VERSION_AT + 4] == VERSION.to_le_bytes();
+        if !is_this && !is_sealed(&slot[..OLD_SLOT]) {
+            return None;
+        }
+        let value = |at: usize| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&slot[at..at + 8]);
+            u64::from_le_bytes(bytes)
+        };
+        let position = Position { segment: value(8), offset: value(16), seq: value(24) };
+        let mut note = [0; NOTE];
+        let kept = if is_this { NOTE } else { OLD_NOTE };
+        note[..kept].copy_from_slice(&slot[NOTE_AT..NOTE_AT + kept]);
+        // In the format before, the note began with the two numbers up to which its owner had acknowledged.
+        let (given, siblings) = if is_this {
+            let given = Given { next_seq: value(GIVEN_AT), next_number: value(GIVEN_AT + 8) };
+            (given, Siblings::decode(&slot[SIBLINGS_AT..SIBLINGS_AT + Siblings::LEN]))
+        } else {
+            let next_seq = position.seq.max(value(NOTE_AT)).max(value(NOTE_AT + 8));
+            (Given { next_seq, next_number: position.segment.saturating_add(1) }, Siblings::default())
+        };
+        Some(Self { generation: value(0), position, note, given, siblings })
+    }
+}
+
+/// Writes the checksum of a slot into its last four bytes.
+fn seal(slot: &mut [u8]) {
+    let fields = slot.len() - 4;
+    let crc = crc32fast::hash(&slot[..fields]);
+    slot[fields..].copy_from_slice(&crc.to_le_bytes());
+}
+
+fn is_sealed(slot: &[u8]) -> bool {
+    let (fields, crc) = slot.split_at(slot.len() - 4);
+    crc == crc32fast::hash(fields).to_le_bytes()
 }
 
 #[cfg(test)]
@@ -211,7 +298,7 @@ mod tests {
             cursor.save(at(seq), [seq as u8; NOTE]).unwrap();
         }
         assert_eq!(Cursor::open(&dir.path().join(FILE)).unwrap().saved(), Some((at(5), [5; NOTE])));
-        assert_eq!(read(&dir.path().join(FILE)), Some((at(5), [5; NOTE])));
+        assert_eq!(read(&dir.path().join(FILE)).unwrap().position, at(5));
     }
 
     #[test]
@@ -234,10 +321,10 @@ mod tests {
         let file = OpenOptions::new().write(true).create_new(true).open(dir.path().join(FILE)).unwrap();
         for (generation, seq) in [(1, 1), (2, 2)] {
             let mut slot = [0; OLD_SLOT];
-            slot[..OLD_SLOT - 4].copy_from_slice(&encode(generation, at(seq), &[9; NOTE])[..OLD_SLOT - 4]);
-            slot[32 + OLD_NOTE..OLD_SLOT - 4].fill(0);
-            let crc = crc32fast::hash(&slot[..OLD_SLOT - 4]);
-            slot[OLD_SLOT - 4..].copy_from_slice(&crc.to_le_bytes());
+            let (note, given, siblings) = ([9; NOTE], Given::default(), Siblings::default());
+            let whole = Slot { generation, position: at(seq), note, given, siblings }.encode();
+            slot[..NOTE_AT + OLD_NOTE].copy_from_slice(&whole[..NOTE_AT + OLD_NOTE]);
+            seal(&mut slot);
             file.write_all_at(&slot, SLOTS[(generation % 2) as usize]).unwrap();
         }
         let mut note = [0; NOTE];
@@ -253,5 +340,34 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(FILE), [1; 1024]).unwrap();
         assert_eq!(Cursor::open(&dir.path().join(FILE)).unwrap().saved(), None);
+    }
+
+    #[test]
+    fn what_a_damaged_file_held_does_not_count_once_something_was_saved() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        let mut cursor = Cursor::open(&path).unwrap();
+        (1..=6).for_each(|seq| cursor.save(at(seq), [0; NOTE]).unwrap());
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [1; 1024]).unwrap();
+        let mut cursor = Cursor::open(&path).unwrap();
+        // Unreadable for a while, and then there again.
+        std::fs::write(&path, whole).unwrap();
+        cursor.save(at(2), [0; NOTE]).unwrap();
+        assert_eq!(Cursor::open(&path).unwrap().saved().unwrap().0, at(2));
+    }
+
+    #[test]
+    fn a_slot_of_the_format_before_is_read_with_the_marks_in_its_note() {
+        let mut slot = [0; SLOT];
+        for (word, value) in [7u64, 3, 99, 4, 0, 23, 1, 2].into_iter().enumerate() {
+            slot[word * 8..word * 8 + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        seal(&mut slot[..OLD_SLOT]);
+        let read = Slot::decode(&slot).unwrap();
+        assert_eq!((read.generation, read.position), (7, Position { segment: 3, offset: 99, seq: 4 }));
+        assert_eq!(read.given, Given { next_seq: 23, next_number: 4 });
+        slot[40] ^= 1;
+        assert!(Slot::decode(&slot).is_none());
     }
 }

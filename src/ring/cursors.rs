@@ -2,14 +2,17 @@
 //!
 //! Each has a file of its own, `cursor-<name>`, so that places may be added, taken away and named in another order. A
 //! cursor that has no file belongs to a place that was just added, and begins where the one stands that is the furthest
-//! behind. For that to be true, all of them get their files before the first one moves.
+//! behind. For that to be true, all of them get their files before the first one moves. Each lists the others: one that
+//! is listed and has no file was lost, to a power loss for example, and begins with the oldest record.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::cursor::{self, NOTE};
-use super::{Cursor, Position, RingError};
+use super::cursor::{self, NOTE, Slot};
+use super::given::{Given, Siblings};
+use super::{Cursor, Position, Ring, RingError};
 
 /// What the names of all cursors' files begin with.
 const PREFIX: &str = "cursor-";
@@ -17,27 +20,39 @@ const PREFIX: &str = "cursor-";
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Cursors {
+    ring: Arc<Ring>,
     all: Vec<Cursor>,
 }
 
 // === impl Cursors ===
 
 impl Cursors {
-    /// Opens the cursors of these names in a ring's directory. The files of others are removed, but when no name is given:
+    /// Opens the cursors of these names of a ring. The files of others are removed, but when no name is given:
     /// who does not know where the records go to must not forget how far they got.
     ///
     /// # Errors
     /// When a file is there and cannot be read.
-    pub fn open(dir: &Path, names: &[String]) -> Result<Self, RingError> {
-        let open = |name| Cursor::open(&dir.join(format!("{PREFIX}{name}")));
-        let all = names.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let mut cursors = Self { all };
+    pub fn open(ring: &Arc<Ring>, names: &[String]) -> Result<Self, RingError> {
+        let dir = ring.dir();
+        let paths = || names.iter().map(|name| dir.join(format!("{PREFIX}{name}")));
+        let all = paths().map(|path| Cursor::open(&path)).collect::<Result<Vec<_>, _>>()?;
+        let mut cursors = Self { ring: ring.clone(), all };
         if names.is_empty() {
             return Ok(cursors);
         }
-        if let Some((position, note)) = furthest_behind(dir)
-            && cursors.begin_new(position, note).is_err()
-        {
+        let saved = slots(dir);
+        let is_lost = |cursor: &Cursor| {
+            cursor.is_new() && saved.iter().flatten().any(|slot| slot.siblings.has(file_name(cursor.path())))
+        };
+        let any_is_lost = cursors.all.iter().any(is_lost);
+        cursors.inform();
+        let begun = match furthest_behind_of(saved) {
+            // One that is lost may be the furthest behind.
+            Some(slot) if !any_is_lost => cursors.begin_new(slot.position, slot.note),
+            _ => Ok(()),
+        };
+        // Those that list others than there are now.
+        if begun.and_then(|()| cursors.save_again()).is_err() {
             // The files of others still say where to begin, to the next process too.
             return Ok(cursors);
         }
@@ -56,8 +71,9 @@ impl Cursors {
     /// # Errors
     /// See [`Cursor::save`].
     pub fn save(&mut self, at: usize, position: Position, note: [u8; NOTE]) -> Result<(), RingError> {
+        self.inform();
         let has_files = self.all.iter().enumerate().all(|(other, cursor)| other == at || !cursor.is_new());
-        let begun = if has_files { Ok(()) } else { self.begin_new(Position::default(), [0; NOTE]) };
+        let begun = if has_files { Ok(()) } else { self.begin_new(self.ring.oldest(), [0; NOTE]) };
         let Some(cursor) = self.all.get_mut(at) else { return Ok(()) };
         match begun {
             Ok(()) => cursor.save(position, note),
@@ -87,6 +103,13 @@ impl Cursors {
         seqs.min().flatten()
     }
 
+    /// Tells all what the next save says of the ring.
+    fn inform(&mut self) {
+        let siblings = Siblings::of(self.all.iter().map(|cursor| file_name(cursor.path())));
+        let given = self.ring.given();
+        self.all.iter_mut().for_each(|cursor| cursor.knows(given, &siblings));
+    }
+
     /// Gives those their files that have none.
     fn begin_new(&mut self, position: Position, note: [u8; NOTE]) -> Result<(), RingError> {
         let mut new = self.all.iter_mut().filter(|cursor| cursor.is_new());
@@ -94,21 +117,40 @@ impl Cursors {
     }
 }
 
-/// What the cursor in `dir` has saved that is the furthest behind of all; `None` also when one is damaged.
-pub fn furthest_behind(dir: &Path) -> Option<(Position, [u8; NOTE])> {
-    let saved: Option<Vec<_>> = files(dir).map(|path| cursor::read(&path)).collect();
-    saved?.into_iter().min_by_key(|(position, _)| position.seq)
+/// The position in `dir` that is the furthest behind of all; `None` also when a cursor is damaged.
+pub fn furthest_behind(dir: &Path) -> Option<Position> {
+    furthest_behind_of(slots(dir)).map(|slot| slot.position)
+}
+
+fn furthest_behind_of(slots: Vec<Option<Slot>>) -> Option<Slot> {
+    let all: Option<Vec<_>> = slots.into_iter().collect();
+    all?.into_iter().min_by_key(|slot| slot.position.seq)
 }
 
 /// The first record that the place of this name has not got, by what is saved in `dir`; `None` also when that is damaged.
 pub fn saved_in(dir: &Path, name: &str) -> Option<u64> {
-    cursor::read(&dir.join(format!("{PREFIX}{name}"))).map(|(position, _)| position.seq)
+    cursor::read(&dir.join(format!("{PREFIX}{name}"))).map(|slot| slot.position.seq)
 }
 
-/// The furthest position that was saved in `dir`, for a ring that must not give its numbers again.
-pub(super) fn furthest(dir: &Path) -> Position {
-    let positions = files(dir).filter_map(|path| cursor::read(&path)).map(|(position, _)| position);
-    positions.max_by_key(|position| (position.seq, position.segment)).unwrap_or_default()
+/// What the ring in `dir` has given out, as far as its cursors know: also those of places that there are no more.
+pub(super) fn given(dir: &Path) -> Given {
+    slots(dir).into_iter().flatten().fold(Given::default(), |given, slot| given.and(slot.given))
+}
+
+/// Sets aside the cursors in `dir` that the disk does not give.
+pub(super) fn set_aside_unreadable(dir: &Path) {
+    for path in files(dir) {
+        cursor::set_aside_unreadable(&path);
+    }
+}
+
+/// What all cursors in `dir` have saved; `None` for one that is damaged.
+fn slots(dir: &Path) -> Vec<Option<Slot>> {
+    files(dir).map(|path| cursor::read(&path)).collect()
+}
+
+fn file_name(path: &Path) -> &[u8] {
+    path.file_name().unwrap_or_default().as_bytes()
 }
 
 /// The files of all cursors in `dir`.
@@ -119,6 +161,7 @@ fn files(dir: &Path) -> impl Iterator<Item = PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests;
     use super::*;
 
     fn at(seq: u64) -> Position {
@@ -130,7 +173,7 @@ mod tests {
     }
 
     fn open(dir: &Path, of: &[&str]) -> Cursors {
-        Cursors::open(dir, &names(of)).unwrap()
+        Cursors::open(&tests::open(dir, tests::BOOT), &names(of)).unwrap()
     }
 
     fn seqs(cursors: &Cursors) -> Vec<Option<u64>> {
@@ -147,7 +190,7 @@ mod tests {
         assert_eq!((seqs(&cursors), cursors.furthest_behind()), (vec![Some(100), Some(0)], Some(0)));
         assert_eq!(seqs(&open(dir.path(), &["up", "down"])), [Some(100), Some(0)]);
         assert_eq!(seqs(&open(dir.path(), &["down", "up"])), [Some(0), Some(100)], "the order does not matter");
-        assert_eq!(furthest(dir.path()), at(100));
+        assert_eq!(given(dir.path()), Given { next_seq: 100, next_number: 2 });
     }
 
     #[test]
@@ -178,5 +221,55 @@ mod tests {
         fs::write(dir.path().join("cursor-b"), [1; 1024]).unwrap();
         assert_eq!(seqs(&open(dir.path(), &["a", "b"])), [Some(7), None]);
         assert_eq!(seqs(&open(dir.path(), &["a", "b", "c"])), [Some(7), None, None]);
+    }
+
+    /// After a power loss of the file of one, which had got nothing: it is no new place, so it must not begin where the
+    /// others are.
+    #[test]
+    fn one_whose_file_was_lost_begins_with_the_oldest_record() {
+        let dir = tempfile::tempdir().unwrap();
+        tests::land(&mut tests::open(dir.path(), tests::BOOT).writer("a"), &tests::record(1, b"the oldest"));
+        open(dir.path(), &["up", "down"]).save(0, at(100), [1; NOTE]).unwrap();
+        fs::remove_file(dir.path().join("cursor-down")).unwrap();
+        for _ in 0..2 {
+            assert_eq!(seqs(&open(dir.path(), &["up", "down"])), [Some(100), None]);
+            assert_eq!(seqs(&open(dir.path(), &["up", "down", "new"])), [Some(100), None, None]);
+        }
+        open(dir.path(), &["up", "down"]).save(0, at(120), [1; NOTE]).unwrap();
+        assert_eq!(seqs(&open(dir.path(), &["up", "down"])), [Some(120), Some(0)]);
+    }
+
+    #[test]
+    fn one_that_was_taken_away_and_comes_back_is_new() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path(), &["a", "b"]).save(0, at(100), [1; NOTE]).unwrap();
+        open(dir.path(), &["a"]);
+        assert_eq!(seqs(&open(dir.path(), &["a", "b"])), [Some(100), Some(100)]);
+    }
+
+    #[test]
+    fn numbers_are_above_what_any_cursor_has_acknowledged_whoever_is_named() {
+        for named in [&["kept"][..], &["gone"], &["other"], &[]] {
+            let dir = tempfile::tempdir().unwrap();
+            let ring = tests::open(dir.path(), tests::BOOT);
+            let mut writer = ring.writer("a");
+            (0..10).for_each(|time| drop(tests::land(&mut writer, &tests::record(time, b"not synced"))));
+            // An open line keeps both positions back; what is behind it is acknowledged all the same.
+            let mut cursors = Cursors::open(&ring, &names(&["kept", "gone"])).unwrap();
+            cursors.save(0, ring.oldest(), [9; NOTE]).unwrap();
+            (0..10).for_each(|time| drop(tests::land(&mut writer, &tests::record(time, b"not synced"))));
+            cursors.save(1, ring.oldest(), [9; NOTE]).unwrap();
+            drop((writer, cursors, ring));
+            for file in fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path()) {
+                if file.extension().is_some() {
+                    fs::remove_file(file).unwrap();
+                }
+            }
+            for boot in 2..5 {
+                let ring = tests::open(dir.path(), super::super::BootId([boot; 16]));
+                assert_eq!(ring.published().next_seq, 20, "{named:?}");
+                drop(Cursors::open(&ring, &names(named)).unwrap());
+            }
+        }
     }
 }

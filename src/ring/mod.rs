@@ -66,7 +66,7 @@
 //! bytes behind the mark, up to the end of the file, are walked again, and writing goes on where it stopped.
 //! **Another boot**: nothing is believed that a checksum does not prove: sealed blocks,
 //! then the better of the two slots. Blocks of earlier boots are checked when they are read. The next record gets a
-//! number above any that a cursor has seen, and a new segment is begun.
+//! number above any that was given out when a cursor was saved ([`given`]), and a new segment is begun.
 //!
 //! **Nothing may be written** (a read-only file system): the last segment is walked in a copy and closed. Its torn bytes
 //! wait for their writer, in memory, where the ring goes on; what should be written is written by [`Ring::heal`].
@@ -76,6 +76,7 @@ mod appender;
 pub mod cursor;
 pub mod cursors;
 mod format;
+mod given;
 mod heal;
 mod next;
 mod place;
@@ -213,6 +214,8 @@ struct State {
     next_number: u64,
     /// Sealed blocks of the segment that is written to.
     sealed: Vec<Block>,
+    /// Records below this number were retired; others that are missing are damaged.
+    retired_to: u64,
 }
 
 /// What is known of a segment without reading it.
@@ -414,6 +417,12 @@ impl Ring {
             lock(&self.appender).sync_failed(files);
             RingError { doing: "sync the ring in", path: self.dir.clone(), source }
         })
+    }
+
+    /// The numbers that were not given out yet.
+    fn given(&self) -> given::Given {
+        let state = self.state();
+        given::Given { next_seq: state.next_seq, next_number: state.next_number }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -76,6 +76,22 @@ pub(super) fn copy(from: &File, to: &File, len: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Reads what is there; what is not stays zero.
+pub(super) fn read_up_to(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.read_at(bytes, at) {
+            Ok(0) => break,
+            Ok(n) => {
+                bytes = &mut bytes[n..];
+                at += n as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// A file without a name, in memory.
 pub(super) fn create_in_memory() -> io::Result<File> {
     Ok(memfd_create(c"loki-rs ring", MFdFlags::MFD_CLOEXEC)?.into())

@@ -1,12 +1,14 @@
 //! The reading side: any number of readers, none of which the writer knows of.
 
+mod tail;
+
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::format::{Block, FILLER};
 use super::place::Place;
-use super::{Framing, Position, Ring, Scan, Segment, recovery};
+use super::{Framing, Position, Ring, Scan, Segment, State, recovery};
 use crate::buffers;
 
 /// The most bytes a read of an open-ended chunk brings.
@@ -43,7 +45,7 @@ pub struct Chunk<'a> {
 pub struct Lost {
     /// Retired before they were read: the ring was full.
     pub overwritten: u64,
-    /// Damaged on disk, or their file is gone.
+    /// Damaged on disk, or gone with a power loss or with their file.
     pub damaged: u64,
 }
 
@@ -53,6 +55,31 @@ enum Next {
     Segment { segment: Segment, active: bool },
     /// At the end of the ring.
     End,
+}
+
+// === impl State ===
+
+impl State {
+    /// The segment at `at`, with its sealed blocks if they are in memory: of the one that is written to.
+    fn look_at(&self, at: usize) -> (Segment, Option<Vec<Block>>) {
+        let segment = self.segments[at].clone();
+        // The last one of another boot is not written to.
+        let is_written_to = at + 1 == self.segments.len() && segment.trusted;
+        (segment, is_written_to.then(|| self.sealed.clone()))
+    }
+}
+
+// === impl Lost ===
+
+impl Lost {
+    /// Goes from the number `seq` to `to` over records that are not there. Those below `retired_to` had to make room.
+    fn pass(&mut self, seq: &mut u64, to: u64, retired_to: u64) {
+        let missing = to.saturating_sub(*seq);
+        let retired = to.min(retired_to).saturating_sub(*seq);
+        self.overwritten += retired;
+        self.damaged += missing - retired;
+        *seq += missing;
+    }
 }
 
 // === impl Reader ===
@@ -122,10 +149,7 @@ impl Reader {
         let found = {
             let state = self.ring.state();
             let at = state.segments.iter().position(|segment| segment.number == self.position.segment);
-            at.map(|at| {
-                let active = at + 1 == state.segments.len();
-                (state.segments[at].clone(), active.then(|| state.sealed.clone()))
-            })
+            at.map(|at| state.look_at(at))
         };
         // Retired meanwhile: the next look finds the gap.
         let Some((segment, sealed)) = found else { return };
@@ -170,19 +194,6 @@ impl Reader {
         self.position.seq = segment.next_seq.max(self.position.seq);
     }
 
-    /// Goes to where the last `count` records begin.
-    pub fn seek_last<F: Framing>(&mut self, count: u64, framing: &F) {
-        let target = self.ring.state().next_seq.saturating_sub(count);
-        let oldest = self.ring.oldest();
-        self.seek(oldest);
-        if target <= oldest.seq {
-            return;
-        }
-        self.seek_block(|segment| segment.next_seq > target, |block| block.next_seq() > target);
-        self.skip_while(framing, |seq, _| seq < target);
-        self.lost = Lost::default();
-    }
-
     /// Goes to the first record whose time is at least `time`, or to the end.
     pub fn seek_time<F: Framing>(&mut self, time: i64, framing: &F) {
         let oldest = self.ring.oldest();
@@ -209,10 +220,7 @@ impl Reader {
         let found = {
             let state = self.ring.state();
             let at = state.segments.iter().position(in_segment);
-            at.map(|at| {
-                let active = at + 1 == state.segments.len();
-                (state.segments[at].clone(), active.then(|| state.sealed.clone()))
-            })
+            at.map(|at| state.look_at(at))
         };
         let Some((segment, sealed)) = found else {
             self.seek_end();
@@ -233,7 +241,7 @@ impl Reader {
     }
 
     /// Passes records while `skip` says so, given their number and time.
-    fn skip_while<F: Framing>(&mut self, framing: &F, skip: impl Fn(u64, i64) -> bool) {
+    fn skip_while<F: Framing>(&mut self, framing: &F, mut skip: impl FnMut(u64, i64) -> bool) {
         loop {
             let Some(chunk) = self.fill() else { return };
             let (mut at, mut records) = (0, 0);
@@ -276,17 +284,14 @@ impl Reader {
                     let next = if segment.number == here { state.segments.get(at + 1) } else { Some(segment) };
                     let Some(next) = next else {
                         // Numbers can have been passed over here, see recovery.
-                        self.lost.overwritten += state.next_seq.saturating_sub(self.position.seq);
-                        self.position.seq = self.position.seq.max(state.next_seq);
+                        self.lost.pass(&mut self.position.seq, state.next_seq, state.retired_to);
                         return Next::End;
                     };
-                    self.lost.overwritten += next.first_seq.saturating_sub(self.position.seq);
-                    self.position =
-                        Position { segment: next.number, offset: 0, seq: next.first_seq.max(self.position.seq) };
+                    self.lost.pass(&mut self.position.seq, next.first_seq, state.retired_to);
+                    self.position = Position { segment: next.number, offset: 0, seq: self.position.seq };
                 }
                 None => {
-                    self.lost.overwritten += state.next_seq.saturating_sub(self.position.seq);
-                    self.position.seq = self.position.seq.max(state.next_seq);
+                    self.lost.pass(&mut self.position.seq, state.next_seq, state.retired_to);
                     return Next::End;
                 }
             }
@@ -332,23 +337,9 @@ impl Reader {
     fn read_block(&mut self, segment: &Segment) -> io::Result<()> {
         let blocks = self.load_index(segment)?;
         let offset = self.position.offset;
-        let block = blocks
-            .iter()
-            .find(|block| offset < block.end())
-            .ok_or_else(|| io::Error::other("the index of the segment ends before its data"))?;
-        let proven = segment.place.file().and_then(|file| {
-            let bytes = self.room(block.len as usize);
-            file.read_exact_at(bytes, segment.data_start + block.offset)?;
-            if crc32fast::hash(bytes) == block.crc {
-                return Ok(block.len);
-            }
-            // The entry may have survived a power loss that the end of the block did not; what a sync covered did.
-            let prefix = recovery::read_slots(&file)?.into_iter().find(|slot| {
-                let covered = bytes.get(..slot.len as usize);
-                slot.offset == block.offset && covered.is_some_and(|bytes| crc32fast::hash(bytes) == slot.crc)
-            });
-            Ok(prefix.map_or(0, |slot| slot.len))
-        });
+        let found = blocks.iter().find(|block| offset < block.end()).copied();
+        let block = found.ok_or_else(|| io::Error::other("the index of the segment ends before its data"))?;
+        let proven = self.prove(segment, &block);
         let (end, next_seq) = (block.end(), block.next_seq());
         let from = offset.saturating_sub(block.offset);
         self.index = Some((segment.number, blocks));
@@ -361,6 +352,22 @@ impl Reader {
             self.position.seq = next_seq;
         }
         Ok(())
+    }
+
+    /// Reads a block into the buffer, and tells how many of its bytes can be believed.
+    fn prove(&mut self, segment: &Segment, block: &Block) -> io::Result<u64> {
+        let file = segment.place.file()?;
+        let bytes = self.room(block.len as usize);
+        file.read_exact_at(bytes, segment.data_start + block.offset)?;
+        if segment.trusted || crc32fast::hash(bytes) == block.crc {
+            return Ok(block.len);
+        }
+        // The entry may have survived a power loss that the end of the block did not; what a sync covered did.
+        let prefix = recovery::read_slots(&file)?.into_iter().find(|slot| {
+            let covered = bytes.get(..slot.len as usize);
+            slot.offset == block.offset && covered.is_some_and(|bytes| crc32fast::hash(bytes) == slot.crc)
+        });
+        Ok(prefix.map_or(0, |slot| slot.len))
     }
 
     /// The index of a segment, from memory if it was the last one asked for.

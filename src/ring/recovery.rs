@@ -84,13 +84,17 @@ pub(super) fn recover<F: Framing>(
         }
     }
     // What a cursor has passed and a power loss took, or a kill while it was in memory, is gone: its numbers, of records
-    // and of segments, are not given again.
-    let seen = cursors::furthest(dir);
-    if state.next_seq < seen.seq {
-        appender = end(appender, &mut state, dir);
-        state.next_seq = seen.seq;
+    // and of segments, are not given again. What comes goes behind them, where a cursor will look for it.
+    if access == Access::Own {
+        cursors::set_aside_unreadable(dir);
     }
-    state.next_number = state.next_number.max(seen.segment + 1);
+    let given = cursors::given(dir);
+    if state.next_seq < given.next_seq || state.next_number < given.next_number {
+        appender = end(appender, &mut state, dir);
+    }
+    state.next_seq = state.next_seq.max(given.next_seq);
+    state.next_number = state.next_number.max(given.next_number);
+    state.retired_to = state.segments.front().map_or(0, |first| first.first_seq);
     Ok(Recovered { state, appender })
 }
 
@@ -109,7 +113,7 @@ fn open(path: &Path, access: Access) -> io::Result<(File, bool)> {
 /// `unwritten` that do.
 pub(super) fn read_index(file: &File, header: &Header, unwritten: &[Note]) -> io::Result<Vec<Block>> {
     let mut bytes = vec![0; header.index_capacity as usize * ENTRY];
-    read_up_to(file, &mut bytes, INDEX)?;
+    place::read_up_to(file, &mut bytes, INDEX)?;
     for (at, entry) in unwritten.iter().filter(|(at, _)| *at >= INDEX) {
         if let Some(there) = bytes.get_mut((at - INDEX) as usize..).and_then(|rest| rest.get_mut(..ENTRY)) {
             there.copy_from_slice(entry);
@@ -129,7 +133,7 @@ pub(super) fn read_index(file: &File, header: &Header, unwritten: &[Note]) -> io
 /// Reads the header again, for a reader that opens a segment by its name.
 pub(super) fn read_header(file: &File, options: &Options) -> io::Result<Option<Header>> {
     let mut bytes = [0; 64];
-    read_up_to(file, &mut bytes, 0)?;
+    place::read_up_to(file, &mut bytes, 0)?;
     Ok(Header::decode(&bytes, options.boot))
 }
 
@@ -242,7 +246,7 @@ fn end_of(sealed: &[Block], header: &Header) -> (u64, u64) {
 fn read_mark(file: &File, header: &Header, sealed: &[Block]) -> io::Result<Option<Block>> {
     let (end, next_seq) = end_of(sealed, header);
     let mut mark = [0; ENTRY];
-    read_up_to(file, &mut mark, MARK)?;
+    place::read_up_to(file, &mut mark, MARK)?;
     Ok(Block::decode(&mark).filter(|mark| mark.follows(end, next_seq, header.capacity)))
 }
 
@@ -258,7 +262,7 @@ fn prove_open_block(file: &File, header: &Header, blocks: &[Block], segment: &mu
     let (end, next_seq) = (segment.data_len, segment.next_seq);
     for block in read_slots(file)?.into_iter().filter(|block| block.follows(end, next_seq, header.capacity)) {
         let mut data = vec![0; block.len as usize];
-        read_up_to(file, &mut data, header.data_start() + block.offset)?;
+        place::read_up_to(file, &mut data, header.data_start() + block.offset)?;
         if crc32fast::hash(&data) != block.crc || blocks.len() as u64 >= header.index_capacity {
             continue;
         }
@@ -280,25 +284,9 @@ pub(super) fn read_slots(file: &File) -> io::Result<Vec<Block>> {
     let mut slots = Vec::with_capacity(SLOTS.len());
     for at in SLOTS {
         let mut bytes = [0; ENTRY];
-        read_up_to(file, &mut bytes, at)?;
+        place::read_up_to(file, &mut bytes, at)?;
         slots.extend(Block::decode(&bytes).filter(|block| block.len > 0));
     }
     slots.sort_by_key(|block| std::cmp::Reverse(block.end()));
     Ok(slots)
-}
-
-/// Reads what is there; what is not stays zero.
-fn read_up_to(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match file.read_at(bytes, at) {
-            Ok(0) => break,
-            Ok(n) => {
-                bytes = &mut bytes[n..];
-                at += n as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

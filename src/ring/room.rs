@@ -39,6 +39,7 @@ impl Ring {
             let Some(oldest) = state.retirable(in_memory).next() else { return };
             // What is in memory and older has no reason to stay when this goes.
             let first = if in_memory { oldest } else { 0 };
+            state.note_retired(oldest);
             for segment in state.segments.drain(first..=oldest) {
                 if let Place::Disk(path) = &segment.place {
                     // What cannot be removed now is found when the ring is opened again.
@@ -54,6 +55,9 @@ impl Ring {
         let mut state = self.state();
         let last = state.segments.len().saturating_sub(1);
         let done = state.segments.iter().take(last).take_while(|segment| segment.next_seq <= seq).count();
+        if let Some(last) = done.checked_sub(1) {
+            state.note_retired(last);
+        }
         state.segments.drain(..done).for_each(|segment| self.remove(&segment));
     }
 
@@ -89,6 +93,12 @@ impl State {
     /// Bytes on disk or in memory.
     fn used(&self, in_memory: bool) -> u64 {
         self.segments.iter().filter(|segment| segment.memory == in_memory).map(|segment| segment.allocated).sum()
+    }
+
+    /// The segment at `at` is about to go.
+    fn note_retired(&mut self, at: usize) {
+        let end = self.segments.get(at).map_or(0, |segment| segment.next_seq);
+        self.retired_to = self.retired_to.max(end);
     }
 
     /// Segments that may be retired, the oldest first.

@@ -82,10 +82,11 @@ impl Container {
         counters: Counters,
     ) -> Result<Arc<Self>, RingError> {
         let name: Arc<str> = name.into();
+        let ring = Ring::open(dir, options, &DockerFrames)?;
         Ok(Arc::new(Self {
             id: id.into(),
-            ring: Ring::open(dir, options, &DockerFrames)?,
-            cursors: Arc::new(Mutex::new(Cursors::open(dir, cursors)?)),
+            ring: ring.clone(),
+            cursors: Arc::new(Mutex::new(Cursors::open(&ring, cursors)?)),
             forgets,
             lanes,
             events: Arc::new(Events::new(&name, counters)),

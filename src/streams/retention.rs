@@ -129,7 +129,7 @@ pub fn budget(policy: Policy, rings: &Path) -> u64 {
 /// How many lines of a ring each of its destinations has not got, if its options can be used. To be asked before it goes.
 pub fn unsent_to(ring: &Found, defaults: &PluginDefaults) -> Vec<(PushUrl, u64)> {
     let options = info_of(&ring.dir).and_then(|info| StreamOptions::parse(&info.config, defaults).ok());
-    let first = cursors::furthest_behind(&ring.dir).map(|(position, _)| position.seq);
+    let first = cursors::furthest_behind(&ring.dir).map(|position| position.seq);
     let all = options.into_iter().flat_map(|options| options.destinations).map(|destination| {
         let ahead =
             cursors::saved_in(&ring.dir, &destination.id()).zip(first).map(|(has, first)| has.saturating_sub(first));
@@ -183,7 +183,7 @@ pub fn unsent(ring: &Ring, sent: Option<u64>) -> u64 {
 pub fn unsent_on_disk(dir: &Path, boot: BootId) -> u64 {
     // Its container may be started at this moment, and what it writes then must not be cut off.
     let Ok(ring) = Ring::look(dir, boot, &DockerFrames) else { return 0 };
-    unsent(&ring, cursors::furthest_behind(dir).map(|(position, _)| position.seq))
+    unsent(&ring, cursors::furthest_behind(dir).map(|position| position.seq))
 }
 
 // === impl Found ===

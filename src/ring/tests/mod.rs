@@ -14,7 +14,7 @@ use super::*;
 
 /// A record: payload length, `R`, time, payload. Zeros begin none.
 #[derive(Clone, Copy, Debug)]
-struct Toy;
+pub(super) struct Toy;
 
 impl Framing for Toy {
     const LONGEST: usize = 10 + 200;
@@ -31,21 +31,21 @@ impl Framing for Toy {
     }
 }
 
-fn record(time: i64, payload: &[u8]) -> Vec<u8> {
+pub(super) fn record(time: i64, payload: &[u8]) -> Vec<u8> {
     [&[payload.len() as u8, b'R'][..], &time.to_le_bytes(), payload].concat()
 }
 
 /// A file of a cursor.
 const CURSOR: &str = "cursor-there";
 
-const BOOT: BootId = BootId([1; 16]);
+pub(super) const BOOT: BootId = BootId([1; 16]);
 
-fn open(dir: &Path, boot: BootId) -> Arc<Ring> {
+pub(super) fn open(dir: &Path, boot: BootId) -> Arc<Ring> {
     Ring::open(dir, Options { budget: LEAST_BUDGET, boot }, &Toy).unwrap()
 }
 
 /// Lands all of `bytes`, in as many reads as it takes.
-fn land(writer: &mut Writer, mut bytes: &[u8]) -> Landed {
+pub(super) fn land(writer: &mut Writer, mut bytes: &[u8]) -> Landed {
     let mut sum = Landed::default();
     while !bytes.is_empty() {
         let landed = writer.land(&Toy, |to| to.put(bytes)).unwrap();

@@ -24,8 +24,12 @@ enum Action {
     Sync,
     /// A reader goes on; each has read whatever it had read before.
     Read,
-    /// The reader's position becomes the cursor.
-    Acknowledge,
+    /// What was read is acknowledged: the position moves there, or stays at the oldest record, as that of an open line
+    /// does. The disk gets it at once, or when it pleases.
+    Acknowledge {
+        held: bool,
+        synced: bool,
+    },
     SeekLast(u8),
     /// `kill -9`: the process forgets, the page cache does not.
     Kill,
@@ -46,7 +50,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         1 => (0..2usize).prop_map(|stream| Action::Finish { stream }),
         2 => Just(Action::Sync),
         4 => Just(Action::Read),
-        2 => Just(Action::Acknowledge),
+        2 => (any::<bool>(), any::<bool>()).prop_map(|(held, synced)| Action::Acknowledge { held, synced }),
         2 => (0u8..60).prop_map(Action::SeekLast),
         2 => Just(Action::Kill),
         1 => any::<u64>().prop_map(Action::PowerLoss),
@@ -127,25 +131,14 @@ impl Model {
                 let gone = self.records[from as usize..].iter().filter(|record| record.is_none()).count() as u64;
                 assert!(read.len() as u64 + lost.overwritten + lost.damaged >= self.records.len() as u64 - from - gone);
             }
-            Action::Acknowledge => {
-                let mut cursor = Cursor::open(&self.dir.path().join(CURSOR)).unwrap();
-                let saved = cursor.save(self.reader.position(), [0; cursor::NOTE]);
-                assert_eq!(saved.is_err(), self.refusal.is_some(), "{saved:?}");
-                if saved.is_err() {
-                    return;
-                }
-                if let Some(file) = cursor.to_sync() {
-                    file.sync_all().unwrap();
-                }
-                let path = self.dir.path().join(CURSOR);
-                self.synced.insert(path.clone(), fs::read(path).unwrap());
-            }
+            Action::Acknowledge { held, synced } => self.acknowledge(*held, *synced),
             Action::SeekLast(count) => {
                 let mut reader = self.ring.reader();
+                let all = read_all(&mut reader);
                 reader.seek_last(u64::from(*count), &Toy);
-                let read = read_all(&mut reader);
-                self.check(&read);
-                assert!(read.len() <= *count as usize, "last {count} of {}: {read:?}", self.ring.published().next_seq);
+                assert_eq!(reader.take_lost(), Lost::default());
+                let expected = &all[all.len().saturating_sub(*count as usize)..];
+                assert_eq!(read_all(&mut reader), expected, "last {count} of {}", all.len());
             }
             // What is in memory alone is lost with the process, as is said of it.
             Action::Kill if !self.is_in_memory() => self.reopen(),
@@ -161,6 +154,30 @@ impl Model {
         }
         let used = on_disk(self.dir.path());
         assert!(self.refused || used <= LEAST_BUDGET, "{used} bytes on disk");
+    }
+
+    fn acknowledge(&mut self, held: bool, synced: bool) {
+        let acknowledged = self.reader.position();
+        let position = if held { self.ring.oldest() } else { acknowledged };
+        let mut note = [0; cursor::NOTE];
+        note[..8].copy_from_slice(&acknowledged.seq.to_le_bytes());
+        let saved = Cursors::open(&self.ring, &["there".into()]).and_then(|mut cursors| {
+            cursors.save(0, position, note)?;
+            Ok(cursors.to_sync())
+        });
+        assert_eq!(saved.is_err(), self.refusal.is_some(), "{saved:?}");
+        if saved.is_ok() && synced {
+            let path = self.dir.path().join(CURSOR);
+            self.synced.insert(path.clone(), fs::read(path).unwrap());
+        }
+    }
+
+    /// Numbers that the cursor has acknowledged are not given again.
+    fn check_numbers(&self) {
+        if let Some((_, note)) = Cursor::open(&self.dir.path().join(CURSOR)).unwrap().saved() {
+            let acknowledged = u64::from_le_bytes(note[..8].try_into().unwrap());
+            assert!(self.ring.published().next_seq >= acknowledged);
+        }
     }
 
     fn is_in_memory(&self) -> bool {
@@ -251,6 +268,7 @@ impl Model {
         let oldest = self.ring.oldest().seq;
         let position = self.reader.position();
         self.ring = open(self.dir.path(), BootId([self.boot; 16]));
+        self.check_numbers();
         let oldest = if self.refused { self.ring.oldest().seq.min(oldest) } else { oldest };
         assert_eq!(
             (self.ring.published().next_seq, self.ring.oldest().seq),
@@ -289,6 +307,7 @@ impl Model {
         let oldest = self.ring.oldest().seq;
         self.boot += 1;
         self.ring = open(self.dir.path(), BootId([self.boot; 16]));
+        self.check_numbers();
         self.reader = self.ring.reader();
         let read = read_all(&mut self.reader);
         self.check(&read);

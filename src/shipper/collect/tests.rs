@@ -182,6 +182,36 @@ fn a_line_that_is_not_whole_holds_the_cursor_and_nothing_else() {
     assert_eq!(collector.checkpoint().0.seq, 3);
 }
 
+/// A power loss takes lines from the ring that were sent, and leaves the cursor, which the disk was given later. The next
+/// lines must not get their numbers: marks of the source would say that they were sent.
+#[test]
+fn lines_after_a_power_loss_are_sent_though_a_line_of_the_other_source_was_open() {
+    let mut scene = Scene::new();
+    scene.write("stdout", "long ", Some((1, false)));
+    scene.ring.sync().unwrap();
+    let segment = std::fs::read_dir(scene.dir.path()).unwrap().next().unwrap().unwrap().path();
+    let synced = std::fs::read(&segment).unwrap();
+    (0..20).for_each(|at| scene.write("stderr", &format!("sent {at}"), None));
+    let mut collector = scene.collector(1 << 20);
+    collect(&mut collector, false);
+    collector.acknowledge(Source::Stderr.index());
+    let mut cursors = crate::ring::Cursors::open(&scene.ring, &["there".into()]).unwrap();
+    let (position, note) = collector.checkpoint();
+    cursors.save(0, position, note).unwrap();
+    drop((cursors, collector));
+
+    std::fs::write(&segment, synced).unwrap();
+    let options = Options { budget: 4 << 20, boot: BootId([2; 16]) };
+    scene.ring = Ring::open(scene.dir.path(), options, &DockerFrames).unwrap();
+    (0..30).for_each(|at| scene.write("stderr", &format!("new {at}"), None));
+    let saved = crate::ring::Cursors::open(&scene.ring, &["there".into()]).unwrap().saved(0);
+    let mut collector = Collector::new(&scene.ring, saved, &plan(1 << 20));
+    collect(&mut collector, false);
+    let expected: Vec<_> = (0..30).map(|at| format!("new {at}")).collect();
+    let sent: Vec<_> = sent(&mut collector, Source::Stderr).into_iter().map(|(_, line)| line).collect();
+    assert_eq!(sent, expected);
+}
+
 #[test]
 fn a_last_chunk_that_never_comes_is_sent_when_the_container_has_ended() {
     let scene = Scene::new();
