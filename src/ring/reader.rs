@@ -300,7 +300,11 @@ impl Reader {
 
     /// Reads bytes at the position into the buffer, or passes what cannot be read.
     fn read(&mut self, segment: &Segment, active: bool) {
-        let outcome = if segment.trusted { self.read_open(segment) } else { self.read_block(segment) };
+        let outcome = match segment.trusted {
+            // What cannot be read at once may be readable but for one block.
+            true => self.read_open(segment).or_else(|_| self.read_block(segment)),
+            false => self.read_block(segment),
+        };
         match outcome {
             Ok(()) => {}
             Err(_) if !active && !self.is_there(segment.number) => {
@@ -333,7 +337,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Of a segment of an earlier boot: one block, as far as a checksum proves it. The rest is passed and counted.
+    /// One block, in a segment of an earlier boot as far as a checksum proves it. The rest is passed and counted.
     fn read_block(&mut self, segment: &Segment) -> io::Result<()> {
         let blocks = self.load_index(segment)?;
         let offset = self.position.offset;
@@ -343,7 +347,11 @@ impl Reader {
         let (end, next_seq) = (block.end(), block.next_seq());
         let from = offset.saturating_sub(block.offset);
         self.index = Some((segment.number, blocks));
-        let proven = proven?;
+        let proven = match proven {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+            // The disk does not give it.
+            proven => proven.unwrap_or(0),
+        };
         if from < proven {
             self.chunk = (from as usize, proven as usize);
         } else {
