@@ -23,6 +23,7 @@
 //! * [`pipeline`]: changed by stages, if there are any;
 //! * [`hidden_loss`]: nor is anything lost that Loki does not speak of;
 //! * [`outage`]: Loki is away, and nobody notices;
+//! * [`answers`]: others answer in its place, and nothing is lost;
 //! * [`full_ring`]: it is away for longer than the ring lasts;
 //! * [`restart`]: the plugin or dockerd dies, and nothing is lost;
 //! * [`status`]: an operator sees at a glance what is late, refused or lost;
@@ -44,6 +45,7 @@ mod harness;
 mod loki_contract;
 mod standin;
 
+mod answers;
 mod bad_disk;
 mod bad_input;
 mod contract;

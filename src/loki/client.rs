@@ -1,7 +1,7 @@
 //! One POST to `/loki/api/v1/push` over a pool of connections that all containers of a destination share.
 
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,11 +9,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, SERVER, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use tokio::time::timeout;
+use hyper_util::client::legacy::connect::capture_connection;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::{Kind, Seen};
 use super::error::{MOST, PushError, Status};
 use super::hints::Hints;
+use super::pace::Pace;
+use crate::transport::link::Ready;
 use crate::transport::{Link, Secret, Transport};
 
 /// The most that is read of an answer to anything but a push, in bytes.
@@ -31,6 +34,7 @@ pub struct Client {
     authorization: Option<HeaderValue>,
     timeout: Duration,
     accepts_any_2xx: bool,
+    pace: Mutex<Pace>,
 }
 
 /// Where and as whom to push.
@@ -44,7 +48,7 @@ pub struct Target<'a> {
     pub transport: &'a Transport,
     /// The value of `Authorization`, when the URL says it.
     pub authorization: Option<&'a Secret>,
-    /// From the first byte sent to the last byte of the answer.
+    /// Until the answer's status has come; its body has a moment more.
     pub timeout: Duration,
     /// Whether any 2xx without a body says that the lines are stored, but 260 (`loki-accept-any-2xx`).
     pub accepts_any_2xx: bool,
@@ -90,19 +94,29 @@ impl Client {
             authorization: header("user name or password", target.authorization.map(Secret::expose), true)?,
             timeout: target.timeout,
             accepts_any_2xx: target.accepts_any_2xx,
+            pace: Mutex::default(),
         })
     }
 
     /// Sends one body, as `tenant` or else as that of the target. 260 is an error: a 2xx that stored nothing.
     pub async fn push(&self, body: Bytes, tenant: Option<&str>) -> Answer {
-        let answered = async {
-            // Never under another tenant than was asked for.
-            let tenant = tenant.map(HeaderValue::from_str).transpose();
-            let tenant =
-                tenant.map_err(|_| PushError::Transport("the tenant id is not one that HTTP can carry".into()))?;
-            timeout(self.timeout, self.exchange(body, tenant.as_ref())).await.unwrap_or(Err(PushError::Timeout))
-        };
-        answered.await.unwrap_or_else(|error| Answer { outcome: Err(error), hints: Hints::default() })
+        let (bytes, halvings) = (body.len(), self.pace().halvings());
+        let (answer, was_connected) = self.exchange(body, tenant).await;
+        match &answer.outcome {
+            Ok(()) => self.pace().answered(bytes, halvings, Instant::now().into_std()),
+            Err(PushError::Timeout | PushError::Transport(_)) if was_connected => {
+                self.pace().stalled(bytes, halvings, Instant::now().into_std());
+            }
+            // That there was no connection, or another answer, says nothing about the size.
+            Err(_) => {}
+        }
+        answer
+    }
+
+    /// The bytes of lines that a batch should have, where `typed` was asked for: fewer while requests do not get through in time.
+    #[must_use]
+    pub fn batch_size(&self, typed: usize) -> usize {
+        self.pace().batch_size(typed)
     }
 
     /// Asks the same server for something else, by path and query. Gives the status and the body, as far as it is worth
@@ -116,16 +130,49 @@ impl Client {
             let path = path_and_query.parse();
             parts.path_and_query = Some(path.map_err(|error| PushError::Transport(format!("{error}")))?);
             let uri = Uri::from_parts(parts).map_err(|error| PushError::Transport(error.to_string()))?;
-            let response = self.send(Method::GET, uri, Bytes::new(), None).await?;
+            let ready = self.link.ready().await.map_err(PushError::Unready)?;
+            let request = self.request(Method::GET, uri, Bytes::new(), None, &ready);
+            let response = ready.http.request(request).await.map_err(|error| transport(&error))?;
             let code = response.status().as_u16();
             Ok((code, Body::read(response.into_body(), LONGEST_ANSWER).await.bytes))
         };
         timeout(self.timeout, asked).await.unwrap_or(Err(PushError::Timeout))
     }
 
-    async fn exchange(&self, body: Bytes, tenant: Option<&HeaderValue>) -> Result<Answer, PushError> {
-        let response = self.send(Method::POST, self.uri.clone(), body, tenant).await?;
-        let hints = Hints::read(response.headers());
+    /// One request, and whether there was a connection for it.
+    async fn exchange(&self, body: Bytes, tenant: Option<&str>) -> (Answer, bool) {
+        let failed = |error| Answer { outcome: Err(error), hints: Hints::default() };
+        // Never under another tenant than was asked for.
+        let Ok(tenant) = tenant.map(HeaderValue::from_str).transpose() else {
+            return (failed(PushError::Transport("the tenant id is not one that HTTP can carry".into())), false);
+        };
+        let patience = self.pace().patience(body.len());
+        let deadline = Instant::now() + self.timeout * patience;
+        let ready = match timeout_at(deadline, self.link.ready()).await {
+            Ok(Ok(ready)) => ready,
+            Ok(Err(why)) => return (failed(PushError::Unready(why)), false),
+            Err(_) => return (failed(PushError::Timeout), false),
+        };
+        let mut request = self.request(Method::POST, self.uri.clone(), body, tenant.as_ref(), &ready);
+        let connection = capture_connection(&mut request);
+        let response = match timeout_at(deadline, ready.http.request(request)).await {
+            Ok(Ok(response)) => response,
+            silent => {
+                let was_connected = connection.connection_metadata().is_some();
+                if was_connected {
+                    // It, and all that were idle beside it, may be dead.
+                    self.link.renew(&ready);
+                }
+                let error = silent.map_or(PushError::Timeout, |broken| {
+                    broken.err().map_or(PushError::Timeout, |error| transport(&error))
+                });
+                return (failed(error), was_connected);
+            }
+        };
+        (self.judge(response).await, true)
+    }
+
+    async fn judge(&self, response: Response<Incoming>) -> Answer {
         let (head, body) = response.into_parts();
         let body = if head.status == StatusCode::NO_CONTENT { Body::default() } else { Body::read(body, MOST).await };
         let text = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
@@ -137,23 +184,23 @@ impl Client {
             Kind::Unconfirmed if self.accepts_any_2xx => Ok(()),
             _ => Err(PushError::Status(status)),
         };
-        Ok(Answer { outcome, hints })
+        Answer { outcome, hints: Hints::read(&head.headers) }
     }
 
-    async fn send(
+    fn request(
         &self,
         method: Method,
         uri: Uri,
         body: Bytes,
         tenant: Option<&HeaderValue>,
-    ) -> Result<Response<Incoming>, PushError> {
-        let ready = self.link.ready().await.map_err(PushError::Unready)?;
+        ready: &Ready,
+    ) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(body));
         let is_push = method == Method::POST;
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
-        headers.extend(ready.headers);
+        headers.extend(ready.headers.clone());
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("loki-rs/", env!("CARGO_PKG_VERSION"))));
         if is_push {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
@@ -165,8 +212,16 @@ impl Client {
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        ready.http.request(request).await.map_err(|error| PushError::Transport(chain(&error)))
+        request
     }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn transport(error: &hyper_util::client::legacy::Error) -> PushError {
+    PushError::Transport(chain(error))
 }
 
 /// The beginning of a body.

@@ -5,6 +5,7 @@
 //! * [`client`]: one POST, one pool of connections a destination;
 //! * [`answer`]: who answered and what it says about the lines, with [`refusal`], the texts of Loki; pure;
 //! * [`error`]: a push that failed, in words;
+//! * [`pace`]: how much goes into one request when requests do not get through; pure;
 //! * [`hints`]: what its headers say beside that.
 //!
 //! What to do after an error is not decided here: that is [`crate::shipper::verdict`].
@@ -15,6 +16,7 @@ pub mod encode;
 pub mod error;
 pub mod hints;
 pub mod labels;
+pub mod pace;
 pub mod refusal;
 
 pub use answer::Kind;

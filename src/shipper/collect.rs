@@ -92,6 +92,14 @@ impl Collector {
         }
     }
 
+    /// From now on a batch ends at so many bytes of lines.
+    pub fn set_batch_size(&mut self, bytes: usize) {
+        self.batch_size = bytes;
+        if let Some(piped) = &mut self.piped {
+            piped.set_batch_size(bytes);
+        }
+    }
+
     /// Whether the ring has entries that were not read.
     pub fn is_behind(&self, published: &Published) -> bool {
         self.lines.position().seq < published.next_seq

@@ -149,6 +149,11 @@ impl Destination {
         answer
     }
 
+    /// The bytes of lines that a batch should have now, see [`Client::batch_size`].
+    pub fn batch_size(&self, typed: usize) -> usize {
+        self.client.batch_size(typed)
+    }
+
     /// Where what happens to its lines is counted.
     pub fn counters(&self) -> &ToOne {
         &self.counters

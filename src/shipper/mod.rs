@@ -199,6 +199,7 @@ impl Shipper {
             let Some(permit) = self.permit().await else { continue };
             let ended = *self.live.borrow() == 0;
             let published = *self.follow.borrow();
+            self.collector.set_batch_size(self.destination.batch_size(self.plan.batch_size));
             self.collector.collect(&published, ended, self.destination.takes_metadata(), nanoseconds());
             match self.push_all(failures).await {
                 Round::Settled { reached } => {

@@ -71,6 +71,11 @@ struct Out {
 // === impl Piped ===
 
 impl Piped {
+    /// From now on a batch ends at so many bytes of lines.
+    pub fn set_batch_size(&mut self, bytes: usize) {
+        self.batch_size = bytes;
+    }
+
     /// Batches of what `pipeline` makes of the lines of a container.
     pub fn new(pipeline: Pipeline, plan: &Plan, next_seq: [u64; 2]) -> Self {
         let labels = plan.streams.each_ref().map(|stream| {

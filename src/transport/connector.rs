@@ -10,7 +10,7 @@ use std::error::Error;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::Uri;
@@ -53,6 +53,8 @@ pub struct Wire {
     io: Io,
     /// The proxy wants whole URLs.
     whole_urls: bool,
+    /// The other side takes no more bytes, see [`Wire::or_sunk`].
+    is_sunk: bool,
 }
 
 /// What carries the bytes of a connection.
@@ -110,7 +112,7 @@ impl Service<Uri> for Connector {
     type Future = Connecting;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        // None of what it is made of ever is not.
+        // Always ready: the inner connectors are.
         Poll::Ready(Ok(()))
     }
 
@@ -126,7 +128,9 @@ impl Connector {
     fn connect(&mut self, target: Uri) -> Connecting {
         #[cfg(test)]
         if let Some(dialing) = super::simulated::dial(&target) {
-            return Box::pin(async move { Ok(Wire { io: Io::Simulated(dialing.await?), whole_urls: false }) });
+            return Box::pin(async move {
+                Ok(Wire { io: Io::Simulated(dialing.await?), whole_urls: false, is_sunk: false })
+            });
         }
         let Some(proxied) = self.proxied.as_mut().filter(|proxied| proxied.proxy.is_for(&target)) else {
             let connecting = self.direct.call(target);
@@ -150,7 +154,22 @@ impl Connector {
 
 impl Wire {
     fn over(io: MaybeHttpsStream<Inner>, whole_urls: bool) -> Self {
-        Self { io: Io::Net(io), whole_urls }
+        Self { io: Io::Net(io), whole_urls, is_sunk: false }
+    }
+
+    /// Takes a connection that the other side has closed for writing for one that swallows everything.
+    ///
+    /// A server may answer before it has read the body, a proxy with 413 for one, and close. The answer has arrived then, and hyper would not read it:
+    /// it gives up at the first write that fails. So the rest of the request is sunk, and what there is to read, or that there is nothing, decides.
+    fn or_sunk<T>(&mut self, written: io::Result<T>, all: T) -> io::Result<T> {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        match written {
+            Err(error) if matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset) => {
+                self.is_sunk = true;
+                Ok(all)
+            }
+            written => written,
+        }
     }
 }
 
@@ -179,11 +198,19 @@ impl Read for Wire {
 
 impl Write for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        carry!(&mut self.io, io => Pin::new(io).poll_write(cx, buf))
+        if self.is_sunk {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let written = ready!(carry!(&mut self.io, io => Pin::new(io).poll_write(cx, buf)));
+        Poll::Ready(self.or_sunk(written, buf.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        carry!(&mut self.io, io => Pin::new(io).poll_flush(cx))
+        if self.is_sunk {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = ready!(carry!(&mut self.io, io => Pin::new(io).poll_flush(cx)));
+        Poll::Ready(self.or_sunk(flushed, ()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -199,6 +226,11 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        carry!(&mut self.io, io => Pin::new(io).poll_write_vectored(cx, bufs))
+        let all = bufs.iter().map(|buf| buf.len()).sum();
+        if self.is_sunk {
+            return Poll::Ready(Ok(all));
+        }
+        let written = ready!(carry!(&mut self.io, io => Pin::new(io).poll_write_vectored(cx, bufs)));
+        Poll::Ready(self.or_sunk(written, all))
     }
 }

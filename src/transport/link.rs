@@ -55,6 +55,9 @@ pub struct Ready {
     /// Headers of every request.
     pub headers: HeaderMap,
     contents: Arc<Contents>,
+    connector: Connector,
+    /// Counts the pools that were made, so that one is dropped once.
+    pool: u64,
 }
 
 /// What the files had in them.
@@ -154,6 +157,17 @@ impl Link {
         self.state().ready.clone().map_err(|flaws| sentences(&flaws))
     }
 
+    /// Drops the connections that a request was made with, all of them, as it found one that is dead: those beside it have been idle for as long,
+    /// and each would cost a timeout. The first who says so does it for all; requests on their way are not touched.
+    pub fn renew(&self, used: &Ready) {
+        if let Ok(ready) = &mut self.state().ready
+            && ready.pool == used.pool
+        {
+            ready.http = pool(ready.connector.clone());
+            ready.pool += 1;
+        }
+    }
+
     /// Whether the caller is the one to look.
     fn is_due(&self) -> bool {
         let has_files = self.transport.materials().any(Material::is_file);
@@ -207,20 +221,16 @@ impl Link {
         let tls = &self.transport.tls;
         let same = before
             .filter(|before| (&before.contents.ca, &before.contents.identity) == (&contents.ca, &contents.identity));
-        let http = match same {
-            Some(before) => before.http.clone(),
+        let (http, connector, pool) = match same {
+            Some(before) => (before.http.clone(), before.connector.clone(), before.pool),
             None => {
                 let config = tls::config(tls, &contents).map_err(|flaw| vec![flaw])?;
                 let name = tls.server_name.clone().and_then(|name| ServerName::try_from(name).ok());
                 let connector = Connector::new(config, name.as_ref(), self.transport.proxy.as_ref(), self.patience);
-                Client::builder(TokioExecutor::new())
-                    .pool_idle_timeout(IDLE)
-                    .pool_max_idle_per_host(IDLE_CONNECTIONS)
-                    .pool_timer(TokioTimer::new())
-                    .build(connector)
+                (pool(connector.clone()), connector, before.map_or(0, |before| before.pool + 1))
             }
         };
-        Ok(Ready { http, headers: self.headers(&contents), contents: Arc::new(contents) })
+        Ok(Ready { http, headers: self.headers(&contents), contents: Arc::new(contents), connector, pool })
     }
 
     fn headers(&self, contents: &Contents) -> HeaderMap {
@@ -248,6 +258,15 @@ impl Link {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A pool without a connection.
+fn pool(connector: Connector) -> Client<Connector, Full<Bytes>> {
+    Client::builder(TokioExecutor::new())
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .pool_timer(TokioTimer::new())
+        .build(connector)
 }
 
 fn sentences(flaws: &[Flaw]) -> String {

@@ -15,6 +15,12 @@ pub struct Answer {
     pub content_type: Option<&'static str>,
     /// Where a redirect leads.
     pub location: Option<String>,
+    /// What a proxy sets beside it.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body is announced and never comes.
+    pub stalls: bool,
+    /// The connection is closed behind it, whatever of the request was not read.
+    pub closes: bool,
 }
 
 // === impl Answer ===
@@ -22,7 +28,15 @@ pub struct Answer {
 impl Answer {
     /// 204, or any other status that says everything by itself.
     pub fn empty(status: u16) -> Self {
-        Self { status, body: String::new(), content_type: None, location: None }
+        Self {
+            status,
+            body: String::new(),
+            content_type: None,
+            location: None,
+            headers: Vec::new(),
+            stalls: false,
+            closes: false,
+        }
     }
 
     /// A text exactly as given.
@@ -37,6 +51,14 @@ impl Answer {
 
     pub fn json(value: &Value) -> Self {
         Self { body: format!("{value}\n"), content_type: Some(JSON), ..Self::empty(200) }
+    }
+
+    /// What a proxy answers in Loki's place.
+    pub fn of_proxy(status: u16, content_type: &str, body: impl Into<String>, retry_after: Option<&str>) -> Self {
+        let mut headers = vec![("server", "nginx/1.27.0".to_owned())];
+        headers.extend((!content_type.is_empty()).then(|| ("content-type", content_type.to_owned())));
+        headers.extend(retry_after.map(|value| ("retry-after", value.to_owned())));
+        Self { body: body.into(), headers, ..Self::empty(status) }
     }
 
     pub fn redirect(to: impl Into<String>) -> Self {

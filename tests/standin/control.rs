@@ -3,6 +3,9 @@
 //! ```text
 //! POST /standin/fail      order a failure, in JSON:
 //!      {"kind": "status", "code": 429, "body": "slow down", "times": 3}
+//!      {"kind": "proxy", "code": 502, "content_type": "text/html", "body": "<html>", "retry_after": "7"}
+//!      {"kind": "stall", "code": 400, "body": "…"}      the body is announced and does not come
+//!      {"kind": "early", "code": 413, "above_bytes": 20000}   answers before the body is read, and closes
 //!      {"kind": "redirect", "to": "http://127.0.0.1:1/"}
 //!      {"kind": "hang"}
 //!      {"kind": "delay", "ms": 2000}
@@ -14,7 +17,8 @@
 //!      {"kind": "refuse", "ms": 5000}      nobody listens on the port for that time
 //!      {"kind": "deaf", "ms": 5000}        connections are accepted, and nothing of them is read
 //!      {"kind": "vanish", "ms": 5000}      packets vanish: nobody can connect, or is refused
-//!      any of them but the last three with "times": N (without it: until healed)
+//!      {"kind": "silence"}                 connections that there are fall silent, new ones are served
+//!      any of them but the last four with "times": N (without it: until healed)
 //!      and with "only": {"container_name": "web"} (only requests with such a stream)
 //! POST /standin/heal      take all orders back
 //! GET  /standin/requests  the requests so far; ?last=N for the last N
@@ -62,6 +66,10 @@ fn fail(body: &[u8], shared: &Shared, door: &Door) -> Result<(), String> {
         Some("vanish") => Some(Manner::Vanished),
         _ => None,
     };
+    if order.get("kind").and_then(Value::as_str) == Some("silence") {
+        door.silence();
+        return Ok(());
+    }
     if let Some(manner) = manner {
         let time = order.get("ms").and_then(Value::as_u64);
         let time = time.ok_or("\"ms\" must say for how many milliseconds")?;

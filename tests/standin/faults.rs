@@ -19,6 +19,12 @@ use std::time::Duration;
 pub enum Failure {
     /// Answers this at once and stores nothing. 204 is possible, and a lie.
     Status { code: u16, body: String },
+    /// Answers as a proxy does, with `Server: nginx/1.27.0`, and stores nothing.
+    Proxy { code: u16, content_type: String, body: String, retry_after: Option<String> },
+    /// Answers with the head of this at once, and never with the body that it announces; stores nothing.
+    Stall { code: u16, body: String },
+    /// Answers this as soon as the head of the request is there, reads nothing of a body above so many bytes, and closes.
+    Early { code: u16, above_bytes: u64 },
     /// Answers 301 and stores nothing.
     Redirect { to: String },
     /// Reads the request, stores nothing and never answers.
@@ -125,6 +131,14 @@ impl Rule {
         };
         let failure = match text("kind")?.as_str() {
             "status" => Failure::Status { code: code(500)?, body: text("body")? },
+            "proxy" => Failure::Proxy {
+                code: code(502)?,
+                content_type: text("content_type")?,
+                body: text("body")?,
+                retry_after: Some(text("retry_after")?).filter(|value| !value.is_empty()),
+            },
+            "stall" => Failure::Stall { code: code(500)?, body: text("body")? },
+            "early" => Failure::Early { code: code(413)?, above_bytes: number("above_bytes", 0)? },
             "redirect" => Failure::Redirect { to: text("to")? },
             "hang" => Failure::Hang,
             "delay" => Failure::Delay(Duration::from_millis(number("ms", 1000)?)),
@@ -135,8 +149,8 @@ impl Rule {
             "store_then_hang" => Failure::StoreThenHang,
             other => {
                 return Err(format!(
-                    "\"kind\" must be status, redirect, hang, delay, slow_read, reset, store_then_status, \
-                     store_then_reset, store_then_hang, refuse, deaf or vanish, and {other:?} is none"
+                    "\"kind\" must be status, proxy, stall, early, redirect, hang, delay, slow_read, reset, store_then_status, \
+                     store_then_reset, store_then_hang, refuse, deaf, vanish or silence, and {other:?} is none"
                 ));
             }
         };

@@ -185,6 +185,11 @@ impl Standin {
         self.turn(Manner::Vanished);
     }
 
+    /// Connections that there are fall silent; new ones are served.
+    pub fn silence(&self) {
+        self.turn(Manner::Silent);
+    }
+
     /// Is there again, on the same port. Connections that were not heard are reset.
     pub fn come_back(&self) {
         self.turn(Manner::There);

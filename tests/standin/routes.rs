@@ -16,7 +16,7 @@ use super::server::Door;
 use super::state::Shared;
 use super::visit::{Reading, Visit, read};
 use hyper::Method;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use std::sync::Arc;
 use tokio::time::sleep;
 
@@ -60,6 +60,9 @@ async fn serve_push(request: hyper::Request<Incoming>, mut visit: Visit, door: &
     match ordered {
         Some(Failure::SlowRead { bytes_per_second }) => reading.pace = Some(bytes_per_second),
         Some(Failure::Reset { after_bytes }) => reading.stop = Some(after_bytes),
+        Some(Failure::Early { code, above_bytes }) if request.body().size_hint().lower() > above_bytes => {
+            return visit.done(Answer { closes: true, ..Answer::empty(code) });
+        }
         _ => {}
     }
     let header = |name| {
@@ -94,11 +97,15 @@ async fn serve_push(request: hyper::Request<Incoming>, mut visit: Visit, door: &
         }
     };
     match failure {
-        None | Some(Failure::SlowRead { .. }) => {
+        None | Some(Failure::SlowRead { .. } | Failure::Early { .. }) => {
             let answer = store();
             visit.done(answer)
         }
         Some(Failure::Status { code, body }) => visit.done(Answer::text(code, body)),
+        Some(Failure::Proxy { code, content_type, body, retry_after }) => {
+            visit.done(Answer::of_proxy(code, &content_type, body, retry_after.as_deref()))
+        }
+        Some(Failure::Stall { code, body }) => visit.done(Answer { stalls: true, ..Answer::text(code, body) }),
         Some(Failure::Redirect { to }) => visit.done(Answer::redirect(to)),
         Some(Failure::Hang) => visit.hang().await,
         Some(Failure::Delay(time)) => {

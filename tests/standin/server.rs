@@ -13,8 +13,8 @@ use super::port::{self, Port};
 use super::routes;
 use super::state::Shared;
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http_body_util::{Either, Full};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
@@ -23,7 +23,9 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -61,6 +63,8 @@ pub enum Manner {
     Deaf,
     /// Packets to it vanish.
     Vanished,
+    /// Connections that there are fall silent, as after a crash behind a balancer; new ones are served.
+    Silent,
 }
 
 enum Command {
@@ -130,6 +134,15 @@ impl Door {
         self.reset.notify_one();
     }
 
+    /// Lets all connections fall silent in a moment, when the answer to this request is out.
+    pub fn silence(&self) {
+        let commands = self.commands.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(20)).await;
+            let _ = commands.send(Command::Turn(Manner::Silent, mpsc::channel().0));
+        });
+    }
+
     /// Turns in a moment, when the answer to this request is out, and comes back after so long.
     pub fn turn_for(&self, manner: Manner, time: Duration) {
         let commands = self.commands.clone();
@@ -182,6 +195,13 @@ async fn turn(
     to: Manner,
     connections: &mut JoinSet<()>,
 ) -> io::Result<()> {
+    if to == Manner::Silent {
+        let before = manner.send_replace(to);
+        // Each connection lets go of it when it is not heard any more.
+        manner.closed().await;
+        manner.send_replace(before);
+        return Ok(());
+    }
     let before = manner.send_replace(to);
     if before == to {
         return Ok(());
@@ -190,6 +210,7 @@ async fn turn(
         Manner::There | Manner::Deaf => port.come_back()?,
         Manner::Away => port.leave().await?,
         Manner::Vanished => port.vanish()?,
+        Manner::Silent => {}
     }
     if to == Manner::Away || before != Manner::There {
         connections.shutdown().await;
@@ -240,23 +261,45 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>, door: Door, mut manner
     }
 }
 
-fn respond(answer: Answer) -> Response<Full<Bytes>> {
+/// A body of so many bytes, of which none comes.
+struct Stalled(u64);
+
+impl Body for Stalled {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.max(1))
+    }
+}
+
+fn respond(answer: Answer) -> Response<Either<Full<Bytes>, Stalled>> {
     let failed = StatusCode::INTERNAL_SERVER_ERROR;
     let status = StatusCode::from_u16(answer.status).unwrap_or(failed);
     let body = match status {
         StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Bytes::new(),
         _ => Bytes::from(answer.body),
     };
-    let mut response = Response::new(Full::new(body));
+    let stalled = answer.stalls.then_some(Stalled(body.len() as u64));
+    let mut response = Response::new(stalled.map_or(Either::Left(Full::new(body)), Either::Right));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    if status == StatusCode::PAYLOAD_TOO_LARGE {
+    if status == StatusCode::PAYLOAD_TOO_LARGE || answer.closes {
         // The rest of the body is not wanted.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(kind) = answer.content_type {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
+    for (name, value) in answer.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
     }
     if let Some(to) = answer.location
         && let Ok(to) = HeaderValue::from_str(&to)

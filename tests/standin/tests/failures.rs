@@ -106,7 +106,7 @@ fn orders_over_http() {
     assert_eq!(status(&loki, "kept"), 204);
     let reply = post("/standin/fail", json!({"kind": "nonsense"}));
     assert_eq!(reply.status, 400);
-    assert!(reply.text().starts_with("\"kind\" must be status, redirect, "), "{}", reply.text());
+    assert!(reply.text().starts_with("\"kind\" must be status, proxy, "), "{}", reply.text());
     for kind in ["refuse", "deaf", "vanish"] {
         assert_eq!(post("/standin/fail", json!({"kind": kind})).status, 400, "for how long?");
     }
