@@ -45,8 +45,8 @@ impl Pool {
     #[must_use]
     pub const fn threads(self) -> usize {
         match self {
-            Self::Start | Self::Read => 8,
-            Self::Sync | Self::Files | Self::Names => 4,
+            Self::Start | Self::Read | Self::Names => 8,
+            Self::Sync | Self::Files => 4,
             Self::Status => 2,
         }
     }

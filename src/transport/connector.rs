@@ -25,6 +25,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
 
+use super::names::Names;
 use super::{Proxy, sensitive, tls};
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -33,7 +34,7 @@ type Inner = MaybeHttpsStream<TokioIo<TcpStream>>;
 /// Makes connections for hyper's pool.
 #[derive(Clone, Debug)]
 pub struct Connector {
-    direct: HttpsConnector<HttpConnector>,
+    direct: HttpsConnector<HttpConnector<Names>>,
     proxied: Option<Proxied>,
     /// How long a connection may take to come about, TLS and proxy included.
     patience: Duration,
@@ -43,8 +44,8 @@ pub struct Connector {
 struct Proxied {
     proxy: Arc<Proxy>,
     /// To the proxy itself, under its own name.
-    to_it: HttpsConnector<HttpConnector>,
-    through_it: HttpsConnector<Tunnel<HttpsConnector<HttpConnector>>>,
+    to_it: HttpsConnector<HttpConnector<Names>>,
+    through_it: HttpsConnector<Tunnel<HttpsConnector<HttpConnector<Names>>>>,
 }
 
 /// A connection.
@@ -90,7 +91,7 @@ impl Connector {
         patience: Duration,
     ) -> Connector {
         let config = Arc::new(config);
-        let mut http = HttpConnector::new();
+        let mut http = HttpConnector::new_with_resolver(Names::shared());
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(patience));

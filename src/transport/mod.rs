@@ -3,6 +3,7 @@
 //! * [`Transport`]: what was asked for, validated and without a look at any file; part of the key of the connection pool;
 //! * [`material`]: certificates, keys and secrets, given as text or as a file;
 //! * [`link`]: the connections, made anew when a file has changed;
+//! * [`names`]: addresses of hosts, without waiting for a silent name server;
 //! * [`tls`]: whom to trust, and who to be; [`proxy`]: the way round; [`connector`]: one connection;
 //! * [`Secret`]: text that nothing prints.
 //!
@@ -12,6 +13,7 @@
 pub mod connector;
 pub mod link;
 pub mod material;
+pub mod names;
 pub mod proxy;
 mod secret;
 #[cfg(test)]
