@@ -48,7 +48,7 @@ crash: stage ## kill the plugin under load N times (50), and judge docker logs a
 soak: stage ## be without Loki in seven ways for SOAK_SECONDS (600), and judge containers, docker logs, memory, Loki
 	$(STAGED) SOAK_SECONDS=$(SOAK_SECONDS) cargo test --locked --release --test driver engine::soak -- --nocapture
 
-fuzz: ## fuzz frames, damaged rings, options and pipelines, SECONDS (60) each; TARGETS=pipeline for one
+fuzz: ## fuzz frames, damaged rings, options, pipelines and answers, SECONDS (60) each; TARGETS=pipeline for one
 	fuzz/run.sh $(SECONDS) $(TARGETS)
 
 bench: ## what the driver costs, against the least there is to do; SCENES="cost wait" for a part
