@@ -19,7 +19,7 @@ const SMALL_BODY: usize = 4 << 10;
 const MOST_PATIENCE: u32 = 8;
 
 /// Answers that are needed before batches grow; doubled each time that growing was too much, so that a slow link is tried less and less.
-const NEEDED: u32 = 2;
+const NEEDED: u32 = 8;
 
 /// The most that are needed.
 const MOST_NEEDED: u32 = 64;

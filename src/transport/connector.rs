@@ -56,6 +56,8 @@ pub struct Wire {
     whole_urls: bool,
     /// The other side takes no more bytes, see [`Wire::or_sunk`].
     is_sunk: bool,
+    /// Something was written, and nothing was read since.
+    is_owed: bool,
 }
 
 /// What carries the bytes of a connection.
@@ -130,7 +132,7 @@ impl Connector {
         #[cfg(test)]
         if let Some(dialing) = super::simulated::dial(&target) {
             return Box::pin(async move {
-                Ok(Wire { io: Io::Simulated(dialing.await?), whole_urls: false, is_sunk: false })
+                Ok(Wire { io: Io::Simulated(dialing.await?), whole_urls: false, is_sunk: false, is_owed: false })
             });
         }
         let Some(proxied) = self.proxied.as_mut().filter(|proxied| proxied.proxy.is_for(&target)) else {
@@ -155,7 +157,7 @@ impl Connector {
 
 impl Wire {
     fn over(io: MaybeHttpsStream<Inner>, whole_urls: bool) -> Self {
-        Self { io: Io::Net(io), whole_urls, is_sunk: false }
+        Self { io: Io::Net(io), whole_urls, is_sunk: false, is_owed: false }
     }
 
     /// Takes a connection that the other side has closed for writing for one that swallows everything.
@@ -163,6 +165,7 @@ impl Wire {
     /// A server may answer before it has read the body, a proxy with 413 for one, and close. The answer has arrived then, and hyper would not read it:
     /// it gives up at the first write that fails. So the rest of the request is sunk, and what there is to read, or that there is nothing, decides.
     fn or_sunk<T>(&mut self, written: io::Result<T>, all: T) -> io::Result<T> {
+        self.is_owed = true;
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
         match written {
             Err(error) if matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset) => {
@@ -185,6 +188,26 @@ macro_rules! carry {
     };
 }
 
+impl Drop for Wire {
+    /// Resets a connection whose request is given up. The kernel holds megabytes of it, and would send them all the same: over a slow link in the
+    /// way of what is sent next, and to be stored as well.
+    fn drop(&mut self) {
+        match &self.io {
+            // An error means that it is gone already.
+            Io::Net(io) if self.is_owed => drop(under(under(io)).inner().set_zero_linger()),
+            _ => {}
+        }
+    }
+}
+
+/// What is below TLS, if there is any.
+fn under<T>(io: &MaybeHttpsStream<T>) -> &T {
+    match io {
+        MaybeHttpsStream::Http(io) => io,
+        MaybeHttpsStream::Https(io) => io.inner().get_ref().0.inner(),
+    }
+}
+
 impl Connection for Wire {
     fn connected(&self) -> Connected {
         carry!(&self.io, io => io.connected()).proxy(self.whole_urls)
@@ -193,7 +216,9 @@ impl Connection for Wire {
 
 impl Read for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        carry!(&mut self.io, io => Pin::new(io).poll_read(cx, buf))
+        let read = ready!(carry!(&mut self.io, io => Pin::new(io).poll_read(cx, buf)));
+        self.is_owed = false;
+        Poll::Ready(read)
     }
 }
 
