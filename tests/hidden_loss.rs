@@ -120,7 +120,7 @@ fn a_stream_hours_behind_loses_nothing_and_others_do_not_notice() {
             for run in [old, new, good] {
                 run.stop();
             }
-            assert_eventually!(scene.plugin.sum_in_log("lines were older than Loki takes", "lines") == 30);
+            assert_eventually!(scene.plugin.sum_in_log("lines are older than Loki accepts", "lines") == 30);
             let shown = loki.streams(&loki.labels("web"), &[]).into_iter().flat_map(|(_, lines)| lines);
             let moved: Vec<_> = shown.filter(|shown| shown.metadata["original_time"].is_string()).collect();
             assert_eq!(moved.len(), behind.len(), "those that were moved have their own time beside them");
@@ -146,7 +146,7 @@ fn lines_of_an_outage_of_more_than_a_week_are_taken() {
             let all = || loki.lines_since("web", 9 * DAY);
             assert_eventually!(all().len() >= 40);
             assert_same(&all(), &[old, new].concat());
-            assert_eq!(scene.plugin.sum_in_log("lines were older than Loki takes", "lines"), 20);
+            assert_eq!(scene.plugin.sum_in_log("lines are older than Loki accepts", "lines"), 20);
         },
     );
 }

@@ -13,6 +13,7 @@ use loki_rs::pipeline::{Form, Pipeline};
 use loki_rs::ring::{BootId, Options, Ring, Writer};
 use loki_rs::shipper::backoff::Backoff;
 use loki_rs::shipper::collect::Collector;
+use loki_rs::shipper::window::Now;
 use loki_rs::shipper::{Plan, Stream};
 use tempfile::TempDir;
 
@@ -69,7 +70,7 @@ pub fn parts() -> Vec<Part> {
         part("compress: a request to a body", move || drop(black_box(full.body()))),
         part("collect: ring to batches", move || {
             let mut collector = Collector::new(&written, None, &plan());
-            collector.collect(&written.published(), false, true, 0);
+            collector.collect(&written.published(), false, true, &Now::default());
             let batch = collector.batch(0).expect("lines");
             assert_eq!(batch.entries(), LINES);
             collector.rest();
@@ -101,7 +102,7 @@ fn piped(dir: &'static Path, (name, stages, line): Piped) -> Part {
             (ring, Plan { pipeline: Some(Pipeline::parse(stages, Form::List).expect("stages")), ..plan() })
         });
         let mut collector = Collector::new(ring, None, plan);
-        collector.collect(&ring.published(), true, true, 0);
+        collector.collect(&ring.published(), true, true, &Now::default());
         assert!((0..collector.batches()).any(|at| collector.batch(at).is_some()));
         black_box(&mut collector).rest();
     })

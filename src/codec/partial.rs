@@ -3,6 +3,9 @@
 //! dockerd cuts at 16 KiB. The chunks of one line share an id and a source; only `last` ends it. Chunks of stdout and
 //! stderr interleave, a container that exits without a newline never sends `last`, and the head of a line may have been
 //! overwritten in the ring. One source has at most one line open, so the joiner holds at most two.
+//!
+//! A line ends for the joiner as soon as it is longer than [`MAX_LINE`]: it is handed out truncated, and its further chunks are
+//! left out. So no line is waited for that may go on for gigabytes, and none pins more of the ring than [`MAX_LINE`] and a chunk.
 
 use super::{Entry, Source};
 
@@ -25,14 +28,20 @@ pub struct Line<'a> {
     pub last_seq: u64,
     /// The line without its newline.
     pub bytes: &'a [u8],
-    /// Bytes that did not fit under [`MAX_LINE`].
+    /// Bytes that did not fit under [`MAX_LINE`], of the chunks up to `last_seq`.
     pub cut: u64,
+    /// The line whose further chunks are left out: this one, if it goes on.
+    pub left_out: LeftOut,
 }
+
+/// A line whose further chunks are left out, by a hash of its id that is the same in every process; 0 is none.
+pub type LeftOut = u64;
 
 /// Holds the lines that are not whole yet.
 #[derive(Debug, Default)]
 pub struct Joiner {
     open: [Option<Open>; 2],
+    left_out: [LeftOut; 2],
     /// The line handed out last; its memory serves the next one.
     spare: Vec<u8>,
 }
@@ -45,15 +54,24 @@ struct Open {
     last_seq: u64,
     bytes: Vec<u8>,
     cut: u64,
+    goes_on: LeftOut,
 }
 
 // === impl Joiner ===
 
 impl Joiner {
+    /// A joiner that goes on where these lines are left out, by [`Source::index`].
+    pub fn leaving_out(left_out: [LeftOut; 2]) -> Self {
+        Self { left_out, ..Self::default() }
+    }
+
     /// Takes the entry numbered `seq` and hands out the lines it completes: none, one, or two when it also shows that
     /// the line before it will never be whole.
     pub fn push(&mut self, seq: u64, entry: Entry<'_>, mut emit: impl FnMut(Line<'_>)) {
         let slot = entry.source.index();
+        if self.left_out[slot] != 0 && self.is_left_out(&entry) {
+            return;
+        }
         let Some(chunk) = entry.chunk else {
             match &mut self.open[slot] {
                 None => {
@@ -82,12 +100,42 @@ impl Joiner {
             .get_or_insert_with(|| {
                 let mut bytes = std::mem::take(spare);
                 bytes.clear();
-                Open { id: chunk.id.to_vec(), time: entry.time, first_seq: seq, last_seq: seq, bytes, cut: 0 }
+                Open {
+                    id: chunk.id.to_vec(),
+                    time: entry.time,
+                    first_seq: seq,
+                    last_seq: seq,
+                    bytes,
+                    cut: 0,
+                    goes_on: 0,
+                }
             })
             .append(seq, entry.line);
-        if chunk.last {
+        let is_too_long = self.open[slot].as_ref().is_some_and(|open| open.cut > 0);
+        if is_too_long && !chunk.last {
+            self.left_out[slot] = left_out(chunk.id);
+            if let Some(open) = &mut self.open[slot] {
+                open.goes_on = self.left_out[slot];
+            }
+        }
+        if is_too_long || chunk.last {
             self.flush(entry.source, emit);
         }
+    }
+
+    /// Whether an entry belongs to the line that is left out, and forgets that line at its end.
+    fn is_left_out(&mut self, entry: &Entry<'_>) -> bool {
+        let line = &mut self.left_out[entry.source.index()];
+        let (belongs, ends) = match entry.chunk {
+            // Ids are random, so a first ordinal under the same id is a repeated id, and a new line.
+            Some(chunk) => (left_out(chunk.id) == *line && chunk.ordinal != 1, chunk.last),
+            // The end of a line from a daemon without chunk metadata.
+            None => (left_out(b"") == *line, true),
+        };
+        if ends || !belongs {
+            *line = 0;
+        }
+        belongs
     }
 
     /// Hands out what is open on `source`, whole or not.
@@ -103,6 +151,7 @@ impl Joiner {
                 last_seq: open.last_seq,
                 bytes: &open.bytes,
                 cut: open.cut,
+                left_out: open.goes_on,
             });
             self.spare = open.bytes;
         }
@@ -113,6 +162,11 @@ impl Joiner {
         self.open.iter().flatten().map(|open| open.first_seq).min()
     }
 
+    /// The lines whose next chunks will be left out, by [`Source::index`].
+    pub fn left_out(&self) -> [LeftOut; 2] {
+        self.left_out
+    }
+
     /// The first entry that is held of `source`, if any is.
     pub fn open_since(&self, source: Source) -> Option<u64> {
         self.open[source.index()].as_ref().map(|open| open.first_seq)
@@ -120,7 +174,19 @@ impl Joiner {
 }
 
 fn whole<'a>(seq: u64, entry: &Entry<'a>) -> Line<'a> {
-    Line { source: entry.source, time: entry.time, first_seq: seq, last_seq: seq, bytes: entry.line, cut: 0 }
+    Line {
+        source: entry.source,
+        time: entry.time,
+        first_seq: seq,
+        last_seq: seq,
+        bytes: entry.line,
+        cut: 0,
+        left_out: 0,
+    }
+}
+
+fn left_out(id: &[u8]) -> LeftOut {
+    1 << 32 | LeftOut::from(crc32fast::hash(id))
 }
 
 // === impl Open ===
@@ -228,13 +294,49 @@ mod tests {
         let mut lines = Vec::new();
         for ordinal in 1..=6400 {
             joiner.push(ordinal as u64, chunk(Stdout, b"a", ordinal, ordinal == 6400, piece.as_bytes()), |line| {
-                lines.push((line.bytes.to_vec(), line.cut, line.first_seq, line.last_seq));
+                lines.push((line.bytes.to_vec(), line.cut, line.first_seq, line.last_seq, line.left_out));
             });
+            assert!(ordinal < 17 || joiner.held_since().is_none(), "it is waited for, chunk {ordinal}");
         }
-        let (bytes, cut, first, last) = &lines[0];
-        assert_eq!((lines.len(), *first, *last), (1, 1, 6400));
+        let (bytes, cut, first, last, left_out) = &lines[0];
+        assert_eq!((lines.len(), *first, *last), (1, 1, 17));
+        assert!(*left_out != 0 && joiner.left_out() == [0, 0], "the last chunk ends it");
         assert!(bytes.len() <= MAX_LINE && bytes.ends_with(MARKER));
         let text = std::str::from_utf8(bytes).expect("cut at the boundary of a character");
-        assert_eq!((text.len() - MARKER.len()) as u64 + cut, 6400 * 16384);
+        assert_eq!((text.len() - MARKER.len()) as u64 + cut, 17 * 16384);
+    }
+
+    /// Lines of what comes behind 17 chunks of a line that is too long, for a joiner that has seen them and for one that begins there.
+    fn behind_a_line_that_is_too_long(id: &[u8], more: &[Entry<'_>]) -> Vec<Vec<u8>> {
+        let (mut joiner, mut cut) = (Joiner::default(), 0);
+        for ordinal in 1..=17 {
+            let ordinal = if id.is_empty() { 0 } else { ordinal };
+            joiner.push(0, chunk(Stdout, id, ordinal, false, &[b'x'; 16384]), |_| cut += 1);
+        }
+        assert_eq!(cut, 1);
+        let next = Joiner::leaving_out(joiner.left_out());
+        let [first, second] = [joiner, next].map(|mut joiner| {
+            let mut lines = Vec::new();
+            more.iter().for_each(|entry| joiner.push(0, *entry, |line| lines.push(line.bytes.to_vec())));
+            lines
+        });
+        assert_eq!(first, second, "the next process makes other lines of it");
+        first
+    }
+
+    #[test]
+    fn the_rest_of_a_line_that_is_too_long_is_no_line_whoever_reads_it() {
+        let plain = plain(Stdout, b"next");
+        let next = [b"next".to_vec()];
+        for last in [chunk(Stdout, b"a", 19, true, b"end"), chunk(Stdout, b"a", 19, false, b"no end")] {
+            let more = [chunk(Stdout, b"a", 18, false, b"rest"), last, plain];
+            assert_eq!(behind_a_line_that_is_too_long(b"a", &more), next);
+        }
+        let repeated = [chunk(Stdout, b"a", 1, false, b"ne"), chunk(Stdout, b"a", 2, true, b"xt")];
+        assert_eq!(behind_a_line_that_is_too_long(b"a", &repeated), next);
+        let other = [chunk(Stdout, b"b", 1, true, b"next")];
+        assert_eq!(behind_a_line_that_is_too_long(b"a", &other), next);
+        let unnamed = [chunk(Stdout, b"", 0, false, b"rest"), super::tests::plain(Stdout, b"end"), plain];
+        assert_eq!(behind_a_line_that_is_too_long(b"", &unnamed), next);
     }
 }

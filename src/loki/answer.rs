@@ -127,7 +127,7 @@ mod tests {
         let nginx =
             |what: &str| format!("<html>\r\n<head><title>{what}</title></head>\r\n<body></body>\r\n</html>\r\n");
         let (theirs, lokis) = (TooLarge { by_loki: false }, TooLarge { by_loki: true });
-        let one = Kind::Entries(Refused { entries: 1, too_new: true, ..Refused::default() });
+        let one = Kind::Entries(Refused { entries: 1, too_new: Some(1_893_456_000_000_000_000), ..Refused::default() });
         for (code, content_type, body, expected) in [
             (204, None, "", Accepted),
             (204, HTML, "", Accepted),

@@ -28,8 +28,8 @@ pub struct Refused {
     pub entries: u64,
     /// The oldest time that Loki takes, in nanoseconds since 1970, where it refused one that is older.
     pub oldest: Option<i64>,
-    /// Whether any of them was too new.
-    pub too_new: bool,
+    /// The earliest time that it called too new, in nanoseconds since 1970.
+    pub too_new: Option<i64>,
 }
 
 /// Texts about the labels of a stream; they come alone, because nothing else of such a stream is looked at.
@@ -86,7 +86,7 @@ enum Reason {
     Stream,
     Metadata,
     TooOld(Option<i64>),
-    TooNew,
+    TooNew(i64),
     Other,
 }
 
@@ -152,7 +152,7 @@ fn distributor(text: &str, is_whole: bool) -> Option<Kind> {
             // Without it the same entries say whatever else is wrong with them.
             Reason::Metadata => return Some(Kind::Metadata),
             Reason::TooOld(oldest) => refused.oldest = refused.oldest.max(oldest),
-            Reason::TooNew => refused.too_new = true,
+            Reason::TooNew(time) => refused.too_new = Some(refused.too_new.map_or(time, |known| known.min(time))),
             Reason::Other => {}
         }
         refused.entries = refused.entries.saturating_add(count);
@@ -177,7 +177,7 @@ fn entry(text: &str) -> Option<(Reason, &str)> {
             return time(behind).map(|(oldest, rest)| (Reason::TooOld(Some(oldest)), rest));
         }
         if let Some(rest) = rest.strip_prefix("timestamp too new: ") {
-            return time(rest).map(|(_, rest)| (Reason::TooNew, rest));
+            return time(rest).map(|(time, rest)| (Reason::TooNew(time), rest));
         }
         let (_, rest) = number(rest)?;
         return rest.strip_prefix(" label names; limit ").map(|rest| (Reason::Stream, rest));

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::codec::partial::Line;
+use crate::codec::partial::{LeftOut, Line};
 use crate::loki::StreamEncoder;
 use crate::loki::encode::Metadata;
 
@@ -10,11 +10,8 @@ use crate::loki::encode::Metadata;
 /// gained by coming near.
 const LARGEST_REQUEST: usize = 3 * 1024 * 1024;
 
-/// Lines that are lifted go so far above the oldest time that Loki takes: that rises while they are on their way.
-pub(super) const LIFT: i64 = 60 * 1_000_000_000;
-
-/// The structured metadata of a lifted line: the time that it had.
-pub(super) const LIFTED_FROM: &str = "original_time";
+/// The structured metadata of a line whose timestamp was clamped: the time that it had.
+pub(super) const ORIGINAL_TIME: &str = "original_time";
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -27,10 +24,16 @@ pub struct Batch {
     limit: usize,
     /// Lines in it that were longer than Loki takes.
     cut_lines: u64,
-    /// Lines in it with a later time than their own, because Loki takes none so old.
-    lifted: u64,
+    /// Lines in it with a later time than their own, because Loki accepts none so old.
+    too_old: u64,
+    /// Lines in it with an earlier time than their own, because Loki accepts none so new.
+    too_new: u64,
     /// Lines in it that were put together from several entries.
     joined: u64,
+    /// The earliest time that one of its lines says.
+    least: i64,
+    /// What of its last line is left out behind it.
+    left_out: LeftOut,
 }
 
 /// What is known when a batch is with Loki, or given up.
@@ -42,10 +45,14 @@ pub struct Settled {
     pub last_time: i64,
     /// Lines in it that were longer than Loki takes.
     pub cut_lines: u64,
-    /// Lines in it that were older than Loki takes.
-    pub lifted: u64,
+    /// Lines in it that were older than Loki accepts.
+    pub too_old: u64,
+    /// Lines in it that were newer than Loki accepts.
+    pub too_new: u64,
     /// Lines in it that were put together from several entries.
     pub joined: u64,
+    /// What of its last line is left out behind it.
+    pub left_out: LeftOut,
 }
 
 // === impl Batch ===
@@ -58,8 +65,18 @@ impl Batch {
 
     /// The same with so many entries at most, as another batch of the stream had after a [`Batch::split`].
     pub fn with_limit(labels: &str, limit: usize) -> Self {
-        let encoder = StreamEncoder::new(labels);
-        Self { encoder, next_seq: 0, last_time: 0, limit, cut_lines: 0, lifted: 0, joined: 0 }
+        Self {
+            encoder: StreamEncoder::new(labels),
+            next_seq: 0,
+            last_time: 0,
+            limit,
+            cut_lines: 0,
+            too_old: 0,
+            too_new: 0,
+            joined: 0,
+            least: i64::MAX,
+            left_out: 0,
+        }
     }
 
     /// The request's body.
@@ -84,12 +101,30 @@ impl Batch {
         self.joined += u64::from(line.last_seq > line.first_seq);
         self.next_seq = line.last_seq + 1;
         self.last_time = time;
+        self.least = self.least.min(line.time);
+        self.left_out = line.left_out;
     }
 
-    /// Adds a line whose own time is too old, see [`Collector::lift`](super::collect::Collector::lift).
-    pub fn take_lifted(&mut self, line: &Line<'_>, time: i64, metadata: &Metadata) {
+    /// Adds a line whose own time is outside of what Loki accepts, see [`window`](super::window).
+    pub fn take_clamped(&mut self, line: &Line<'_>, time: i64, metadata: &Metadata) {
         self.take(line, time, metadata);
-        self.lifted += 1;
+        let counted = if line.time < time { &mut self.too_old } else { &mut self.too_new };
+        *counted += 1;
+    }
+
+    /// Whether a line in it has another time than its own.
+    pub fn is_clamped(&self) -> bool {
+        self.too_old + self.too_new > 0
+    }
+
+    /// The earliest time that one of its lines says.
+    pub fn least(&self) -> i64 {
+        self.least
+    }
+
+    /// The first entry behind it.
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
     }
 
     /// Whether it has `size` bytes, or as much as a request may have.
@@ -109,15 +144,16 @@ impl Batch {
 
     /// Empties it, as it is with Loki or given up. The next may be twice as large.
     pub fn settle(&mut self) -> Settled {
-        let Self { next_seq, last_time, cut_lines, lifted, joined, .. } = *self;
+        let Self { next_seq, last_time, cut_lines, too_old, too_new, joined, left_out, .. } = *self;
         self.limit = self.limit.saturating_mul(2);
         self.clear();
-        Settled { next_seq, last_time, cut_lines, lifted, joined }
+        Settled { next_seq, last_time, cut_lines, too_old, too_new, joined, left_out }
     }
 
     /// Empties it, and gives back its memory.
     pub fn clear(&mut self) {
         self.encoder.clear();
-        (self.cut_lines, self.lifted, self.joined) = (0, 0, 0);
+        (self.cut_lines, self.too_old, self.too_new, self.joined) = (0, 0, 0, 0);
+        (self.least, self.left_out) = (i64::MAX, 0);
     }
 }

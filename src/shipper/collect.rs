@@ -6,15 +6,26 @@
 use std::sync::Arc;
 
 use super::Plan;
-use super::batch::{Batch, LIFT, LIFTED_FROM};
-use super::lines::Lines;
-use super::piped::Piped;
+use super::batch::{Batch, ORIGINAL_TIME};
+use super::lines::{Limit, Lines, Place};
+use super::note::Note;
+use super::piped::{Piped, Round};
 use super::progress::Progress;
+use super::window::{Clamp, Now, Refusal};
 use crate::codec::Source;
 use crate::codec::partial::Line;
 use crate::loki::encode::Metadata;
 use crate::ring::cursor::NOTE;
 use crate::ring::{Lost, Position, Published, Ring};
+
+/// A round takes at most this part of the ring's bound: while it is on its way, the container writes the other half.
+pub const LARGEST_ROUND: u64 = 2;
+
+/// Lines no longer wait for others when this part of the ring's bound is unread, whatever `loki-batch-size` and `loki-batch-wait` say.
+pub const FULL_ENOUGH: u64 = 4;
+
+/// Stages hold no line for longer than until this part of the ring's bound was read behind it.
+pub const LONGEST_HELD: u64 = 4;
 
 /// Reads a ring and fills batches.
 #[derive(Debug)]
@@ -32,13 +43,13 @@ pub struct Collector {
     acknowledged: Progress,
     /// The times of what was read into batches.
     times: Progress,
-    /// The earliest time that lines of a source are sent with, see [`Collector::lift`].
-    floors: [i64; 2],
+    /// The windows of the sources; with a pipeline the first is that of all its streams.
+    clamps: [Clamp; 2],
     /// Where reading must begin again to see all that is not acknowledged.
-    restart: Position,
+    restart: Place,
     /// [`Published::bytes`] when the reader was last at the end of the ring.
     seen: u64,
-    /// The reader stopped because a batch was full.
+    /// The reader stopped before the end of the ring.
     more: bool,
     /// What was passed over since `restart`. It is found again after a rewind, so it counts when `restart` moves past
     /// it.
@@ -53,8 +64,10 @@ pub struct Toll {
     pub lost: Lost,
     /// Lines that were longer than Loki takes.
     pub cut_lines: u64,
-    /// Lines that were older than Loki takes.
-    pub lifted: u64,
+    /// Lines that were older than Loki accepts.
+    pub too_old: u64,
+    /// Lines that were newer than Loki accepts.
+    pub too_new: u64,
     /// Lines that a pipeline has given a tenant that there cannot be.
     pub misaddressed: u64,
     /// Lines that were put together from several entries.
@@ -66,24 +79,25 @@ pub struct Toll {
 impl Collector {
     /// A collector that begins where `saved` says, or at the oldest entry.
     pub fn new(ring: &Arc<Ring>, saved: Option<(Position, [u8; NOTE])>, plan: &Plan) -> Self {
-        let (restart, acknowledged) = match saved {
-            Some((position, note)) => (position, Progress::from_note(&note)),
-            None => (ring.oldest(), Progress::default()),
-        };
+        let (position, note) =
+            saved.map_or_else(|| (ring.oldest(), Note::default()), |(position, note)| (position, Note::read(&note)));
+        let acknowledged = note.progress;
+        let restart = Place { position, bytes: 0, left_out: acknowledged.left_out };
         let labels = |source: Source| plan.streams[source.index()].as_ref().map_or("", |stream| &stream.labels);
         let batch = |source: Source| Batch::new(labels(source));
-        let piped = plan.pipeline.clone().map(|pipeline| Box::new(Piped::new(pipeline, plan, acknowledged.next_seq)));
+        let most_held = ring.budget_bytes() / LONGEST_HELD;
+        let piped = |pipeline| Box::new(Piped::new(pipeline, plan, &note, most_held));
         Self {
             ring: ring.clone(),
-            lines: Lines::new(ring, restart),
+            lines: Lines::new(ring, &restart),
             metadata: Metadata::new(plan.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
             batch_size: plan.batch_size,
             batches: Source::ALL.map(batch),
-            piped,
+            piped: plan.pipeline.clone().map(piped),
             sent: plan.streams.each_ref().map(Option::is_some),
             acknowledged,
             times: acknowledged,
-            floors: [i64::MIN; 2],
+            clamps: note.clamps(),
             restart,
             seen: 0,
             more: false,
@@ -107,7 +121,7 @@ impl Collector {
 
     /// Whether the ring no longer has entries that are not acknowledged.
     pub fn is_overtaken(&self) -> bool {
-        self.restart.seq < self.ring.oldest().seq
+        self.restart.position.seq < self.ring.oldest().seq
     }
 
     /// Whether lines are held that wait for their last chunk, or in a stage.
@@ -130,47 +144,58 @@ impl Collector {
         self.more
     }
 
-    /// About how many bytes of the ring were not read.
-    pub fn pending(&self, published: &Published) -> u64 {
-        published.bytes.saturating_sub(self.seen)
+    /// Whether so much is unread that nothing is gained by waiting for more: a batch, or what the ring should not have to keep.
+    pub fn is_enough(&self, published: &Published) -> bool {
+        let enough = (self.batch_size as u64).min(self.ring.budget_bytes() / FULL_ENOUGH);
+        published.bytes.saturating_sub(self.seen) >= enough
     }
 
-    /// Reads until a batch is full or the ring ends. With `ended`, lines that will never be whole are taken as they
-    /// are.
-    pub fn collect(&mut self, published: &Published, ended: bool, with_metadata: bool, now: i64) {
+    /// Reads until a batch is full, a part of the ring is read, or the ring ends. With `ended`, lines that will never be whole are taken as
+    /// they are.
+    pub fn collect(&mut self, published: &Published, ended: bool, with_metadata: bool, now: &Now) {
         let none = Metadata::default();
         let metadata = if with_metadata { &self.metadata } else { &none };
         // Entries below the mark were acknowledged while something before them was not; those that are not sent are below
         // any.
         let pass_below = [0, 1].map(|at| if self.sent[at] { self.acknowledged.next_seq[at] } else { u64::MAX });
-        let Self { lines, piped, batches, times, floors, batch_size, .. } = self;
+        let from = self.restart.position.seq;
+        for (clamp, next_seq) in self.clamps.iter_mut().zip(self.acknowledged.next_seq) {
+            clamp.begin(now, if self.piped.is_some() { from } else { next_seq.max(from) });
+        }
+        let limit = Limit {
+            before: self.clamps.iter().filter_map(Clamp::until).min(),
+            bytes: self.ring.budget_bytes() / LARGEST_ROUND,
+        };
+        let Self { lines, piped, batches, times, clamps, batch_size, .. } = self;
         self.more = match piped {
             Some(piped) => {
-                let mut take =
-                    |line: &Line<'_>, begin: &dyn Fn() -> Position| piped.take(line, begin(), now, with_metadata);
-                let more = lines.read(pass_below, &mut take);
+                let round = Round { now: now.host, window: *clamps[0].window(), with_metadata };
+                let mut take = |line: &Line<'_>, begin: &dyn Fn() -> Place| piped.take(line, begin(), &round);
+                let more = lines.read(pass_below, limit, &mut take);
+                if !more && ended {
+                    lines.flush(|line, begin| _ = take(line, begin));
+                }
+                piped.pass(lines.bytes(), &round);
                 if !more {
-                    if ended {
-                        lines.flush(|line, begin| _ = take(line, begin));
-                    }
-                    piped.wait_no_longer(now, ended, with_metadata);
+                    piped.wait_no_longer(ended, &round);
                 }
                 more
             }
             None => {
                 let mut take = |line: &Line<'_>| {
-                    let (batch, floor) = (&mut batches[line.source.index()], floors[line.source.index()]);
-                    let time = times.time_of(line.source, line.time.max(floor));
-                    if line.time < floor {
-                        let own = jiff::Timestamp::from_nanosecond(line.time.into()).unwrap_or_default().to_string();
-                        let metadata = if with_metadata { &metadata.with(LIFTED_FROM, &own) } else { metadata };
-                        batch.take_lifted(line, time, metadata);
-                    } else {
+                    let at = line.source.index();
+                    let (batch, window) = (&mut batches[at], clamps[at].window());
+                    let time = times.time_of(line.source, line.time, window);
+                    if window.clamp(line.time) == line.time {
                         batch.take(line, time, metadata);
+                    } else {
+                        let own = jiff::Timestamp::from_nanosecond(line.time.into()).unwrap_or_default().to_string();
+                        let metadata = if with_metadata { &metadata.with(ORIGINAL_TIME, &own) } else { metadata };
+                        batch.take_clamped(line, time, metadata);
                     }
                     batch.is_full(*batch_size)
                 };
-                let more = lines.read(pass_below, |line, _| take(line));
+                let more = lines.read(pass_below, limit, |line, _| take(line));
                 if !more && ended {
                     lines.flush(|line, _| _ = take(line));
                 }
@@ -183,7 +208,31 @@ impl Collector {
         let lost = self.lines.take_lost();
         self.gap.overwritten += lost.overwritten;
         self.gap.damaged += lost.damaged;
+        self.pin();
         self.settle();
+    }
+
+    /// What is in the batches is about to be sent.
+    fn pin(&mut self) {
+        match &self.piped {
+            Some(piped) if piped.is_empty() => {}
+            Some(piped) => self.clamps[0].sending(piped.is_clamped(), self.lines.position().seq),
+            None => {
+                for (clamp, batch) in self.clamps.iter_mut().zip(&self.batches).filter(|(_, batch)| batch.entries() > 0)
+                {
+                    clamp.sending(batch.is_clamped(), batch.next_seq());
+                }
+            }
+        }
+    }
+
+    /// Whether lines were clamped that are about to be sent. The [checkpoint](Collector::checkpoint) must be saved first, so that the next
+    /// process sends the same.
+    pub fn is_clamped(&self) -> bool {
+        match &self.piped {
+            Some(piped) => piped.is_clamped(),
+            None => self.batches.iter().any(Batch::is_clamped),
+        }
     }
 
     /// What was lost since the last call.
@@ -210,20 +259,30 @@ impl Collector {
         self.piped.as_ref()?.tenant(at)
     }
 
-    /// The batch number `at` is with Loki, or given up.
-    pub fn acknowledge(&mut self, at: usize) {
+    /// The batch number `at` is with Loki, but for `dropped` of its lines, which never will be.
+    pub fn acknowledge(&mut self, at: usize, dropped: u64) {
         let settled = match &mut self.piped {
-            Some(piped) => piped.acknowledge(at),
+            Some(piped) => piped.acknowledge(at, dropped),
             None => {
+                let is_dropped = dropped >= self.batches[at].entries() as u64;
                 let settled = self.batches[at].settle();
                 self.acknowledged.next_seq[at] = settled.next_seq;
-                self.acknowledged.last_time[at] = settled.last_time;
+                self.acknowledged.left_out[at] = settled.left_out;
+                // What Loki refused is not the newest line of the stream.
+                if !is_dropped {
+                    let before = self.acknowledged.last_time[at];
+                    let newest = if dropped > 0 { self.clamps[at].window().newest } else { i64::MAX };
+                    self.acknowledged.last_time[at] = settled.last_time.min(newest.max(before));
+                }
+                self.clamps[at].settled(settled.next_seq);
+                self.times.last_time[at] = self.acknowledged.last_time[at];
                 Some(settled)
             }
         };
         if let Some(settled) = settled {
             self.toll.cut_lines += settled.cut_lines;
-            self.toll.lifted += settled.lifted;
+            self.toll.too_old += settled.too_old;
+            self.toll.too_new += settled.too_new;
             self.toll.joined += settled.joined;
         }
         self.settle();
@@ -231,16 +290,26 @@ impl Collector {
 
     /// Moves `restart` up to what is held, or to the reader, when the batches hold nothing.
     fn settle(&mut self) {
-        if self.is_empty() {
-            self.restart = self.lines.restart();
-            if let Some(piped) = &mut self.piped {
-                self.acknowledged.next_seq = piped.settle();
-                self.toll.misaddressed += piped.take_misaddressed();
-            }
-            let gap = std::mem::take(&mut self.gap);
-            self.toll.lost.overwritten += gap.overwritten;
-            self.toll.lost.damaged += gap.damaged;
+        if !self.is_empty() {
+            return;
         }
+        self.restart = self.lines.restart();
+        for source in Source::ALL {
+            let (mark, left_out) = self.lines.mark(source);
+            let Progress { next_seq, left_out: known, .. } = &mut self.acknowledged;
+            // What is with Loki of one source may reach further than what was read of both.
+            if mark >= next_seq[source.index()] {
+                (next_seq[source.index()], known[source.index()]) = (mark, left_out);
+            }
+        }
+        if let Some(piped) = &mut self.piped {
+            piped.settle();
+            self.toll.misaddressed += piped.take_misaddressed();
+            self.clamps[0].settled(u64::MAX);
+        }
+        let gap = std::mem::take(&mut self.gap);
+        self.toll.lost.overwritten += gap.overwritten;
+        self.toll.lost.damaged += gap.damaged;
     }
 
     /// Nothing was collected, though entries may have been read: they were filler, acknowledged before, or are held.
@@ -259,22 +328,20 @@ impl Collector {
         }
     }
 
-    /// Lines of the batch number `at` that are older than what Loki takes get a time that it takes, from the next collect on; false
-    /// when they have it already.
+    /// Lines of the batch number `at` that are outside of what Loki accepts get a time inside, from the next collect on; false
+    /// when that cannot help any more.
     ///
-    /// Loki takes no line that is more than an hour older than the newest of its stream, nor one that is older than a
-    /// week (`reject_old_samples_max_age`). Both come about in a long outage: a container is made anew meanwhile, under
-    /// its old name and labels, and what its successor writes gets to Loki first.
-    pub fn lift(&mut self, at: usize, oldest: i64) -> bool {
-        if let Some(piped) = &mut self.piped {
-            return piped.lift(at, oldest);
-        }
-        let floor = &mut self.floors[at];
-        let is_higher = *floor < oldest;
-        if is_higher {
-            *floor = oldest.saturating_add(LIFT);
-        }
-        is_higher
+    /// Lines are too old in a long outage: a container is made anew meanwhile, under its old name and labels, and what its successor writes
+    /// gets to Loki first. They are too new when the clock of the host was ahead, or a stage has read a time without its zone.
+    pub fn clamp(&mut self, at: usize, refusal: &Refusal, now: &Now) -> bool {
+        let Some(piped) = &mut self.piped else {
+            let least = self.batches[at].least();
+            return self.clamps[at].refused(refusal, least, now);
+        };
+        let least = piped.batch(at).map_or(i64::MAX, |batch| batch.least());
+        let is_raised = refusal.oldest.is_some_and(|oldest| piped.lift(at, oldest));
+        let too_new = Refusal { oldest: None, ..*refusal };
+        self.clamps[0].refused(&too_new, least, now) || is_raised
     }
 
     /// Goes back to what is acknowledged, and holds no memory until the next [`Collector::collect`].
@@ -283,10 +350,11 @@ impl Collector {
         if self.is_overtaken() {
             let oldest = self.ring.oldest();
             // What the batches held of it was the last there was.
-            self.toll.lost.overwritten += oldest.seq - self.restart.seq;
-            self.restart = oldest;
+            self.toll.lost.overwritten += oldest.seq - self.restart.position.seq;
+            self.restart.position = oldest;
         }
-        self.lines.seek(self.restart);
+        self.restart.left_out = self.acknowledged.left_out;
+        self.lines.seek(&self.restart);
         self.times = self.acknowledged;
         if let Some(piped) = &mut self.piped {
             piped.rewind();
@@ -303,15 +371,24 @@ impl Collector {
         }
     }
 
-    /// What to save: where to begin again, and the marks of the sources behind it.
+    /// What to save: where to begin again, the marks of the sources behind it, and the windows of what may be sent already.
     pub fn checkpoint(&self) -> (Position, [u8; NOTE]) {
+        let pinned = self.clamps.each_ref().map(|clamp| clamp.until().map(|until| (*clamp.window(), until)));
+        let floors = self.piped.as_ref().map_or_else(Default::default, |piped| piped.floors());
+        let mut note = Note { progress: self.acknowledged, pinned, floors };
+        let restart = self.restart.position;
         let Some(held) = self.piped.as_ref().and_then(|piped| piped.held()) else {
-            return (self.restart, self.acknowledged.to_note());
+            return (restart, note.bytes());
         };
         // The stage forgets with the process what it holds, wherever that is: behind a line whose end has not come, too.
-        let position = if held.seq < self.restart.seq { held } else { self.restart };
-        let next_seq = self.acknowledged.next_seq.map(|next| next.min(held.seq));
-        (position, Progress { next_seq, ..self.acknowledged }.to_note())
+        let first = held.position.seq;
+        let Progress { next_seq, left_out, .. } = &mut note.progress;
+        for at in Source::ALL.map(Source::index) {
+            if first < next_seq[at] {
+                (next_seq[at], left_out[at]) = (first, held.left_out[at]);
+            }
+        }
+        (if first < restart.seq { held.position } else { restart }, note.bytes())
     }
 }
 

@@ -88,7 +88,7 @@ pub enum Dropped {
 pub enum Changed {
     /// It was longer than Loki takes, and was cut.
     Cut,
-    /// It was older than Loki takes, and has a later time.
+    /// It was older or newer than Loki accepts, and has another time.
     Retimed,
 }
 

@@ -16,7 +16,9 @@ use tracing::{info, warn};
 use super::backoff::Backoff;
 use super::counters::ToOne;
 use super::events::LastError;
+use super::loki_clock::LokiClock;
 use super::nanoseconds;
+use super::window::Now;
 use crate::loki::{Answer, Client, PushError};
 
 /// Requests on their way to one destination at once, and so the bodies in memory.
@@ -40,6 +42,7 @@ pub struct Destination {
     probe: Arc<Semaphore>,
     outage: watch::Sender<Option<Outage>>,
     no_metadata: AtomicBool,
+    clock: LokiClock,
     counters: ToOne,
     /// When it took lines last, in nanoseconds since 1970; 0 before the first time.
     last_success: AtomicI64,
@@ -90,6 +93,7 @@ impl Destination {
             probe: Arc::new(Semaphore::new(1)),
             outage: watch::Sender::new(None),
             no_metadata: AtomicBool::new(false),
+            clock: LokiClock::default(),
             counters,
             last_success: AtomicI64::new(0),
             last_error: Mutex::default(),
@@ -135,6 +139,9 @@ impl Destination {
         let begun = Instant::now();
         let answer = self.client.push(body, tenant).await;
         self.counters.pushed(&answer.outcome, begun.elapsed());
+        if let Some(date) = answer.hints.date {
+            self.clock.saw(date, nanoseconds());
+        }
         match &answer.outcome {
             Ok(()) => {
                 self.last_success.store(nanoseconds(), Ordering::Relaxed);
@@ -152,6 +159,12 @@ impl Destination {
     /// The bytes of lines that a batch should have now, see [`Client::batch_size`].
     pub fn batch_size(&self, typed: usize) -> usize {
         self.client.batch_size(typed)
+    }
+
+    /// The time of day here and there.
+    pub fn now(&self) -> Now {
+        let host = nanoseconds();
+        Now { host, loki: self.clock.at(host) }
     }
 
     /// Where what happens to its lines is counted.

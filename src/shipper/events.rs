@@ -61,7 +61,8 @@ pub struct Events {
     overwritten: Throttle,
     damaged: Throttle,
     cut: Throttle,
-    lifted: Throttle,
+    too_old: Throttle,
+    too_new: Throttle,
     misaddressed: Throttle,
     limited: Throttle,
     paused: Throttle,
@@ -88,8 +89,11 @@ impl Events {
             cut: Throttle::new(container, |container, lines, _| {
                 warn!(%container, lines, "lines were cut at 256 KiB, the most that Loki takes; docker logs has them whole");
             }),
-            lifted: Throttle::new(container, |container, lines, _| {
-                warn!(%container, lines, "lines were older than Loki takes; they went with the oldest time that it takes, and theirs as original_time");
+            too_old: Throttle::new(container, |container, lines, _| {
+                warn!(%container, lines, "timestamps clamped: lines are older than Loki accepts; original_time has their own");
+            }),
+            too_new: Throttle::new(container, |container, lines, _| {
+                warn!(%container, lines, "timestamps clamped: lines are newer than Loki accepts; original_time has their own");
             }),
             misaddressed: Throttle::new(container, |container, lines, _| {
                 error!(%container, lines, "lines were dropped: the pipeline gives them a tenant id that Loki cannot take");
@@ -133,9 +137,11 @@ impl Events {
                 throttle.add(lines, String::new);
             }
         }
-        for (throttle, how, lines) in
-            [(&self.cut, Changed::Cut, toll.cut_lines), (&self.lifted, Changed::Retimed, toll.lifted)]
-        {
+        for (throttle, how, lines) in [
+            (&self.cut, Changed::Cut, toll.cut_lines),
+            (&self.too_old, Changed::Retimed, toll.too_old),
+            (&self.too_new, Changed::Retimed, toll.too_new),
+        ] {
             if lines > 0 {
                 self.counts.changed[how as usize].fetch_add(lines, Ordering::Relaxed);
                 self.to.changed.add(how, lines);

@@ -2,10 +2,30 @@
 
 use std::sync::Arc;
 
-use crate::codec::partial::{Joiner, Line};
+use crate::codec::partial::{Joiner, LeftOut, Line};
 use crate::codec::{Source, frame};
 use crate::frames::DockerFrames;
 use crate::ring::{Lost, Position, Reader, Ring};
+
+/// Where reading can begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The entry that comes next.
+    pub position: Position,
+    /// Bytes of the ring before it, counted from where the process began to read.
+    pub bytes: u64,
+    /// The lines whose further chunks are left out from here on, by [`Source::index`].
+    pub left_out: [LeftOut; 2],
+}
+
+/// Where reading ends, whatever is in the ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// At this entry, if it is still to come.
+    pub before: Option<u64>,
+    /// After so many bytes of the ring.
+    pub bytes: u64,
+}
 
 /// Reads the lines of one container.
 #[derive(Debug)]
@@ -13,25 +33,35 @@ pub struct Lines {
     reader: Reader,
     joiner: Joiner,
     /// Where the entries begin that the joiner holds, by source.
-    held: [Option<Position>; 2],
+    held: [Option<Place>; 2],
+    /// See [`Place::bytes`].
+    bytes: u64,
 }
 
 // === impl Lines ===
 
 impl Lines {
-    /// Lines from a position on.
-    pub fn new(ring: &Arc<Ring>, position: Position) -> Self {
-        Self { reader: ring.reader_at(position), joiner: Joiner::default(), held: [None, None] }
+    /// Lines from a place on.
+    pub fn new(ring: &Arc<Ring>, place: &Place) -> Self {
+        Self {
+            reader: ring.reader_at(place.position),
+            joiner: Joiner::leaving_out(place.left_out),
+            held: [None, None],
+            bytes: place.bytes,
+        }
     }
 
-    /// Gives lines to `take`, with the place where each begins, until it says that it has enough, or the ring ends; true
-    /// when it has. Entries of a source below its number in `pass_below` are passed over.
+    /// Gives lines to `take`, with the place where each begins, until it says that it has enough, the limit is reached, or the ring ends;
+    /// false when it has ended. Entries of a source below its number in `pass_below` are passed over.
     pub fn read(
         &mut self,
         pass_below: [u64; 2],
-        mut take: impl FnMut(&Line<'_>, &dyn Fn() -> Position) -> bool,
+        limit: Limit,
+        mut take: impl FnMut(&Line<'_>, &dyn Fn() -> Place) -> bool,
     ) -> bool {
-        let Self { reader, joiner, held } = self;
+        let Self { reader, joiner, held, bytes } = self;
+        let before = limit.before.filter(|before| *before > reader.position().seq).unwrap_or(u64::MAX);
+        let most = bytes.saturating_add(limit.bytes);
         let mut enough = false;
         while let Some(chunk) = { if enough { None } else { reader.fill() } } {
             let mut entries = frame::entries(chunk.bytes);
@@ -39,9 +69,15 @@ impl Lines {
             while !enough && let Some(entry) = entries.next() {
                 let source = entry.source.index();
                 if seq >= pass_below[source] {
-                    let here = || Position { offset: chunk.position.offset + used as u64, seq, ..chunk.position };
+                    let left_out = joiner.left_out();
+                    let here = || Place {
+                        position: Position { offset: chunk.position.offset + used as u64, seq, ..chunk.position },
+                        bytes: *bytes + used as u64,
+                        left_out,
+                    };
                     joiner.push(seq, entry, |line| {
-                        let begin = || held[source].filter(|open| open.seq == line.first_seq).unwrap_or_else(here);
+                        let begin =
+                            || held[source].filter(|open| open.position.seq == line.first_seq).unwrap_or_else(here);
                         enough |= take(&line, &begin);
                     });
                     match joiner.open_since(entry.source) {
@@ -52,15 +88,17 @@ impl Lines {
                 }
                 used = entries.position();
                 seq += 1;
+                enough |= seq >= before || *bytes + used as u64 >= most;
             }
             let records = seq - chunk.first_seq;
+            *bytes += used as u64;
             reader.advance(used, records, &DockerFrames);
         }
         enough
     }
 
     /// Gives lines that will never be whole as they are.
-    pub fn flush(&mut self, mut take: impl FnMut(&Line<'_>, &dyn Fn() -> Position)) {
+    pub fn flush(&mut self, mut take: impl FnMut(&Line<'_>, &dyn Fn() -> Place)) {
         for source in Source::ALL {
             let open = self.held[source.index()].take();
             self.joiner.flush(source, |line| take(&line, &|| open.unwrap_or_default()));
@@ -72,10 +110,24 @@ impl Lines {
         self.reader.position()
     }
 
+    /// Bytes of the ring that were read, counted as [`Place::bytes`].
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Where reading has to begin again for every line that was not given out.
-    pub fn restart(&self) -> Position {
-        let held = self.held.iter().flatten().min_by_key(|position| position.seq);
-        held.copied().unwrap_or_else(|| self.reader.position())
+    pub fn restart(&self) -> Place {
+        let held = self.held.iter().flatten().min_by_key(|place| place.position.seq);
+        let here = || Place { position: self.reader.position(), bytes: self.bytes, left_out: self.joiner.left_out() };
+        held.copied().unwrap_or_else(here)
+    }
+
+    /// The first entry of a source that belongs to no line that was given out, and what is left out there.
+    pub fn mark(&self, source: Source) -> (u64, LeftOut) {
+        match &self.held[source.index()] {
+            Some(open) => (open.position.seq, open.left_out[source.index()]),
+            None => (self.reader.position().seq, self.joiner.left_out()[source.index()]),
+        }
     }
 
     /// Whether lines are held that wait for their last chunk.
@@ -89,10 +141,11 @@ impl Lines {
     }
 
     /// Goes back, and forgets what it holds.
-    pub fn seek(&mut self, position: Position) {
-        self.reader.seek(position);
-        self.joiner = Joiner::default();
+    pub fn seek(&mut self, place: &Place) {
+        self.reader.seek(place.position);
+        self.joiner = Joiner::leaving_out(place.left_out);
         self.held = [None, None];
+        self.bytes = place.bytes;
     }
 
     /// Gives memory back until there is more to read.

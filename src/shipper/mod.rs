@@ -13,6 +13,7 @@
 //! * [`collect`]: ring to batches, pure but for the reading; a replay from the cursor makes byte-identical entries;
 //! * `lines`: ring to lines; `piped`: lines to batches through a pipeline, where there is one;
 //! * [`batch`]: the lines of one request;
+//! * [`window`]: the times that Loki accepts, by its own clock, and what lines outside get;
 //! * [`verdict`](mod@verdict): what to do after an error, pure: the retry table;
 //! * [`guard`]: when lines that are refused one by one are kept instead of dropped, pure;
 //! * [`backoff`]: how long to wait;
@@ -27,9 +28,12 @@ pub mod destination;
 pub mod events;
 pub mod guard;
 mod lines;
+mod loki_clock;
+mod note;
 mod piped;
 pub mod progress;
 pub mod verdict;
+pub mod window;
 
 use std::num::NonZeroU32;
 use std::pin::pin;
@@ -50,6 +54,7 @@ use destination::{Destination, Permit};
 use events::Events;
 use guard::RejectionGuard;
 use verdict::{Verdict, halve, verdict};
+use window::Refusal;
 
 /// How often a shipper that may not send looks whether the ring has overwritten what it has still to send.
 const LOOK: Duration = Duration::from_secs(5);
@@ -200,7 +205,10 @@ impl Shipper {
             let ended = *self.live.borrow() == 0;
             let published = *self.follow.borrow();
             self.collector.set_batch_size(self.destination.batch_size(self.plan.batch_size));
-            self.collector.collect(&published, ended, self.destination.takes_metadata(), nanoseconds());
+            self.collector.collect(&published, ended, self.destination.takes_metadata(), &self.destination.now());
+            if self.collector.is_clamped() {
+                self.save();
+            }
             match self.push_all(failures).await {
                 Round::Settled { reached } => {
                     failures = 0;
@@ -234,7 +242,7 @@ impl Shipper {
     /// Moves the cursor behind lines of which none is to be sent, whatever state Loki is in.
     fn pass_over(&mut self) {
         let (ended, published) = (*self.live.borrow() == 0, *self.follow.borrow());
-        self.collector.collect(&published, ended, false, nanoseconds());
+        self.collector.collect(&published, ended, false, &self.destination.now());
         // Nobody misses in Loki what was not to get there.
         self.collector.take_toll();
         self.collector.rest();
@@ -260,10 +268,10 @@ impl Shipper {
         }
     }
 
-    /// Lets a batch grow for as long as a line may wait.
+    /// Lets a batch grow for as long as a line may wait, unless the ring fills faster than that.
     async fn gather(&mut self) {
         let deadline = Instant::now() + self.plan.batch_wait;
-        while self.collector.pending(&self.follow.borrow()) < self.plan.batch_size as u64 {
+        while !self.collector.is_enough(&self.follow.borrow()) {
             tokio::select! {
                 () = sleep_until(deadline) => return,
                 _ = self.follow.changed() => {}
@@ -297,6 +305,7 @@ impl Shipper {
                 return Round::Again { later: false };
             }
             let (body, entries, bytes) = (batch.body(), batch.entries(), batch.bytes() as u64);
+            let mut refused = 0;
             let tenant = match self.plan.pipeline {
                 Some(_) => self.collector.tenant(at),
                 None => self.plan.streams[at].as_ref().and_then(|stream| stream.tenant.as_deref()),
@@ -343,23 +352,31 @@ impl Shipper {
                             self.events.retried(entries as u64);
                             return Round::Again { later: false };
                         }
-                        Verdict::Late { oldest, .. } if self.collector.lift(at, oldest) => {
+                        Verdict::Clamp { refusal, .. }
+                            if self.collector.clamp(at, &refusal, &self.destination.now()) =>
+                        {
                             self.events.retried(entries as u64);
                             return Round::Again { later: false };
                         }
-                        Verdict::Late { dropped, .. } | Verdict::Settled { dropped } => {
+                        // No time that is accepted is in sight, as when Loki's own clock was set back by hours; it comes.
+                        Verdict::Clamp { refusal: Refusal { too_new: Some(_), .. }, .. } => {
+                            self.events.retried(entries as u64);
+                            return Round::Again { later: true };
+                        }
+                        Verdict::Clamp { dropped, .. } | Verdict::Settled { dropped } => {
                             let taken = (entries as u64).saturating_sub(dropped);
                             if taken > 0 {
                                 self.guard.accepted();
                                 self.events.sent(taken, bytes * taken / entries as u64, nanoseconds());
                             }
                             self.events.dropped(Dropped::Refused, dropped, &error);
+                            refused = dropped;
                         }
                         Verdict::GiveUp { dropped } => self.events.dropped(Dropped::GivenUp, dropped, &error),
                     }
                 }
             }
-            self.collector.acknowledge(at);
+            self.collector.acknowledge(at, refused);
             self.save();
         }
         Round::Settled { reached }

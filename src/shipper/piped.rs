@@ -5,7 +5,8 @@
 //! go back to that one. What of a round is with Loki already is known by its numbers and passed over.
 //!
 //! What a kill costs: the next process has a pipeline that has seen nothing, so it begins with the first line that was
-//! held, and sends again what came out behind it.
+//! held, and sends again what came out behind it. That is bounded: no line is held for longer than until a part of the ring was read
+//! behind it, see [`held`].
 
 mod held;
 mod streams;
@@ -14,13 +15,15 @@ mod times;
 use std::collections::HashSet;
 
 use super::Plan;
-use super::batch::{Batch, LIFTED_FROM, Settled};
+use super::batch::{Batch, ORIGINAL_TIME, Settled};
+use super::lines::Place;
+use super::note::{FLOORS, Floor, Note};
+use super::window::Window;
 use crate::codec::Source;
 use crate::codec::partial::{Line, MARKER, MAX_LINE};
 use crate::loki::encode::Metadata;
 use crate::pipeline::entry::{Labels, TENANT};
 use crate::pipeline::{Entry, Pipeline, SeqRange};
-use crate::ring::Position;
 use held::Held;
 use streams::{MOST_STREAMS, Streams};
 
@@ -50,14 +53,23 @@ pub struct Piped {
     misaddressed: u64,
 }
 
+/// What is the same for all lines that are read in one go.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    /// When they are read, in nanoseconds since 1970.
+    pub now: i64,
+    /// The times that Loki accepts, but for the floors of single streams.
+    pub window: Window,
+    /// Whether they carry structured metadata.
+    pub with_metadata: bool,
+}
+
 /// What changes with each line.
 #[derive(Clone, Debug)]
 struct State {
     pipeline: Pipeline,
     /// Where the lines begin that may be held.
     held: Held,
-    /// Behind the last line of a source that went in.
-    next_seq: [u64; 2],
 }
 
 /// The lines of one stream that go into one request.
@@ -77,14 +89,16 @@ impl Piped {
     }
 
     /// Batches of what `pipeline` makes of the lines of a container.
-    pub fn new(pipeline: Pipeline, plan: &Plan, next_seq: [u64; 2]) -> Self {
+    ///
+    /// Stages hold no line for longer than until `most_held` bytes of the ring were read behind it.
+    pub fn new(pipeline: Pipeline, plan: &Plan, note: &Note, most_held: u64) -> Self {
         let labels = plan.streams.each_ref().map(|stream| {
             let stream = stream.as_ref()?;
             let pairs = stream.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
             let tenant = stream.tenant.iter().map(|tenant| (TENANT, tenant.as_str()));
             Some(pairs.chain(tenant).collect())
         });
-        let state = State { pipeline, held: Held::default(), next_seq };
+        let state = State { pipeline, held: Held::with_most(most_held) };
         Self {
             labels,
             metadata: plan.metadata.clone(),
@@ -92,7 +106,7 @@ impl Piped {
             now: state.clone(),
             settled: state,
             is_changed: false,
-            streams: Streams::default(),
+            streams: Streams::with_floors(note.floors),
             batches: Vec::new(),
             done: HashSet::new(),
             not_before: None,
@@ -101,8 +115,8 @@ impl Piped {
         }
     }
 
-    /// Sends a line through the stages; true when that is enough for now.
-    pub fn take(&mut self, line: &Line<'_>, position: Position, read_at: i64, with_metadata: bool) -> bool {
+    /// Sends a line through the stages, which begins at `place`; true when that is enough for now.
+    pub fn take(&mut self, line: &Line<'_>, place: Place, round: &Round) -> bool {
         let Some(labels) = &self.labels[line.source.index()] else { return false };
         let entry = Entry {
             line: line.bytes.to_vec(),
@@ -113,25 +127,40 @@ impl Piped {
             ..Entry::default()
         };
         // With a rate, each line has a time of its own from which on it may go.
-        let now = read_at.max(self.not_before.unwrap_or(i64::MIN));
+        let now = round.now.max(self.not_before.unwrap_or(i64::MIN));
         let state = &mut self.now;
         self.is_changed = true;
-        state.next_seq[line.source.index()] = line.last_seq + 1;
-        state.held.push(line.first_seq, position, line.bytes.len());
-        let mut not_before = state.pipeline.process(entry, now, &mut self.out);
+        state.held.push(place);
+        let not_before = state.pipeline.process(entry, now, &mut self.out);
         state.held.forget(state.pipeline.held_since());
-        if let Some(overdue) = state.held.overdue() {
-            not_before = not_before.max(state.pipeline.let_go(overdue, now, &mut self.out));
-            state.held.forget(state.pipeline.held_since());
-        }
         self.not_before = self.not_before.max(not_before);
-        let is_ahead = self.not_before.is_some_and(|time| time > read_at.saturating_add(AHEAD));
-        self.sort(with_metadata) || is_ahead
+        self.let_go(now);
+        let is_ahead = self.not_before.is_some_and(|time| time > round.now.saturating_add(AHEAD));
+        self.sort(round) || is_ahead
+    }
+
+    /// So many bytes of the ring were read, by the count of [`Place::bytes`], whether lines came of them or not.
+    pub fn pass(&mut self, bytes: u64, round: &Round) {
+        if self.now.held.pass(bytes) {
+            self.is_changed = true;
+            self.let_go(round.now);
+            self.sort(round);
+        }
+    }
+
+    /// What was held for too long comes out.
+    fn let_go(&mut self, now: i64) {
+        let State { pipeline, held } = &mut self.now;
+        if let Some(overdue) = held.overdue() {
+            self.not_before = self.not_before.max(pipeline.let_go(overdue, now, &mut self.out));
+            held.forget(pipeline.held_since());
+        }
     }
 
     /// There is nothing left to read: what has waited for long enough comes out, and with `ended` all that is held.
-    pub fn wait_no_longer(&mut self, now: i64, ended: bool, with_metadata: bool) {
-        let State { pipeline, held, .. } = &mut self.now;
+    pub fn wait_no_longer(&mut self, ended: bool, round: &Round) {
+        let now = round.now;
+        let State { pipeline, held } = &mut self.now;
         let is_due = pipeline.next_deadline().is_some_and(|deadline| deadline <= now);
         let is_held = pipeline.held_since().is_some();
         let not_before = match ended {
@@ -142,7 +171,7 @@ impl Piped {
         self.is_changed = true;
         self.not_before = self.not_before.max(not_before);
         held.forget(pipeline.held_since());
-        self.sort(with_metadata);
+        self.sort(round);
     }
 
     /// When [`Piped::wait_no_longer`] has something to do.
@@ -181,18 +210,34 @@ impl Piped {
         self.streams.get(stream).tenant.as_deref()
     }
 
-    /// A batch is with Loki, or given up.
-    pub fn acknowledge(&mut self, at: usize) -> Option<Settled> {
+    /// Whether a line in the batches has another time than its own.
+    pub fn is_clamped(&self) -> bool {
+        self.batches.iter().any(|out| out.batch.is_clamped())
+    }
+
+    /// The floors of streams that lines in the batches were raised to.
+    pub fn floors(&self) -> [Option<Floor>; FLOORS] {
+        let clamped = self.batches.iter().filter(|out| out.batch.is_clamped());
+        let mut floors = clamped.filter_map(|out| self.streams.get(out.stream).floor());
+        [(); FLOORS].map(|()| floors.next())
+    }
+
+    /// A batch is with Loki, but for `dropped` of its lines, which never will be.
+    pub fn acknowledge(&mut self, at: usize, dropped: u64) -> Option<Settled> {
         let out = self.batches.get_mut(at)?;
         let stream = out.stream;
+        if dropped >= out.batch.entries() as u64 {
+            // What Loki refused is not the newest line of the stream.
+            self.streams.get_mut(stream).forget_times();
+        }
         self.done.extend(out.seqs.drain(..).map(|seq| (stream, seq.first, seq.last)));
         let settled = out.batch.settle();
         self.streams.get_mut(stream).limit = out.batch.limit();
         Some(settled)
     }
 
-    /// Everything that came out is with Loki. Gives the marks of both sources.
-    pub fn settle(&mut self) -> [u64; 2] {
+    /// Everything that came out is with Loki.
+    pub fn settle(&mut self) {
         if std::mem::take(&mut self.is_changed) {
             self.now.pipeline.settle();
             self.settled = self.now.clone();
@@ -200,7 +245,6 @@ impl Piped {
         self.streams.settle();
         self.batches.clear();
         self.done.clear();
-        self.settled.next_seq
     }
 
     /// Back to where everything was with Loki.
@@ -225,7 +269,7 @@ impl Piped {
     }
 
     /// Where the next process has to begin, if that is before `restart`: at the first line that is held.
-    pub fn held(&self) -> Option<Position> {
+    pub fn held(&self) -> Option<Place> {
         self.settled.held.first(self.settled.pipeline.held_since()?)
     }
 
@@ -237,7 +281,7 @@ impl Piped {
         }
     }
 
-    /// Lines of a batch that are older than what Loki takes get a time that it takes; false when they have it already.
+    /// Lines of a batch's stream that are older than what Loki accepts get a time that it accepts; false when they have it already.
     pub fn lift(&mut self, at: usize, oldest: i64) -> bool {
         let Some(out) = self.batches.get(at) else { return false };
         self.streams.get_mut(out.stream).lift(oldest)
@@ -249,46 +293,48 @@ impl Piped {
     }
 
     /// Puts what came out into its batches; true when one of them is full.
-    fn sort(&mut self, with_metadata: bool) -> bool {
+    fn sort(&mut self, round: &Round) -> bool {
         let mut full = false;
         let mut out = std::mem::take(&mut self.out);
         for entry in out.drain(..) {
-            full |= self.put(entry, with_metadata);
+            full |= self.put(entry, round);
         }
         self.out = out;
         full
     }
 
-    fn put(&mut self, entry: Entry, with_metadata: bool) -> bool {
+    fn put(&mut self, entry: Entry, round: &Round) -> bool {
         let number = self.streams.number_of(&entry.labels);
         let stream = self.streams.get_mut(number);
         if stream.is_misaddressed {
             self.misaddressed += 1;
             return self.streams.are_many();
         }
-        let floor = stream.floor;
-        let time = stream.time_of(entry.timestamp.max(floor), entry.timestamp != entry.arrived);
+        let window = Window { oldest: stream.floor, ..round.window };
+        let is_clamped = window.clamp(entry.timestamp) != entry.timestamp;
+        let time = stream.time_of(entry.timestamp, entry.timestamp != entry.arrived, &window);
         // With half of its stream, perhaps.
         if !self.done.is_empty() && self.done.contains(&(number, entry.seq.first, entry.seq.last)) {
             return false;
         }
-        let own = (entry.timestamp < floor)
+        let own = is_clamped
             .then(|| jiff::Timestamp::from_nanosecond(entry.timestamp.into()).unwrap_or_default().to_string());
-        let metadata = if with_metadata { self.metadata_of(&entry, own.as_deref()) } else { Metadata::default() };
+        let metadata = if round.with_metadata { self.metadata_of(&entry, own.as_deref()) } else { Metadata::default() };
         let (bytes, cut) = shortened(entry.line);
         let line = Line {
             // Of no meaning behind the pipeline.
             source: Source::Stdout,
-            time,
+            time: entry.timestamp,
             first_seq: entry.seq.first,
             last_seq: entry.seq.last,
             bytes: &bytes,
             cut,
+            left_out: 0,
         };
         let size = self.batch_size;
         let out = self.out_of(number);
-        if own.is_some() {
-            out.batch.take_lifted(&line, time, &metadata);
+        if is_clamped {
+            out.batch.take_clamped(&line, time, &metadata);
         } else {
             out.batch.take(&line, time, &metadata);
         }
@@ -315,7 +361,7 @@ impl Piped {
     fn metadata_of(&self, entry: &Entry, own_time: Option<&str>) -> Metadata {
         let base = self.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let made = entry.structured_metadata.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
-        Metadata::new(base.chain(made).chain(own_time.map(|time| (LIFTED_FROM, time))))
+        Metadata::new(base.chain(made).chain(own_time.map(|time| (ORIGINAL_TIME, time))))
     }
 }
 

@@ -13,8 +13,8 @@
 //! | something that Loki does not say | unknown | retry: an outage |
 //! | a text that Loki may have written, of an unknown kind | unknown | halve; a single entry waits, and is never dropped |
 //! | Loki takes no structured metadata | the rest | again without it, from then on |
-//! | entries before the oldest time that Loki takes | the rest | again, with no time before that |
-//! | other entries refused: too new, too long | the rest | settled; what was refused is counted |
+//! | entries refused because of their times: too old, too far behind, too new | the rest | again, with timestamps clamped to what Loki accepts |
+//! | other entries refused: too long | the rest | settled; what was refused is counted |
 //! | the labels of the stream refused | nothing | halve until the entry that is refused is alone, which is then rejected |
 //!
 //! A rejected entry is dropped unless too many before it were, see [`RejectionGuard`](super::guard::RejectionGuard). One request carries one stream,
@@ -22,6 +22,7 @@
 
 use std::num::NonZeroU32;
 
+use super::window::Refusal;
 use crate::loki::{Kind, PushError};
 
 /// What happens to a batch that was not accepted.
@@ -33,10 +34,10 @@ pub enum Verdict {
     Split,
     /// The same entries without structured metadata.
     WithoutMetadata,
-    /// The same entries, with later times where theirs are before what Loki takes. If that does not help, settled.
-    Late {
-        /// The oldest time that Loki takes, in nanoseconds since 1970.
-        oldest: i64,
+    /// The same entries, with other times where theirs are outside of what Loki accepts.
+    Clamp {
+        /// What Loki said about that.
+        refusal: Refusal,
         /// Entries that Loki refused.
         dropped: u64,
     },
@@ -73,7 +74,12 @@ pub fn verdict(error: &PushError, entries: usize, tries: u32, attempts: Option<N
         Kind::Metadata => Verdict::WithoutMetadata,
         Kind::Entries(refused) => {
             let dropped = refused.entries.min(entries as u64);
-            refused.oldest.map_or(Verdict::Settled { dropped }, |oldest| Verdict::Late { oldest, dropped })
+            let refusal = Refusal { oldest: refused.oldest, too_new: refused.too_new };
+            if refusal == Refusal::default() {
+                Verdict::Settled { dropped }
+            } else {
+                Verdict::Clamp { refusal, dropped }
+            }
         }
         Kind::Accepted | Kind::Unconfirmed | Kind::Blocked | Kind::RateLimit | Kind::Unavailable | Kind::NotLoki => {
             unless_last(Verdict::Retry)
@@ -111,7 +117,18 @@ mod tests {
                       2025-12-31T20:00:00Z, oldest acceptable timestamp is: 2026-01-01T00:00:00.000000001Z',\nuser \
                       'fake', total ignored: 3 out of 5 for stream: {a=\"b\"}";
         let too_new = "entry for stream '{a=\"b\"}' has timestamp too new: 2030-01-01T00:00:00Z";
-        let late = |more: i64, dropped| Verdict::Late { oldest: 1_767_225_600_000_000_000 + more, dropped };
+        let sooner = "entry for stream '{a=\"b\"}' has timestamp too new: 2029-12-31T23:59:59Z";
+        const Y2026: i64 = 1_767_225_600_000_000_000;
+        const Y2030: i64 = 1_893_456_000_000_000_000;
+        let late = |more: i64, dropped| Verdict::Clamp {
+            refusal: Refusal { oldest: Some(Y2026 + more), too_new: None },
+            dropped,
+        };
+        let early = |less: i64, dropped| Verdict::Clamp {
+            refusal: Refusal { oldest: None, too_new: Some(Y2030 - less) },
+            dropped,
+        };
+        let both = Verdict::Clamp { refusal: Refusal { oldest: Some(Y2026), too_new: Some(Y2030) }, dropped: 3 };
         let meta = "stream '{a=\"b\"}' includes structured metadata, but this feature is disallowed. Please see …";
         for (error, entries, tries, expected) in [
             (PushError::Transport("refused".into()), 5, 1, Retry),
@@ -143,9 +160,9 @@ mod tests {
             (status(400, "Bad Request"), 1, 99, Pause),
             (status(422, "unprocessable"), 1, 1, Pause),
             (status(400, meta), 5, 1, WithoutMetadata),
-            (status(400, too_new), 5, 1, Settled { dropped: 1 }),
-            (status(400, &format!("2 errors like: {too_new}; 1 errors like: {too_new}")), 5, 1, Settled { dropped: 3 }),
-            (status(400, &format!("2 errors like: {too_old}; 1 errors like: {too_new}")), 5, 1, late(0, 3)),
+            (status(400, too_new), 5, 1, early(0, 1)),
+            (status(400, &format!("2 errors like: {too_new}; 1 errors like: {sooner}")), 5, 1, early(1_000_000_000, 3)),
+            (status(400, &format!("2 errors like: {too_old}; 1 errors like: {too_new}")), 5, 1, both),
             (status(400, behind), 5, 1, late(1, 3)),
             (status(400, behind), 2, 1, late(1, 2)),
             (status(400, "error parsing labels '{' with error: x"), 5, 1, Split),

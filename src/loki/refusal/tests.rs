@@ -3,10 +3,13 @@ use super::*;
 /// 2026-01-01T00:00:00Z.
 const NEW_YEAR: i64 = 1_767_225_600_000_000_000;
 
+/// 2030-01-01T00:00:00Z.
+const NEW_DECADE: i64 = 1_893_456_000_000_000_000;
+
 const LABELS: &str = r#"{a="b", c="}' has \"x\\"}"#;
 
 fn entries(entries: u64, oldest: Option<i64>, too_new: bool) -> Option<Kind> {
-    Some(Kind::Entries(Refused { entries, oldest, too_new }))
+    Some(Kind::Entries(Refused { entries, oldest, too_new: too_new.then_some(NEW_DECADE) }))
 }
 
 fn too_old(labels: &str) -> String {

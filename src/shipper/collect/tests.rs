@@ -72,7 +72,7 @@ impl Scene {
 
 fn collect(collector: &mut Collector, ended: bool) {
     let published = Published { next_seq: 0, bytes: 0 };
-    collector.collect(&published, ended, true, 0);
+    collector.collect(&published, ended, true, &Now::default());
 }
 
 fn sent(collector: &mut Collector, source: Source) -> Vec<(i64, String)> {
@@ -126,7 +126,7 @@ fn one_source_acknowledged_is_not_sent_again_when_the_other_failed() {
     scene.write("stderr", "err", None);
     let mut collector = scene.collector(1 << 20);
     collect(&mut collector, false);
-    collector.acknowledge(Source::Stdout.index());
+    collector.acknowledge(Source::Stdout.index(), 0);
     collector.rewind();
     collect(&mut collector, false);
     assert_eq!(sent(&mut collector, Source::Stdout), []);
@@ -152,7 +152,7 @@ fn lines_of_a_source_that_is_not_sent_are_passed_over_and_hold_nothing() {
         assert_eq!(super::tests::sent(&mut collector, Source::Stdout), expected);
         assert!(collector.batch(Source::Stderr.index()).is_none() && !collector.holds_lines());
         if sent[0] {
-            collector.acknowledge(Source::Stdout.index());
+            collector.acknowledge(Source::Stdout.index(), 0);
         }
         assert_eq!(collector.checkpoint().0.seq, 4);
     }
@@ -167,7 +167,7 @@ fn a_line_that_is_not_whole_holds_the_cursor_and_nothing_else() {
     collect(&mut collector, false);
     assert_eq!(sent(&mut collector, Source::Stdout), []);
     assert_eq!(sent(&mut collector, Source::Stderr), lines(&[(0, "other")]));
-    collector.acknowledge(Source::Stderr.index());
+    collector.acknowledge(Source::Stderr.index(), 0);
     let (position, note) = collector.checkpoint();
     assert_eq!(position.seq, 0, "the first chunk is still owed");
 
@@ -178,7 +178,7 @@ fn a_line_that_is_not_whole_holds_the_cursor_and_nothing_else() {
     collect(&mut collector, false);
     assert_eq!(sent(&mut collector, Source::Stderr), []);
     assert_eq!(sent(&mut collector, Source::Stdout), lines(&[(0, "long line")]));
-    collector.acknowledge(Source::Stdout.index());
+    collector.acknowledge(Source::Stdout.index(), 0);
     assert_eq!(collector.checkpoint().0.seq, 3);
 }
 
@@ -194,7 +194,7 @@ fn lines_after_a_power_loss_are_sent_though_a_line_of_the_other_source_was_open(
     (0..20).for_each(|at| scene.write("stderr", &format!("sent {at}"), None));
     let mut collector = scene.collector(1 << 20);
     collect(&mut collector, false);
-    collector.acknowledge(Source::Stderr.index());
+    collector.acknowledge(Source::Stderr.index(), 0);
     let mut cursors = crate::ring::Cursors::open(&scene.ring, &["there".into()]).unwrap();
     let (position, note) = collector.checkpoint();
     cursors.save(0, position, note).unwrap();
@@ -221,7 +221,7 @@ fn a_last_chunk_that_never_comes_is_sent_when_the_container_has_ended() {
     assert!(collector.is_empty() && collector.holds_lines());
     collect(&mut collector, true);
     assert_eq!(sent(&mut collector, Source::Stdout), lines(&[(0, "no newline")]));
-    collector.acknowledge(Source::Stdout.index());
+    collector.acknowledge(Source::Stdout.index(), 0);
     assert_eq!(collector.checkpoint().0.seq, 1);
 }
 
@@ -239,7 +239,7 @@ fn batches_end_at_their_size_and_halves_at_half() {
     collector.rewind();
     collect(&mut collector, false);
     assert_eq!(sent(&mut collector, Source::Stdout).len(), 5);
-    collector.acknowledge(Source::Stdout.index());
+    collector.acknowledge(Source::Stdout.index(), 0);
     collect(&mut collector, false);
     assert_eq!(sent(&mut collector, Source::Stdout).len(), 10);
 }

@@ -6,7 +6,8 @@ use super::times::Times;
 use crate::config::tenant::tenant_id;
 use crate::loki::labels::{LabelName, LabelSet};
 use crate::pipeline::entry::{Labels, TENANT};
-use crate::shipper::batch::LIFT;
+use crate::shipper::note::{FLOORS, Floor};
+use crate::shipper::window::{LIFT, Window};
 
 /// New streams between two moments at which everything is with Loki. Stages that make a stream of every line make no
 /// larger rounds.
@@ -29,6 +30,8 @@ pub struct Streams {
     bytes: usize,
     /// How many there were when everything was with Loki for the last time.
     settled: usize,
+    /// Those of the process before, for streams that come again.
+    floors: [Option<Floor>; FLOORS],
 }
 
 /// One of them.
@@ -54,6 +57,11 @@ pub struct Stream {
 // === impl Streams ===
 
 impl Streams {
+    /// None yet, but with floors for some that may come.
+    pub fn with_floors(floors: [Option<Floor>; FLOORS]) -> Self {
+        Self { floors, ..Self::default() }
+    }
+
     /// The number of the stream with these labels; it stays until [`Streams::settle`].
     pub fn number_of(&mut self, labels: &Labels) -> usize {
         if let Some((last, number)) = &self.last
@@ -70,7 +78,10 @@ impl Streams {
         if let Some(number) = self.numbers.get(labels) {
             return *number;
         }
-        let stream = Stream::new(labels);
+        let mut stream = Stream::new(labels);
+        if let Some((_, floor)) = self.floors.iter().flatten().find(|(hash, _)| *hash == stream.hash()) {
+            stream.floor = *floor;
+        }
         self.bytes += stream.labels.len();
         self.all.push(stream);
         let number = self.all.len() - 1;
@@ -139,17 +150,34 @@ impl Stream {
     }
 
     /// The time under which a line goes to Loki, see [`Times`].
-    pub fn time_of(&mut self, time: i64, is_own: bool) -> i64 {
-        self.times.of(time, is_own)
+    pub fn time_of(&mut self, time: i64, is_own: bool, window: &Window) -> i64 {
+        self.times.of(time, is_own, window)
     }
 
-    /// Raises the floor to what Loki takes; false when it is there already.
+    /// Back to the times of lines that are with Loki.
+    pub fn forget_times(&mut self) {
+        self.times.clone_from(&self.settled);
+    }
+
+    /// Raises the floor to what Loki accepts; false when it is there already.
     pub fn lift(&mut self, oldest: i64) -> bool {
         let is_higher = self.floor < oldest;
         if is_higher {
             self.floor = oldest.saturating_add(LIFT);
         }
         is_higher
+    }
+
+    /// The floor, if there is one, for a process that knows nothing but the labels.
+    pub fn floor(&self) -> Option<Floor> {
+        (self.floor > i64::MIN).then(|| (self.hash(), self.floor))
+    }
+
+    fn hash(&self) -> u64 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(self.labels.as_bytes());
+        hasher.update(self.tenant.as_deref().unwrap_or_default().as_bytes());
+        1 << 32 | u64::from(hasher.finalize())
     }
 }
 
@@ -165,12 +193,12 @@ mod tests {
     fn what_is_remembered_has_an_end_and_a_rewind_knows_the_times_of_before() {
         let mut streams = Streams::default();
         let number = streams.number_of(&labels(0));
-        streams.get_mut(number).time_of(7, false);
+        streams.get_mut(number).time_of(7, false, &Window::OPEN);
         streams.get_mut(number).lift(1);
         streams.settle();
-        assert_eq!(streams.get_mut(number).time_of(7, false), 8);
+        assert_eq!(streams.get_mut(number).time_of(7, false, &Window::OPEN), 8);
         streams.rewind();
-        assert_eq!(streams.get_mut(number).time_of(7, false), 8);
+        assert_eq!(streams.get_mut(number).time_of(7, false, &Window::OPEN), 8);
         for value in 1..MOST_STREAMS {
             streams.number_of(&labels(value));
         }
@@ -185,6 +213,19 @@ mod tests {
             assert!(streams.all.len() < REMEMBERED && streams.all.len() == streams.numbers.len());
         }
         assert_eq!(streams.bytes, streams.all.iter().map(|stream| stream.labels.len()).sum::<usize>());
+    }
+
+    #[test]
+    fn a_stream_has_the_floor_that_the_process_before_gave_it() {
+        let mut first = Streams::default();
+        let number = first.number_of(&labels(1));
+        assert_eq!(first.get(number).floor(), None);
+        first.get_mut(number).lift(5);
+        let mut next = Streams::with_floors([None, first.get(number).floor()]);
+        let number = next.number_of(&labels(1));
+        assert_eq!(next.get(number).floor(), first.get(0).floor());
+        let number = next.number_of(&labels(2));
+        assert_eq!(next.get(number).floor(), None);
     }
 
     #[test]

@@ -2,11 +2,13 @@
 //!
 //! No two lines of a stream that say the same time and are near each other get the same one, for Loki would keep one of
 //! those that are equal. Unless a stage has set them, times rise, see
-//! [`Progress::time_of`](crate::shipper::progress::Progress::time_of).
+//! [`Progress::time_of`](crate::shipper::progress::Progress::time_of). Times outside of what Loki accepts are no better than none, and
+//! rise as well.
 
 use std::collections::VecDeque;
 
-use crate::shipper::progress::LARGEST_STEP_BACK;
+use crate::shipper::progress::follow;
+use crate::shipper::window::Window;
 
 /// How many times are remembered: threads of a program log out of order, and not by much.
 const REMEMBERED: usize = 8;
@@ -26,12 +28,12 @@ struct Given {
 
 impl Times {
     /// The time of the next line, which says `time`; with `is_own` a stage has read that.
-    pub fn of(&mut self, time: i64, is_own: bool) -> i64 {
+    pub fn of(&mut self, time: i64, is_own: bool, window: &Window) -> i64 {
         let given = &mut self.0;
-        let creeps = given.back().is_some_and(|newest| {
-            let behind = newest.last.saturating_sub(time);
-            !is_own && (0..=LARGEST_STEP_BACK).contains(&behind)
-        });
+        let (said, time) = (time, window.clamp(time));
+        let rises = !is_own || said != time;
+        let creeps = rises
+            && given.back().is_some_and(|newest| follow(newest.last, said, window) == newest.last.saturating_add(1));
         let newest = given.len().saturating_sub(1);
         let taken = given.iter().rposition(|given| (given.first..=given.last).contains(&time));
         if let Some(given) = creeps.then_some(newest).or(taken).and_then(|at| given.get_mut(at)) {
@@ -52,7 +54,7 @@ mod tests {
 
     fn times(said: &[i64], is_own: bool) -> Vec<i64> {
         let mut times = Times::default();
-        said.iter().map(|time| times.of(*time, is_own)).collect()
+        said.iter().map(|time| times.of(*time, is_own, &Window::OPEN)).collect()
     }
 
     #[test]
@@ -69,7 +71,7 @@ mod tests {
     fn what_is_remembered_has_an_end() {
         let mut times = Times::default();
         for time in 0..1000 {
-            assert_eq!(times.of(time * 10, true), time * 10);
+            assert_eq!(times.of(time * 10, true, &Window::OPEN), time * 10);
             assert!(times.0.len() <= REMEMBERED);
         }
     }

@@ -62,7 +62,7 @@ fn a_replay_makes_the_same_bytes_and_leaves_out_what_is_with_loki() {
     collect(&mut collector, false);
     let first = bodies(&mut collector);
     assert_eq!(first.len(), 3);
-    collector.acknowledge(1);
+    collector.acknowledge(1, 0);
     collector.rewind();
     collect(&mut collector, false);
     let mut expected = first.clone();
@@ -74,10 +74,10 @@ fn a_replay_makes_the_same_bytes_and_leaves_out_what_is_with_loki() {
     collector.rewind();
     collect(&mut collector, false);
     let half = lines_of(bodies(&mut collector)[0].as_ref().unwrap());
-    collector.acknowledge(0);
+    collector.acknowledge(0, 0);
     for at in 0..collector.batches() {
         if collector.batch(at).is_some() {
-            collector.acknowledge(at);
+            collector.acknowledge(at, 0);
         }
     }
     let mut rest = Vec::new();
@@ -147,7 +147,7 @@ fn what_a_stage_lets_go_of_at_once_goes_into_smaller_and_smaller_batches() {
     }
     // Each but one gets there, and that one comes again alone.
     for at in (0..9).filter(|at| *at != 4) {
-        collector.acknowledge(at);
+        collector.acknowledge(at, 0);
     }
     collector.rewind();
     collect(&mut collector, true);
@@ -182,7 +182,7 @@ fn lines_that_are_tried_again_are_counted_once() {
             collect(collector, false);
         }
         if round == 2 {
-            first.acknowledge(0);
+            first.acknowledge(0, 0);
         }
         let expected = format!(
             "logentry_dropped_lines_total{{reason=\"drop_stage\"}} {round} \
@@ -211,7 +211,7 @@ fn what_a_stage_holds_does_not_keep_the_cursor_back_for_ever() {
     collector.rewind();
     assert_eq!(round(&mut collector), first);
     for at in 0..collector.batches() {
-        collector.acknowledge(at);
+        collector.acknowledge(at, 0);
     }
     assert!(collector.checkpoint().0.seq > 10_000);
     // The others came out each when the next one began; the last one is held.
@@ -227,9 +227,9 @@ fn a_limited_rate_makes_a_request_a_second_and_not_one_for_each_line() {
     let mut collector = collector(&scene, "[{limit: {rate: 10, burst: 10}}]");
     let (mut now, mut requests, mut sent) = (NOW, 0, 0);
     while sent < 200 {
-        collector.collect(&Published { next_seq: 0, bytes: 0 }, false, true, now);
+        collector.collect(&Published { next_seq: 0, bytes: 0 }, false, true, &Now { host: now, loki: None });
         sent += collector.batch(0).unwrap().entries();
-        collector.acknowledge(0);
+        collector.acknowledge(0, 0);
         requests += 1;
         // No more than the burst, what flowed in, and a second's worth.
         let seconds = (now - NOW) as f64 / 1e9;
