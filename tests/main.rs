@@ -57,6 +57,7 @@ mod dry_run;
 mod engine;
 mod examples;
 mod full_ring;
+mod held_back;
 mod hidden_loss;
 mod labels;
 mod lifecycle;

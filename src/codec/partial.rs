@@ -162,6 +162,12 @@ impl Joiner {
         self.open.iter().flatten().map(|open| open.first_seq).min()
     }
 
+    /// Leaves out the further chunks of a line of `source` that another joiner has begun to leave out, and forgets what is open of it.
+    pub fn take_over(&mut self, source: Source, left_out: LeftOut) {
+        self.open[source.index()] = None;
+        self.left_out[source.index()] = left_out;
+    }
+
     /// The lines whose next chunks will be left out, by [`Source::index`].
     pub fn left_out(&self) -> [LeftOut; 2] {
         self.left_out

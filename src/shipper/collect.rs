@@ -11,6 +11,7 @@ use super::lines::{Limit, Lines, Place};
 use super::note::Note;
 use super::piped::{Piped, Round};
 use super::progress::Progress;
+use super::scope::{Key, Scope};
 use super::window::{Clamp, Now, Refusal};
 use crate::codec::Source;
 use crate::codec::partial::Line;
@@ -27,6 +28,18 @@ pub const FULL_ENOUGH: u64 = 4;
 /// Stages hold no line for longer than until this part of the ring's bound was read behind it.
 pub const LONGEST_HELD: u64 = 4;
 
+/// Bytes of the ring that are read in one go, whatever comes of them: others want the processor too. It is more than any batch has.
+const READ_AT_ONCE: u64 = 8 << 20;
+
+/// Where another collector of the same ring stands, behind which this one stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The entry that it reads next.
+    pub seq: u64,
+    /// Entries that it has read, by [`Source::index`].
+    entries: [u64; 2],
+}
+
 /// Reads a ring and fills batches.
 #[derive(Debug)]
 pub struct Collector {
@@ -34,6 +47,7 @@ pub struct Collector {
     lines: Lines,
     metadata: Metadata,
     batch_size: usize,
+    labels: Arc<[String; 2]>,
     batches: [Batch; 2],
     /// In place of these, when there is a pipeline.
     piped: Option<Box<Piped>>,
@@ -51,6 +65,10 @@ pub struct Collector {
     seen: u64,
     /// The reader stopped before the end of the ring.
     more: bool,
+    /// Where it stays behind another that it was forked off.
+    end: Option<End>,
+    /// Entries that were counted as lost since then.
+    missed: u64,
     /// What was passed over since `restart`. It is found again after a rewind, so it counts when `restart` moves past
     /// it.
     gap: Lost,
@@ -82,9 +100,9 @@ impl Collector {
         let (position, note) =
             saved.map_or_else(|| (ring.oldest(), Note::default()), |(position, note)| (position, Note::read(&note)));
         let acknowledged = note.progress;
-        let restart = Place { position, bytes: 0, left_out: acknowledged.left_out };
-        let labels = |source: Source| plan.streams[source.index()].as_ref().map_or("", |stream| &stream.labels);
-        let batch = |source: Source| Batch::new(labels(source));
+        let restart = Place { position, left_out: acknowledged.left_out, ..Place::default() };
+        let labels =
+            plan.streams.each_ref().map(|stream| stream.as_ref().map_or("", |stream| &stream.labels).to_owned());
         let most_held = ring.budget_bytes() / LONGEST_HELD;
         let piped = |pipeline| Box::new(Piped::new(pipeline, plan, &note, most_held));
         Self {
@@ -92,7 +110,8 @@ impl Collector {
             lines: Lines::new(ring, &restart),
             metadata: Metadata::new(plan.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
             batch_size: plan.batch_size,
-            batches: Source::ALL.map(batch),
+            batches: labels.each_ref().map(|labels| Batch::new(labels)),
+            labels: Arc::new(labels),
             piped: plan.pipeline.clone().map(piped),
             sent: plan.streams.each_ref().map(Option::is_some),
             acknowledged,
@@ -101,6 +120,8 @@ impl Collector {
             restart,
             seen: 0,
             more: false,
+            end: None,
+            missed: 0,
             gap: Lost::default(),
             toll: Toll::default(),
         }
@@ -112,6 +133,121 @@ impl Collector {
         if let Some(piped) = &mut self.piped {
             piped.set_batch_size(bytes);
         }
+    }
+
+    /// Another that goes on from what is acknowledged, with what `key` stands for alone; this one goes on without that, and what it has of it
+    /// in a batch is emptied.
+    pub fn fork(&mut self, key: &Key) -> Self {
+        let mut sent = self.sent;
+        let mut batches = [0, 1].map(|at| Batch::with_limit(&self.labels[at], self.batches[at].limit()));
+        let clamps = self.clamps;
+        if let Key::Source(source) = *key {
+            let at = source.index();
+            sent = [false; 2];
+            (sent[at], self.sent[at]) = (true, false);
+            self.batches[at] = Batch::new(&self.labels[at]);
+            self.clamps[at] = Clamp::default();
+            batches[1 - at] = Batch::new(&self.labels[1 - at]);
+        }
+        let child = Self {
+            ring: self.ring.clone(),
+            lines: Lines::new(&self.ring, &Place { left_out: self.acknowledged.left_out, ..self.restart }),
+            metadata: self.metadata.clone(),
+            batch_size: self.batch_size,
+            labels: self.labels.clone(),
+            batches,
+            piped: self.piped.as_mut().map(|piped| Box::new(piped.fork(key.clone()))),
+            sent,
+            acknowledged: self.acknowledged,
+            times: self.acknowledged,
+            clamps,
+            restart: self.restart,
+            seen: 0,
+            more: false,
+            end: Some(self.end()),
+            missed: 0,
+            gap: Lost::default(),
+            toll: Toll::default(),
+        };
+        if let Key::Source(source) = *key {
+            // The beginning of a line of which the rest is passed over.
+            self.lines.take_over(source, 0);
+        }
+        self.settle();
+        child
+    }
+
+    /// Whether [`Collector::absorb`] may take back what was forked off: both have got to the same line, with the same lines held before it.
+    pub fn may_absorb(&self, child: &Self) -> bool {
+        let is_level = self.is_empty() && child.is_empty() && self.next_seq() == child.next_seq();
+        is_level
+            && match (&self.piped, &child.piped) {
+                (Some(piped), Some(other)) => piped.holds_the_same(other),
+                _ => !child.lines.holds_lines(),
+            }
+    }
+
+    /// Takes back what [`Collector::fork`] gave away under this key.
+    pub fn absorb(&mut self, child: Self, key: &Key) {
+        if let Key::Source(source) = *key {
+            let at = source.index();
+            self.sent[at] = true;
+            let Progress { next_seq, last_time, left_out } = child.acknowledged;
+            for progress in [&mut self.acknowledged, &mut self.times] {
+                progress.next_seq[at] = next_seq[at];
+                progress.last_time[at] = last_time[at];
+                progress.left_out[at] = left_out[at];
+            }
+            self.lines.take_over(source, left_out[at]);
+            self.clamps[at] = child.clamps[at];
+            self.batches[at] = Batch::with_limit(&self.labels[at], child.batches[at].limit());
+        }
+        if let (Some(piped), Some(child)) = (&mut self.piped, child.piped) {
+            piped.absorb(*child, key);
+        }
+    }
+
+    /// Reads no further than another has got.
+    pub fn end_at(&mut self, end: End) {
+        self.end = Some(end);
+    }
+
+    /// How far it has read, for those that were forked off.
+    pub fn end(&self) -> End {
+        End { seq: self.next_seq(), entries: self.lines.entries() }
+    }
+
+    /// Whether it has read as far as it may.
+    pub fn is_at_end(&self) -> bool {
+        self.end.is_some_and(|end| self.next_seq() >= end.seq)
+    }
+
+    /// The entry that is read next.
+    pub fn next_seq(&self) -> u64 {
+        self.lines.position().seq
+    }
+
+    /// The outputs of which lines are sent here.
+    pub fn sends(&self) -> [bool; 2] {
+        self.sent
+    }
+
+    /// Which streams of a pipeline are sent here.
+    pub fn scope(&self) -> Option<&Scope> {
+        Some(self.piped.as_ref()?.scope())
+    }
+
+    /// What the stream of the batch number `at` is known by.
+    pub fn key(&self, at: usize) -> Key {
+        match &self.piped {
+            Some(piped) => Key::Stream(piped.labels(at).cloned().unwrap_or_default()),
+            None => Key::Source(Source::ALL[at]),
+        }
+    }
+
+    /// The number of the stream of the batch number `at`, which no other stream here has.
+    pub fn stream(&self, at: usize) -> u64 {
+        self.piped.as_ref().map_or(at, |piped| piped.stream(at)) as u64
     }
 
     /// Whether the ring has entries that were not read.
@@ -162,9 +298,13 @@ impl Collector {
         for (clamp, next_seq) in self.clamps.iter_mut().zip(self.acknowledged.next_seq) {
             clamp.begin(now, if self.piped.is_some() { from } else { next_seq.max(from) });
         }
+        let end = self.end.map_or(u64::MAX, |end| end.seq);
+        // Otherwise what stands before it goes on, with lines that are behind it.
+        let is_end = end >= published.next_seq;
         let limit = Limit {
             before: self.clamps.iter().filter_map(Clamp::until).min(),
-            bytes: self.ring.budget_bytes() / LARGEST_ROUND,
+            end,
+            bytes: (self.ring.budget_bytes() / LARGEST_ROUND).min(READ_AT_ONCE),
         };
         let Self { lines, piped, batches, times, clamps, batch_size, .. } = self;
         self.more = match piped {
@@ -172,11 +312,11 @@ impl Collector {
                 let round = Round { now: now.host, window: *clamps[0].window(), with_metadata };
                 let mut take = |line: &Line<'_>, begin: &dyn Fn() -> Place| piped.take(line, begin(), &round);
                 let more = lines.read(pass_below, limit, &mut take);
-                if !more && ended {
+                if !more && ended && is_end {
                     lines.flush(|line, begin| _ = take(line, begin));
                 }
                 piped.pass(lines.bytes(), &round);
-                if !more {
+                if !more && is_end {
                     piped.wait_no_longer(ended, &round);
                 }
                 more
@@ -196,7 +336,7 @@ impl Collector {
                     batch.is_full(*batch_size)
                 };
                 let more = lines.read(pass_below, limit, |line, _| take(line));
-                if !more && ended {
+                if !more && ended && is_end {
                     lines.flush(|line, _| _ = take(line));
                 }
                 more
@@ -303,13 +443,30 @@ impl Collector {
             }
         }
         if let Some(piped) = &mut self.piped {
-            piped.settle();
+            piped.settle(self.lines.position().seq);
             self.toll.misaddressed += piped.take_misaddressed();
             self.clamps[0].settled(u64::MAX);
         }
         let gap = std::mem::take(&mut self.gap);
-        self.toll.lost.overwritten += gap.overwritten;
-        self.toll.lost.damaged += gap.damaged;
+        if self.end.is_none() {
+            self.toll.lost.overwritten += gap.overwritten;
+            self.toll.lost.damaged += gap.damaged;
+        }
+        self.miss();
+    }
+
+    /// Counts what the other has read of these streams and this one has not, once it has got to where the other is. Of entries that were
+    /// overwritten nobody knows any more whose they were. With a pipeline that is still so: all of them count.
+    fn miss(&mut self) {
+        let Some(end) = self.end.filter(|end| self.next_seq() >= end.seq) else { return };
+        let missed = self.of_these(end.entries).saturating_sub(self.of_these(self.lines.entries()));
+        self.toll.lost.overwritten += missed.saturating_sub(self.missed);
+        self.missed = self.missed.max(missed);
+    }
+
+    /// How many of these entries may be of streams that are sent here.
+    fn of_these(&self, entries: [u64; 2]) -> u64 {
+        entries.into_iter().zip(self.sent).filter(|(_, sent)| *sent).map(|(entries, _)| entries).sum()
     }
 
     /// Nothing was collected, though entries may have been read: they were filler, acknowledged before, or are held.
@@ -350,7 +507,18 @@ impl Collector {
         if self.is_overtaken() {
             let oldest = self.ring.oldest();
             // What the batches held of it was the last there was.
-            self.toll.lost.overwritten += oldest.seq - self.restart.position.seq;
+            let lost = match self.end {
+                None => oldest.seq - self.restart.position.seq,
+                Some(end) => {
+                    // As many at least; how many more is known at the end.
+                    let all = |entries: [u64; 2]| entries[0] + entries[1] - self.of_these(entries);
+                    let of_others = all(end.entries).saturating_sub(all(self.restart.entries));
+                    let lost = oldest.seq.min(end.seq).saturating_sub(self.restart.position.seq);
+                    lost.saturating_sub(of_others)
+                }
+            };
+            self.toll.lost.overwritten += lost;
+            self.missed += lost;
             self.restart.position = oldest;
         }
         self.restart.left_out = self.acknowledged.left_out;
@@ -360,6 +528,7 @@ impl Collector {
             piped.rewind();
         }
         self.rest();
+        self.miss();
     }
 
     /// Gives back the memory of batches that were sent.
@@ -372,13 +541,13 @@ impl Collector {
     }
 
     /// What to save: where to begin again, the marks of the sources behind it, and the windows of what may be sent already.
-    pub fn checkpoint(&self) -> (Position, [u8; NOTE]) {
+    pub fn checkpoint(&self) -> (Position, Note) {
         let pinned = self.clamps.each_ref().map(|clamp| clamp.until().map(|until| (*clamp.window(), until)));
         let floors = self.piped.as_ref().map_or_else(Default::default, |piped| piped.floors());
         let mut note = Note { progress: self.acknowledged, pinned, floors };
         let restart = self.restart.position;
         let Some(held) = self.piped.as_ref().and_then(|piped| piped.held()) else {
-            return (restart, note.bytes());
+            return (restart, note);
         };
         // The stage forgets with the process what it holds, wherever that is: behind a line whose end has not come, too.
         let first = held.position.seq;
@@ -388,7 +557,7 @@ impl Collector {
                 (next_seq[at], left_out[at]) = (first, held.left_out[at]);
             }
         }
-        (if first < restart.seq { held.position } else { restart }, note.bytes())
+        (if first < restart.seq { held.position } else { restart }, note)
     }
 }
 

@@ -1,28 +1,29 @@
-//! What all containers that ship to one place share: connections, permits, and its outage.
+//! What all containers that ship to one place share: connections, slots, breakers, and what is said of its outage.
 //!
-//! A [`Permit`] bounds how many batches are in memory at once. While the destination is down only one shipper tries,
-//! with the backoff of the outage and not of its batch, and the first success lets all others go: a thousand
-//! containers do not knock a thousand times, and none of them sleeps on when Loki is back.
+//! A [`Permit`] bounds how many batches are on their way at once. Before it is given, the breakers are asked: that of the host, when
+//! connections fail, and that of the tenant, when its rate is limited, its credentials are refused, or nothing is accepted. While one is open
+//! single probes go, and the first success lets all others go, a few at first and soon all: a thousand containers do not knock a thousand
+//! times, and none of them sleeps on when Loki is back. A host and a tenant that others have nothing to do with are not touched.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::backoff::Backoff;
+use super::breaker::{Admission, OVERDUE, Standing};
 use super::counters::ToOne;
 use super::events::LastError;
+use super::gate::{Gate, Pass};
 use super::loki_clock::LokiClock;
 use super::nanoseconds;
+use super::slots::{Slot, Slots};
 use super::window::Now;
-use crate::loki::{Answer, Client, PushError};
-
-/// Requests on their way to one destination at once, and so the bodies in memory.
-const IN_FLIGHT: usize = 8;
+use crate::loki::{Answer, Client, Kind, PushError};
 
 /// An outage is probed, and a batch that a rate limit refused is tried, at least this often, whatever
 /// `loki-max-backoff` says: one small request in five seconds from a host harms nobody, and lines arrive within seconds
@@ -33,14 +34,21 @@ pub(super) const LONGEST_PROBE: Duration = Duration::from_secs(5);
 /// [summary](crate::telemetry::summary).
 const SPEAK_EVERY: Duration = Duration::from_secs(60);
 
-/// One Loki, one tenant, one set of credentials.
+/// Tenants of one destination whose breakers are remembered. Stages can make any number of tenants; beyond this, each push has a breaker
+/// of its own, and its stream waits by its own backoff.
+const MOST_TENANTS: usize = 1024;
+
+/// One Loki, one set of credentials; one tenant, unless a pipeline or a rule names others.
 #[derive(Debug)]
 pub struct Destination {
     name: String,
     client: Client,
-    in_flight: Arc<Semaphore>,
-    probe: Arc<Semaphore>,
-    outage: watch::Sender<Option<Outage>>,
+    slots: Arc<Slots>,
+    /// The breaker of all who go to this host.
+    host: Arc<Gate>,
+    /// The breakers of tenants; `None` is the destination's own.
+    tenants: Mutex<HashMap<Option<Box<str>>, Arc<Gate>>>,
+    outage: Mutex<Option<Outage>>,
     no_metadata: AtomicBool,
     clock: LokiClock,
     counters: ToOne,
@@ -66,32 +74,50 @@ pub struct Health {
 #[derive(Clone, Debug)]
 struct Outage {
     since: Instant,
-    /// When to try next.
-    next: Instant,
-    tries: u32,
     /// It was spoken of, and its end will be.
     is_said: bool,
 }
 
-/// The right to have one batch in memory and on its way.
+/// The right to have a request on its way.
 #[derive(Debug)]
 pub struct Permit {
     destination: Arc<Destination>,
-    _in_flight: Option<OwnedSemaphorePermit>,
-    probe: Option<OwnedSemaphorePermit>,
+    slot: Slot,
+    who: Standing,
+    is_patient: bool,
+    /// What was got before it was known which stream would be sent.
+    passes: Option<Passes>,
+}
+
+/// The right to push once, by host and by tenant.
+#[derive(Debug)]
+struct Passes {
+    tenant: Option<Box<str>>,
+    of_host: Pass,
+    of_tenant: Option<Pass>,
+}
+
+/// One push, from its admission to what became of it.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    permit: &'a mut Permit,
+    tenant: Option<&'a str>,
+    of_host: Pass,
+    of_tenant: Pass,
 }
 
 // === impl Destination ===
 
 impl Destination {
-    /// A destination under a name for the log, in which there is no secret.
-    pub fn new(name: String, client: Client, counters: ToOne) -> Arc<Self> {
+    /// A destination under a name for the log, in which there is no secret. `host` is shared with others that go there.
+    pub fn new(name: String, client: Client, host: Arc<Gate>, counters: ToOne) -> Arc<Self> {
         Arc::new(Self {
             name,
             client,
-            in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
-            probe: Arc::new(Semaphore::new(1)),
-            outage: watch::Sender::new(None),
+            slots: Slots::new(),
+            host,
+            tenants: Mutex::default(),
+            outage: Mutex::default(),
             no_metadata: AtomicBool::new(false),
             clock: LokiClock::default(),
             counters,
@@ -106,54 +132,77 @@ impl Destination {
         &self.name
     }
 
-    /// Waits for the right to send. A shipper that is `patient` waits out an outage with the others; one that counts
-    /// its tries does not.
-    pub async fn admit(self: &Arc<Self>, patient: bool) -> Permit {
-        let mut outage = self.outage.subscribe();
-        let mut probe = None;
+    /// Waits for the right to send, to `tenant` if that is known already; `None` in it is the destination's own. A shipper that
+    /// `is_patient` waits out an outage with the others; one that counts its tries does not.
+    pub async fn admit(self: &Arc<Self>, who: Standing, tenant: Option<Option<&str>>, is_patient: bool) -> Permit {
+        let gate = tenant.map(|tenant| self.gate(tenant));
+        let may_go = |gate: &Option<Arc<Gate>>| gate.as_ref().is_none_or(|gate| gate.look(who) == Admission::Go);
         loop {
-            let next = outage.borrow_and_update().as_ref().map(|outage| outage.next);
-            match next.filter(|_| patient) {
-                Some(_) if probe.is_none() => tokio::select! {
-                    // Never closed.
-                    permit = self.probe.clone().acquire_owned() => probe = permit.ok(),
-                    _ = outage.changed() => {}
-                },
-                Some(next) if Instant::now() < next => tokio::select! {
-                    () = sleep_until(next) => {}
-                    _ = outage.changed() => {}
-                },
-                _ => {
-                    let in_flight = self.in_flight.clone().acquire_owned().await.ok();
-                    // Of a thousand that waited for it, eight have found out by now that Loki is away.
-                    if !patient || probe.is_some() || !self.is_down() {
-                        return Permit { destination: self.clone(), _in_flight: in_flight, probe };
-                    }
+            if is_patient {
+                self.host.wait(who).await;
+                if let Some(gate) = &gate {
+                    gate.wait(who).await;
+                }
+                if self.host.look(who) != Admission::Go {
+                    continue;
+                }
+            }
+            let slot = self.slots.take(who.has_failed).await;
+            let permit = |passes| Permit { destination: self.clone(), slot, who, is_patient, passes };
+            if !is_patient {
+                return permit(None);
+            }
+            // Of a thousand that waited for a slot, eight have found out by now that Loki is away.
+            if may_go(&gate)
+                && let Some(of_host) = self.host.enter(who)
+            {
+                let of_tenant = gate.as_ref().map(|gate| gate.enter(who));
+                if !matches!(of_tenant, Some(None)) {
+                    let tenant = tenant.flatten().map(Box::from);
+                    return permit(Some(Passes { tenant, of_host, of_tenant: of_tenant.flatten() }));
                 }
             }
         }
     }
 
-    /// Sends one body, see [`Client::push`].
-    pub async fn push(&self, body: Bytes, tenant: Option<&str>) -> Answer {
-        let begun = Instant::now();
-        let answer = self.client.push(body, tenant).await;
-        self.counters.pushed(&answer.outcome, begun.elapsed());
+    /// The breaker of a tenant; `None` is the destination's own.
+    fn gate(&self, tenant: Option<&str>) -> Arc<Gate> {
+        let tenant: Option<Box<str>> = tenant.map(Box::from);
+        let mut tenants = lock(&self.tenants);
+        if let Some(gate) = tenants.get(&tenant) {
+            return gate.clone();
+        }
+        if tenants.len() >= MOST_TENANTS {
+            tenants.retain(|_, gate| Arc::strong_count(gate) > 1 || !gate.is_at_rest());
+        }
+        let gate: Arc<Gate> = Arc::default();
+        if tenants.len() < MOST_TENANTS {
+            tenants.insert(tenant, gate.clone());
+        }
+        gate
+    }
+
+    /// Whether pushes for a tenant wait for a probe, of its own or of the host.
+    pub fn is_waiting(&self, tenant: Option<&str>) -> bool {
+        self.host.is_open() || self.gate(tenant).is_open()
+    }
+
+    /// Whether all who go to this host wait for a probe.
+    pub fn is_host_waiting(&self) -> bool {
+        self.host.is_open()
+    }
+
+    fn answered(&self, answer: &Answer, took: Duration) {
+        self.counters.pushed(&answer.outcome, took);
         if let Some(date) = answer.hints.date {
             self.clock.saw(date, nanoseconds());
         }
         match &answer.outcome {
-            Ok(()) => {
-                self.last_success.store(nanoseconds(), Ordering::Relaxed);
-                // Whatever becomes of the other batches of this round.
-                self.came_back();
-            }
+            Ok(()) => self.last_success.store(nanoseconds(), Ordering::Relaxed),
             Err(error) => {
-                let last = LastError { at: nanoseconds(), text: error.to_string() };
-                *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+                *lock(&self.last_error) = Some(LastError { at: nanoseconds(), text: error.to_string() });
             }
         }
-        answer
     }
 
     /// The bytes of lines that a batch should have now, see [`Client::batch_size`].
@@ -175,44 +224,37 @@ impl Destination {
     /// How it is doing.
     pub fn health(&self) -> Health {
         Health {
-            down_for: self.outage.borrow().as_ref().map(|outage| outage.since.elapsed()),
+            down_for: lock(&self.outage).as_ref().map(|outage| outage.since.elapsed()),
             last_success: Some(self.last_success.load(Ordering::Relaxed)).filter(|at| *at > 0),
-            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            last_error: lock(&self.last_error).clone(),
         }
     }
 
     /// Whether a push failed and none has succeeded since.
     pub fn is_down(&self) -> bool {
-        self.outage.borrow().is_some()
+        lock(&self.outage).is_some()
     }
 
     /// A push failed for a reason that is the destination's.
-    pub fn went_down(&self, error: &PushError) {
+    fn went_down(&self, error: &PushError) {
         let now = Instant::now();
-        self.outage.send_if_modified(|outage| {
-            let is_new = outage.is_none();
-            let outage = outage.get_or_insert(Outage { since: now, next: now, tries: 0, is_said: false });
-            if !outage.is_said && self.may_speak(now) {
-                warn!(destination = %self.name, %error, "Loki takes no lines; they are kept and sent when it does");
-                outage.is_said = true;
-            }
-            is_new
-        });
+        let mut outage = lock(&self.outage);
+        let outage = outage.get_or_insert(Outage { since: now, is_said: false });
+        if !outage.is_said && self.may_speak(now) {
+            warn!(destination = %self.name, %error, "Loki takes no lines; they are kept and sent when it does");
+            outage.is_said = true;
+        }
     }
 
     fn came_back(&self) {
-        self.outage.send_if_modified(|outage| {
-            let Some(over) = outage.take() else { return false };
-            if over.is_said {
-                let seconds = over.since.elapsed().as_secs();
-                info!(destination = %self.name, seconds, "Loki takes lines again");
-            }
-            true
-        });
+        if let Some(over) = lock(&self.outage).take().filter(|over| over.is_said) {
+            let seconds = over.since.elapsed().as_secs();
+            info!(destination = %self.name, seconds, "Loki takes lines again");
+        }
     }
 
     fn may_speak(&self, now: Instant) -> bool {
-        let mut spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spoken = lock(&self.spoken);
         let may = spoken.is_none_or(|spoken| now.duration_since(spoken) >= SPEAK_EVERY);
         if may {
             *spoken = Some(now);
@@ -236,20 +278,73 @@ impl Destination {
 // === impl Permit ===
 
 impl Permit {
-    /// The destination answered.
-    pub fn succeeded(self) {
-        self.destination.came_back();
+    /// A push of the stream with this number, to its tenant or else to the destination's; `None` when a breaker does not let it go.
+    pub fn attempt<'a>(&'a mut self, stream: u64, tenant: Option<&'a str>) -> Option<Attempt<'a>> {
+        let who = Standing { stream, ..self.who };
+        let gate = self.destination.gate(tenant);
+        let (of_host, of_tenant) = if self.is_patient {
+            let mut passes = self.passes.take();
+            let of_tenant = match passes.as_mut().filter(|passes| passes.tenant.as_deref() == tenant) {
+                Some(passes) if passes.of_tenant.is_some() => passes.of_tenant.take(),
+                _ => gate.enter(who),
+            }?;
+            (passes.map(|passes| passes.of_host).or_else(|| self.destination.host.enter(who))?, of_tenant)
+        } else {
+            (self.destination.host.pass(who), gate.pass(who))
+        };
+        let (of_host, of_tenant) = (of_host.of(stream), of_tenant.of(stream));
+        Some(Attempt { permit: self, tenant, of_host, of_tenant })
+    }
+}
+
+// === impl Attempt ===
+
+impl Attempt<'_> {
+    /// Sends one body. What became of it is to be said with [`Attempt::succeeded`] or [`Attempt::failed`].
+    pub async fn push(&mut self, body: Bytes) -> Answer {
+        let begun = Instant::now();
+        let Permit { destination, slot, .. } = &mut *self.permit;
+        let mut pushed = std::pin::pin!(destination.client.push(body, self.tenant));
+        let answer = tokio::select! {
+            answer = &mut pushed => answer,
+            () = sleep(OVERDUE) => {
+                slot.is_overdue();
+                pushed.await
+            }
+        };
+        destination.answered(&answer, begun.elapsed());
+        answer
     }
 
-    /// The destination did not. Sets the time of the next try, if this was the one that everybody waited for.
-    pub fn failed(self, backoff: &Backoff) {
-        self.destination.outage.send_if_modified(|outage| {
-            let Some(outage) = outage else { return false };
-            if self.probe.is_some() || outage.tries == 0 {
-                outage.tries = outage.tries.saturating_add(1);
-                outage.next = Instant::now() + backoff.delay(outage.tries);
-            }
-            true
-        });
+    /// Loki answered, and judged the lines.
+    pub fn succeeded(self) {
+        self.of_host.succeeded();
+        self.of_tenant.succeeded();
+        self.permit.destination.came_back();
     }
+
+    /// The lines are to be tried again, or were for the last time. The answer asks to wait for `asked`.
+    pub fn failed(self, error: &PushError, backoff: &Backoff, asked: Option<Duration>) {
+        // An answer about the rate says nothing of the destination; silence and refusals do.
+        if error.kind() != Some(Kind::RateLimit) {
+            self.permit.destination.went_down(error);
+        }
+        self.waits(error, backoff, asked);
+    }
+
+    /// The same where the destination may be well, and only the stream waits, unless others have to wait as well.
+    pub fn waits(self, error: &PushError, backoff: &Backoff, asked: Option<Duration>) {
+        if matches!(error, PushError::Transport(_) | PushError::Timeout) {
+            self.of_host.failed(backoff, asked);
+        } else {
+            if matches!(error, PushError::Status(_)) {
+                self.of_host.succeeded();
+            }
+            self.of_tenant.failed(backoff, asked);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,6 +14,8 @@ pub struct Place {
     pub position: Position,
     /// Bytes of the ring before it, counted from where the process began to read.
     pub bytes: u64,
+    /// Entries before it that were read, by [`Source::index`], counted in the same way.
+    pub entries: [u64; 2],
     /// The lines whose further chunks are left out from here on, by [`Source::index`].
     pub left_out: [LeftOut; 2],
 }
@@ -23,6 +25,8 @@ pub struct Place {
 pub struct Limit {
     /// At this entry, if it is still to come.
     pub before: Option<u64>,
+    /// At this entry, as if the ring ended there.
+    pub end: u64,
     /// After so many bytes of the ring.
     pub bytes: u64,
 }
@@ -36,6 +40,8 @@ pub struct Lines {
     held: [Option<Place>; 2],
     /// See [`Place::bytes`].
     bytes: u64,
+    /// See [`Place::entries`].
+    entries: [u64; 2],
 }
 
 // === impl Lines ===
@@ -48,6 +54,7 @@ impl Lines {
             joiner: Joiner::leaving_out(place.left_out),
             held: [None, None],
             bytes: place.bytes,
+            entries: place.entries,
         }
     }
 
@@ -59,20 +66,29 @@ impl Lines {
         limit: Limit,
         mut take: impl FnMut(&Line<'_>, &dyn Fn() -> Place) -> bool,
     ) -> bool {
-        let Self { reader, joiner, held, bytes } = self;
+        let Self { reader, joiner, held, bytes, entries: counted } = self;
         let before = limit.before.filter(|before| *before > reader.position().seq).unwrap_or(u64::MAX);
         let most = bytes.saturating_add(limit.bytes);
         let mut enough = false;
-        while let Some(chunk) = { if enough { None } else { reader.fill() } } {
+        while !enough
+            && reader.position().seq < limit.end
+            && let Some(chunk) = reader.fill()
+            // It may begin behind a gap.
+            && chunk.first_seq < limit.end
+        {
             let mut entries = frame::entries(chunk.bytes);
             let (mut seq, mut used) = (chunk.first_seq, 0);
-            while !enough && let Some(entry) = entries.next() {
+            while !enough
+                && seq < limit.end
+                && let Some(entry) = entries.next()
+            {
                 let source = entry.source.index();
                 if seq >= pass_below[source] {
                     let left_out = joiner.left_out();
                     let here = || Place {
                         position: Position { offset: chunk.position.offset + used as u64, seq, ..chunk.position },
                         bytes: *bytes + used as u64,
+                        entries: *counted,
                         left_out,
                     };
                     joiner.push(seq, entry, |line| {
@@ -86,6 +102,7 @@ impl Lines {
                         None => held[source] = None,
                     }
                 }
+                counted[source] += 1;
                 used = entries.position();
                 seq += 1;
                 enough |= seq >= before || *bytes + used as u64 >= most;
@@ -95,6 +112,12 @@ impl Lines {
             reader.advance(used, records, &DockerFrames);
         }
         enough
+    }
+
+    /// Forgets what it holds of one output, and leaves out what another has begun to leave out.
+    pub fn take_over(&mut self, source: Source, left_out: LeftOut) {
+        self.joiner.take_over(source, left_out);
+        self.held[source.index()] = None;
     }
 
     /// Gives lines that will never be whole as they are.
@@ -115,10 +138,20 @@ impl Lines {
         self.bytes
     }
 
+    /// Entries that were read, counted as [`Place::entries`].
+    pub fn entries(&self) -> [u64; 2] {
+        self.entries
+    }
+
     /// Where reading has to begin again for every line that was not given out.
     pub fn restart(&self) -> Place {
         let held = self.held.iter().flatten().min_by_key(|place| place.position.seq);
-        let here = || Place { position: self.reader.position(), bytes: self.bytes, left_out: self.joiner.left_out() };
+        let here = || Place {
+            position: self.reader.position(),
+            bytes: self.bytes,
+            entries: self.entries,
+            left_out: self.joiner.left_out(),
+        };
         held.copied().unwrap_or_else(here)
     }
 
@@ -145,7 +178,7 @@ impl Lines {
         self.reader.seek(place.position);
         self.joiner = Joiner::leaving_out(place.left_out);
         self.held = [None, None];
-        self.bytes = place.bytes;
+        (self.bytes, self.entries) = (place.bytes, place.entries);
     }
 
     /// Gives memory back until there is more to read.

@@ -14,50 +14,53 @@
 //! * `lines`: ring to lines; `piped`: lines to batches through a pipeline, where there is one;
 //! * [`batch`]: the lines of one request;
 //! * [`window`]: the times that Loki accepts, by its own clock, and what lines outside get;
+//! * `lane`: pushes what was collected; a stream that is refused or limited gets a lane of its own; `scope`: what a lane carries; `way`: what
+//!   the lanes of a container share, and their one cursor;
 //! * [`verdict`](mod@verdict): what to do after an error, pure: the retry table;
 //! * [`guard`]: when lines that are refused one by one are kept instead of dropped, pure;
-//! * [`backoff`]: how long to wait;
-//! * [`destination`]: the connection pool, permits, and the outage that all containers of a destination share;
+//! * [`backoff`]: how long to wait; [`breaker`]: when all wait together, pure; [`gate`]: a breaker that many wait at;
+//! * [`destination`]: the connection pool, and what all containers of a destination share; [`slots`]: how many requests at once, and of whom;
 //! * [`events`]: what can happen, each with its log line and counter; [`counters`]: those of the whole plugin.
 
 pub mod backoff;
 pub mod batch;
+pub mod breaker;
 pub mod collect;
 pub mod counters;
 pub mod destination;
 pub mod events;
+pub mod gate;
 pub mod guard;
+mod lane;
 mod lines;
 mod loki_clock;
 mod note;
 mod piped;
 pub mod progress;
+pub mod scope;
+pub mod slots;
 pub mod verdict;
+mod way;
 pub mod window;
 
 use std::num::NonZeroU32;
-use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::clock::unix_nanos as nanoseconds;
-use crate::loki::Kind;
 use crate::pipeline::Pipeline;
 use crate::ring::{Cursors, Ring};
 use backoff::Backoff;
-use collect::Collector;
-use counters::Dropped;
+use collect::End;
 use destination::{Destination, Permit};
 use events::Events;
-use guard::RejectionGuard;
-use verdict::{Verdict, halve, verdict};
-use window::Refusal;
-
-/// How often a shipper that may not send looks whether the ring has overwritten what it has still to send.
-const LOOK: Duration = Duration::from_secs(5);
+use lane::Lane;
+use scope::Key;
+use way::Way;
 
 /// How a container's lines are to be sent.
 #[derive(Clone, Debug)]
@@ -96,20 +99,20 @@ pub struct Stream {
 /// Ships one container.
 #[derive(Debug)]
 pub struct Shipper {
-    plan: Plan,
-    destination: Arc<Destination>,
-    ring: Arc<Ring>,
-    collector: Collector,
-    cursors: Arc<Mutex<Cursors>>,
-    /// Which of the cursors is this one's.
-    cursor: usize,
+    way: Arc<Way>,
+    /// The lane that carries all but what the others do.
+    first: Lane,
+    /// Lanes that are behind and at work.
+    behind: JoinSet<Lane>,
+    /// Lanes that are behind and have nothing to do before the first has got further.
+    parked: Vec<Lane>,
+    /// What lanes carry that are behind.
+    keys: Vec<Key>,
+    /// How far they may read: as far as the first lane.
+    end: watch::Sender<End>,
     follow: watch::Receiver<crate::ring::Published>,
-    /// How many streams of the container are being logged.
     live: watch::Receiver<usize>,
-    /// The plugin is going down.
     shutdown: watch::Receiver<bool>,
-    events: Arc<Events>,
-    guard: RejectionGuard,
 }
 
 /// Why [`Shipper::run`] came to its end.
@@ -121,14 +124,6 @@ pub enum Done {
     Shutdown,
 }
 
-/// What became of one round of pushes.
-enum Round {
-    /// Everything collected is with Loki, or was given up and counted. `reached`: Loki itself said so.
-    Settled { reached: bool },
-    /// Back to the cursor; later, or at once in another form.
-    Again { later: bool },
-}
-
 // === impl Shipper ===
 
 impl Shipper {
@@ -137,272 +132,140 @@ impl Shipper {
     #[must_use]
     pub fn new(
         ring: &Arc<Ring>,
-        (cursors, cursor): (Arc<Mutex<Cursors>>, usize),
+        cursors: (Arc<Mutex<Cursors>>, usize),
         plan: Plan,
         destination: Arc<Destination>,
         live: watch::Receiver<usize>,
         shutdown: watch::Receiver<bool>,
         events: Arc<Events>,
     ) -> Self {
-        let collector = Collector::new(ring, lock(&cursors).saved(cursor), &plan);
-        let (ring, follow) = (ring.clone(), ring.follow());
-        let guard = RejectionGuard::default();
-        let shipper =
-            Self { plan, destination, ring, collector, cursors, cursor, follow, live, shutdown, events, guard };
-        shipper.protect();
-        shipper
+        let (cursor, protects) = (cursors.1, plan.protects);
+        let way = Arc::new(Way::new(ring, cursors, plan, destination, live.clone(), shutdown.clone(), events));
+        let first = Lane::first(&way);
+        if protects {
+            ring.protect_from(cursor, first.collector().checkpoint().0.seq);
+        }
+        let end = watch::Sender::new(first.collector().end());
+        let (behind, parked, keys) = (JoinSet::new(), Vec::new(), Vec::new());
+        Self { follow: ring.follow(), way, first, behind, parked, keys, end, live, shutdown }
     }
 
     /// Whether everything that was published is sent, and no line is held whose end has not come.
     #[must_use]
     pub fn is_caught_up(&self) -> bool {
-        !self.collector.is_behind(&self.follow.borrow()) && !self.collector.holds_lines()
+        let collector = self.first.collector();
+        self.keys.is_empty() && !collector.is_behind(&self.follow.borrow()) && !collector.holds_lines()
     }
 
     /// Ships until everything is sent and no stream is live, or the plugin goes down.
     pub async fn run(&mut self) -> Done {
-        let mut failures = 0;
         loop {
             if *self.shutdown.borrow() {
+                // What is on its way has little time to come back.
+                while self.behind.join_next().await.is_some() {}
                 return Done::Shutdown;
             }
+            self.look_behind();
             let ended = *self.live.borrow_and_update() == 0;
             let published = *self.follow.borrow_and_update();
-            let deadline = self.collector.deadline().map(|time| time.saturating_sub(nanoseconds()));
+            let collector = self.first.collector();
+            let deadline = collector.deadline().map(|time| time.saturating_sub(nanoseconds()));
             let is_due = deadline.is_some_and(|left| left <= 0);
-            let is_owed = self.collector.is_behind(&published) || is_due || (ended && self.collector.holds_lines());
+            let is_owed = collector.is_behind(&published) || is_due || (ended && collector.holds_lines());
             if !is_owed {
-                if ended {
+                if ended && self.keys.is_empty() {
                     return Done::CaughtUp;
                 }
+                let of_parked = self.parked.iter().filter_map(|lane| lane.collector().deadline()).min();
+                let deadline = deadline.into_iter().chain(of_parked.map(|time| time - nanoseconds())).min();
                 tokio::select! {
                     _ = self.follow.changed() => {}
                     _ = self.live.changed() => {}
                     _ = self.shutdown.changed() => {}
+                    Some(lane) = self.behind.join_next() => self.parked.extend(lane),
                     () = sleep_for(deadline) => {}
                 }
                 continue;
             }
-            if let Some(left) = self.collector.not_before().map(|time| time.saturating_sub(nanoseconds()))
-                && left > 0
-            {
-                // A stage limits the rate: shipping waits, and not the container.
-                tokio::select! {
-                    _ = self.shutdown.changed() => {}
-                    () = sleep_for(Some(left)) => {}
-                }
+            if self.first.is_throttled(&self.way).await {
                 continue;
             }
             // What is tried again, and what did not fit into the batch before, has waited.
-            if !ended && failures == 0 && !self.collector.has_more() {
+            if !ended && !self.first.has_failed() && !collector.has_more() {
                 self.gather().await;
             }
-            if self.plan.streams.iter().all(Option::is_none) {
-                self.pass_over();
+            let plan = &self.way.plan;
+            let passes_over = plan.streams.iter().all(Option::is_none)
+                || (plan.pipeline.is_none() && self.first.collector().sends() == [false; 2]);
+            if passes_over {
+                self.first.pass_over(&self.way);
                 continue;
             }
             let Some(permit) = self.permit().await else { continue };
-            let ended = *self.live.borrow() == 0;
-            let published = *self.follow.borrow();
-            self.collector.set_batch_size(self.destination.batch_size(self.plan.batch_size));
-            self.collector.collect(&published, ended, self.destination.takes_metadata(), &self.destination.now());
-            if self.collector.is_clamped() {
-                self.save();
+            let mut children = Vec::new();
+            self.first.send(&self.way, permit, &mut children, self.keys.len()).await;
+            self.keys.extend(children.iter().filter_map(Lane::key).cloned());
+            self.parked.extend(children);
+        }
+    }
+
+    /// Lets lanes that are behind go on, and those that have caught up go back into the first.
+    fn look_behind(&mut self) {
+        if self.keys.is_empty() {
+            return;
+        }
+        let now = self.first.collector().end();
+        self.end.send_if_modified(|end| {
+            let is_further = end.seq < now.seq;
+            if is_further {
+                *end = now;
             }
-            match self.push_all(failures).await {
-                Round::Settled { reached } => {
-                    failures = 0;
-                    if reached {
-                        permit.succeeded();
-                    }
-                    self.save();
-                    self.events.lost(&self.collector.take_toll());
-                    // The next batch may have to wait for a permit, and so may those of a thousand containers.
-                    self.collector.rest();
-                }
-                Round::Again { later } => {
-                    self.collector.rewind();
-                    self.events.lost(&self.collector.take_toll());
-                    if !later {
-                        continue;
-                    }
-                    failures += 1;
-                    if self.destination.is_down() && self.plan.attempts.is_none() {
-                        // The next try is everybody's.
-                        permit.failed(&self.backoff());
-                    } else {
-                        drop(permit);
-                        self.wait(self.backoff().delay(failures)).await;
-                    }
-                }
+            is_further
+        });
+        while let Some(lane) = self.behind.try_join_next() {
+            self.parked.extend(lane);
+        }
+        let end = *self.end.borrow();
+        for mut lane in std::mem::take(&mut self.parked) {
+            lane.go_on_to(&self.way, end);
+            if lane.has_work(&self.way) {
+                self.behind.spawn(lane.catch_up(self.way.clone(), self.end.subscribe()));
+            } else if lane.may_join(&self.first) && !self.is_left_to(&lane) {
+                self.keys.retain(|key| Some(key) != lane.key());
+                self.first.join(lane, &self.way);
+            } else {
+                self.parked.push(lane);
             }
         }
     }
 
-    /// Moves the cursor behind lines of which none is to be sent, whatever state Loki is in.
-    fn pass_over(&mut self) {
-        let (ended, published) = (*self.live.borrow() == 0, *self.follow.borrow());
-        self.collector.collect(&published, ended, false, &self.destination.now());
-        // Nobody misses in Loki what was not to get there.
-        self.collector.take_toll();
-        self.collector.rest();
-        self.save();
+    /// Whether another lane carries all of a tenant but this lane's stream: it would carry that too, or nobody would.
+    fn is_left_to(&self, lane: &Lane) -> bool {
+        let Some(Key::Stream(labels)) = lane.key() else { return false };
+        self.keys.iter().any(|key| matches!(key, Key::Tenant(_)) && key.has(labels, lane.tenant()))
     }
 
-    /// Waits for the right to send; `None` when the plugin goes down. In a long outage that takes hours, and what the
-    /// ring loses meanwhile is said when it happens and not when it is over.
+    /// Waits for the right to send, or for something else to do.
     async fn permit(&mut self) -> Option<Permit> {
-        let destination = self.destination.clone();
-        let mut admitted = pin!(destination.admit(self.plan.attempts.is_none()));
-        loop {
-            tokio::select! {
-                permit = &mut admitted => return Some(permit),
-                _ = self.shutdown.changed() => return None,
-                () = sleep(LOOK) => {}
-            }
-            if self.collector.is_overtaken() {
-                self.collector.rewind();
-                self.events.lost(&self.collector.take_toll());
-                self.save();
+        tokio::select! {
+            permit = self.first.admit(&self.way) => permit,
+            Some(lane) = self.behind.join_next() => {
+                self.parked.extend(lane);
+                None
             }
         }
     }
 
     /// Lets a batch grow for as long as a line may wait, unless the ring fills faster than that.
     async fn gather(&mut self) {
-        let deadline = Instant::now() + self.plan.batch_wait;
-        while !self.collector.is_enough(&self.follow.borrow()) {
+        let deadline = Instant::now() + self.way.plan.batch_wait;
+        while !self.first.collector().is_enough(&self.follow.borrow()) {
             tokio::select! {
                 () = sleep_until(deadline) => return,
                 _ = self.follow.changed() => {}
                 _ = self.live.changed() => if *self.live.borrow() == 0 { return },
                 _ = self.shutdown.changed() => return,
             }
-        }
-    }
-
-    /// Between tries of a batch. Where their number is not bounded, neither a rate limit nor an outage that is over may
-    /// go unnoticed for minutes.
-    fn backoff(&self) -> Backoff {
-        let typed = self.plan.backoff;
-        if self.plan.attempts.is_none() { typed.capped(destination::LONGEST_PROBE) } else { typed }
-    }
-
-    async fn wait(&mut self, delay: Duration) {
-        tokio::select! {
-            () = sleep(delay) => {}
-            _ = self.shutdown.changed() => {}
-        }
-    }
-
-    /// Sends what was collected, a request for each source, and saves how far that is.
-    async fn push_all(&mut self, failures: u32) -> Round {
-        let mut reached = false;
-        for at in 0..self.collector.batches() {
-            let Some(batch) = self.collector.batch(at) else { continue };
-            if *self.shutdown.borrow() {
-                // What was not sent yet is the next process's; what is on its way has little time to come back.
-                return Round::Again { later: false };
-            }
-            let (body, entries, bytes) = (batch.body(), batch.entries(), batch.bytes() as u64);
-            let mut refused = 0;
-            let tenant = match self.plan.pipeline {
-                Some(_) => self.collector.tenant(at),
-                None => self.plan.streams[at].as_ref().and_then(|stream| stream.tenant.as_deref()),
-            };
-            match self.destination.push(body, tenant).await.outcome {
-                Ok(()) => {
-                    reached = true;
-                    self.guard.accepted();
-                    self.events.sent(entries as u64, bytes, nanoseconds());
-                }
-                Err(error) => {
-                    self.events.failed(&error, nanoseconds());
-                    let mut what = verdict(&error, entries, failures + 1, self.plan.attempts);
-                    if what == Verdict::WithoutMetadata && !self.destination.takes_metadata() {
-                        what = halve(entries);
-                    }
-                    let what = self.guard.rule(what, failures + 1, self.plan.attempts);
-                    // What is given up was not judged: it was not answered, or by whoever keeps the door.
-                    let is_judged = !matches!(what, Verdict::GiveUp { .. });
-                    reached |= is_judged && error.kind().is_some_and(Kind::is_judgement);
-                    match what {
-                        Verdict::Retry => {
-                            // An answer about one stream says nothing of the destination; silence and refusals do.
-                            if error.kind() == Some(Kind::RateLimit) {
-                                self.events.rate_limited(&error);
-                            } else {
-                                self.destination.went_down(&error);
-                            }
-                            self.events.retried(entries as u64);
-                            return Round::Again { later: true };
-                        }
-                        Verdict::Pause | Verdict::Reject => {
-                            self.events.paused(&error);
-                            self.events.retried(entries as u64);
-                            return Round::Again { later: true };
-                        }
-                        Verdict::Split => {
-                            self.events.retried(entries as u64);
-                            self.collector.split(at);
-                            return Round::Again { later: false };
-                        }
-                        Verdict::WithoutMetadata => {
-                            self.destination.refuse_metadata();
-                            self.events.retried(entries as u64);
-                            return Round::Again { later: false };
-                        }
-                        Verdict::Clamp { refusal, .. }
-                            if self.collector.clamp(at, &refusal, &self.destination.now()) =>
-                        {
-                            self.events.retried(entries as u64);
-                            return Round::Again { later: false };
-                        }
-                        // No time that is accepted is in sight, as when Loki's own clock was set back by hours; it comes.
-                        Verdict::Clamp { refusal: Refusal { too_new: Some(_), .. }, .. } => {
-                            self.events.retried(entries as u64);
-                            return Round::Again { later: true };
-                        }
-                        Verdict::Clamp { dropped, .. } | Verdict::Settled { dropped } => {
-                            let taken = (entries as u64).saturating_sub(dropped);
-                            if taken > 0 {
-                                self.guard.accepted();
-                                self.events.sent(taken, bytes * taken / entries as u64, nanoseconds());
-                            }
-                            self.events.dropped(Dropped::Refused, dropped, &error);
-                            refused = dropped;
-                        }
-                        Verdict::GiveUp { dropped } => self.events.dropped(Dropped::GivenUp, dropped, &error),
-                    }
-                }
-            }
-            self.collector.acknowledge(at, refused);
-            self.save();
-        }
-        Round::Settled { reached }
-    }
-
-    fn protect(&self) {
-        if self.plan.protects {
-            self.ring.protect_from(self.cursor, self.collector.checkpoint().0.seq);
-        }
-    }
-
-    fn save(&self) {
-        self.protect();
-        let (position, note) = self.collector.checkpoint();
-        let mut cursors = lock(&self.cursors);
-        if cursors.saved(self.cursor) == Some((position, note)) {
-            return;
-        }
-        let saved = cursors.save(self.cursor, position, note);
-        let sent = cursors.furthest_behind().filter(|_| self.plan.forgets && saved.is_ok());
-        drop(cursors);
-        if let Some(sent) = sent {
-            self.ring.retire_before(sent);
-        }
-        if let Err(error) = saved {
-            self.events.cursor_not_saved(&error);
         }
     }
 }
@@ -413,8 +276,4 @@ async fn sleep_for(nanoseconds: Option<i64>) {
         Some(left) => sleep(Duration::from_nanos(u64::try_from(left).unwrap_or(0))).await,
         None => std::future::pending().await,
     }
-}
-
-fn lock(cursors: &Mutex<Cursors>) -> MutexGuard<'_, Cursors> {
-    cursors.lock().unwrap_or_else(PoisonError::into_inner)
 }

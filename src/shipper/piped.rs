@@ -18,6 +18,7 @@ use super::Plan;
 use super::batch::{Batch, ORIGINAL_TIME, Settled};
 use super::lines::Place;
 use super::note::{FLOORS, Floor, Note};
+use super::scope::{Key, Scope};
 use super::window::Window;
 use crate::codec::Source;
 use crate::codec::partial::{Line, MARKER, MAX_LINE};
@@ -236,15 +237,73 @@ impl Piped {
         Some(settled)
     }
 
-    /// Everything that came out is with Loki.
-    pub fn settle(&mut self) {
+    /// Another that goes on from where everything was with Loki, with the streams of `key` alone; what of them is with Loki since is passed
+    /// over. This one goes on without them.
+    pub fn fork(&mut self, key: Key) -> Self {
+        let mut state = self.settled.clone();
+        // Its events were counted here, or will be.
+        state.pipeline = state.pipeline.counting_in(None);
+        let child = Self {
+            labels: self.labels.clone(),
+            metadata: self.metadata.clone(),
+            batch_size: self.batch_size,
+            now: state.clone(),
+            settled: state,
+            is_changed: false,
+            streams: self.streams.fork(key),
+            batches: Vec::new(),
+            done: self.done.clone(),
+            not_before: None,
+            out: Vec::new(),
+            misaddressed: 0,
+        };
+        for out in &mut self.batches {
+            if !self.streams.get(out.stream).is_ours {
+                out.batch.clear();
+                out.seqs.clear();
+            }
+        }
+        child
+    }
+
+    /// Takes back what [`Piped::fork`] gave away. Both have got to the same line.
+    pub fn absorb(&mut self, child: Self, key: &Key) {
+        self.streams.absorb(child.streams, key);
+    }
+
+    /// Whether stages hold the same lines as those of another that has got to the same line.
+    pub fn holds_the_same(&self, other: &Self) -> bool {
+        let held = |piped: &Self| (piped.now.pipeline.held_since(), piped.now.pipeline.next_deadline());
+        held(self) == held(other)
+    }
+
+    /// Which streams are sent here.
+    pub fn scope(&self) -> &Scope {
+        self.streams.scope()
+    }
+
+    /// What tells the stream of a batch from others.
+    pub fn labels(&self, at: usize) -> Option<&Labels> {
+        let stream = self.batches.get(at)?.stream;
+        Some(&self.streams.get(stream).key)
+    }
+
+    /// The number of the stream of a batch.
+    pub fn stream(&self, at: usize) -> usize {
+        self.batches.get(at).map_or(0, |out| out.stream)
+    }
+
+    /// Everything that came out is with Loki; `next` is the entry that is read next.
+    pub fn settle(&mut self, next: u64) {
         if std::mem::take(&mut self.is_changed) {
             self.now.pipeline.settle();
             self.settled = self.now.clone();
         }
-        self.streams.settle();
         self.batches.clear();
-        self.done.clear();
+        // A round that ends sooner than the one before leaves lines of that one to the next.
+        let to_come = self.settled.pipeline.held_since().map_or(next, |held| held.min(next));
+        self.done.retain(|(_, _, last)| *last >= to_come);
+        self.streams.settle(self.done.is_empty());
     }
 
     /// Back to where everything was with Loki.
@@ -306,6 +365,9 @@ impl Piped {
     fn put(&mut self, entry: Entry, round: &Round) -> bool {
         let number = self.streams.number_of(&entry.labels);
         let stream = self.streams.get_mut(number);
+        if !stream.is_ours {
+            return self.streams.are_many();
+        }
         if stream.is_misaddressed {
             self.misaddressed += 1;
             return self.streams.are_many();

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use crate::loki::answer::Seen;
     use crate::loki::error::Status;
-    use Verdict::{GiveUp, Pause, Reject, Retry, Settled, Split, WithoutMetadata};
+    use Verdict::{GiveUp, Pause, Reject, Retry, Split, WithoutMetadata};
 
     fn status(code: u16, body: &str) -> PushError {
         PushError::status(code, body.as_bytes())

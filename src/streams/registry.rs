@@ -30,6 +30,7 @@ use crate::loki;
 use crate::pipeline::Registries;
 use crate::pools::Pool;
 use crate::ring::{self, BootId, Reader, RingError};
+use crate::shipper::gate::{HostKey, Hosts};
 use crate::shipper::{self, destination::Destination};
 use crate::telemetry::throttle::Throttle;
 use crate::transport::Secret;
@@ -73,6 +74,8 @@ pub(super) struct Inner {
     pub records: Records,
     table: Mutex<Table>,
     pub destinations: Mutex<HashMap<Target, Weak<Destination>>>,
+    /// What all who go to one host share.
+    pub hosts: Hosts,
     pub shippers: Mutex<JoinSet<()>>,
     pub adopted: watch::Sender<bool>,
     pub shutdown: watch::Sender<bool>,
@@ -155,6 +158,7 @@ impl Registry {
                 records,
                 table: Mutex::default(),
                 destinations: Mutex::default(),
+                hosts: Hosts::default(),
                 rings: Mutex::default(),
                 stranded: Mutex::default(),
                 shippers: Mutex::default(),
@@ -375,7 +379,8 @@ impl Registry {
             accepts_any_2xx: target.accepts_any_2xx,
         })?;
         let counters = self.inner.setup.sent.to(target.url.as_str());
-        let destination = Destination::new(target.url.as_str().into(), client, counters);
+        let host = self.inner.hosts.gate(HostKey::new(target.url.as_str(), &target.transport));
+        let destination = Destination::new(target.url.as_str().into(), client, host, counters);
         destinations.insert(target.clone(), Arc::downgrade(&destination));
         Ok(destination)
     }

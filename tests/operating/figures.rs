@@ -93,7 +93,7 @@ fn figures_of_memory_and_processor_were_measured() {
 #[test]
 fn what_the_driver_does_is_what_its_constants_say() {
     let guide = guide("");
-    let in_flight = constant("src/shipper/destination.rs", "IN_FLIGHT");
+    let in_flight = constant("src/shipper/slots.rs", "IN_FLIGHT");
     let largest = constant("src/shipper/batch.rs", "LARGEST_REQUEST");
     let usual = OPTIONS.iter().find(|option| option.key == "loki-batch-size").and_then(|option| option.default);
     assert_eq!(usual, Some(MIB.to_string().as_str()));

@@ -1,6 +1,8 @@
+mod lanes;
 mod piped;
 
 use super::*;
+use crate::codec::Source;
 use crate::codec::entry::proto::{LogEntry, PartialLogEntryMetadata};
 use crate::frames::DockerFrames;
 use crate::loki::encode::proto::PushRequest;
@@ -172,7 +174,7 @@ fn a_line_that_is_not_whole_holds_the_cursor_and_nothing_else() {
     assert_eq!(position.seq, 0, "the first chunk is still owed");
 
     // The process dies here; the next one reads from the chunk on, and sends the other line no second time.
-    crate::ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().save(position, note).unwrap();
+    crate::ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().save(position, note.bytes()).unwrap();
     let mut collector = scene.collector(1 << 20);
     scene.write("stdout", "line", Some((2, true)));
     collect(&mut collector, false);
@@ -197,7 +199,7 @@ fn lines_after_a_power_loss_are_sent_though_a_line_of_the_other_source_was_open(
     collector.acknowledge(Source::Stderr.index(), 0);
     let mut cursors = crate::ring::Cursors::open(&scene.ring, &["there".into()]).unwrap();
     let (position, note) = collector.checkpoint();
-    cursors.save(0, position, note).unwrap();
+    cursors.save(0, position, note.bytes()).unwrap();
     drop((cursors, collector));
 
     std::fs::write(&segment, synced).unwrap();

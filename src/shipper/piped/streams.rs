@@ -7,6 +7,7 @@ use crate::config::tenant::tenant_id;
 use crate::loki::labels::{LabelName, LabelSet};
 use crate::pipeline::entry::{Labels, TENANT};
 use crate::shipper::note::{FLOORS, Floor};
+use crate::shipper::scope::{Key, Scope};
 use crate::shipper::window::{LIFT, Window};
 
 /// New streams between two moments at which everything is with Loki. Stages that make a stream of every line make no
@@ -20,8 +21,10 @@ const REMEMBERED: usize = 4 * MOST_STREAMS;
 const REMEMBERED_BYTES: usize = 1 << 20;
 
 /// All streams that were seen lately.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Streams {
+    /// Which of them are sent here.
+    scope: Scope,
     numbers: HashMap<Labels, usize>,
     all: Vec<Stream>,
     /// The one that was asked for last: lines of a stream often come together.
@@ -35,8 +38,12 @@ pub struct Streams {
 }
 
 /// One of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Stream {
+    /// What tells it from others, the tenant included.
+    pub key: Labels,
+    /// Whether it is sent here, and not by another lane.
+    pub is_ours: bool,
     /// The label string.
     pub labels: String,
     /// In place of the destination's.
@@ -82,6 +89,7 @@ impl Streams {
         if let Some((_, floor)) = self.floors.iter().flatten().find(|(hash, _)| *hash == stream.hash()) {
             stream.floor = *floor;
         }
+        stream.is_ours = self.scope.has(labels, stream.tenant.as_deref());
         self.bytes += stream.labels.len();
         self.all.push(stream);
         let number = self.all.len() - 1;
@@ -104,16 +112,52 @@ impl Streams {
         self.all.len() - self.settled >= MOST_STREAMS || self.bytes >= 4 * REMEMBERED_BYTES
     }
 
-    /// Everything is with Loki. Those that come and go by the thousand are forgotten: they have few equal lines.
-    pub fn settle(&mut self) {
-        if self.all.len() >= REMEMBERED || self.bytes >= REMEMBERED_BYTES {
-            *self = Self::default();
+    /// Everything is with Loki. Those that come and go by the thousand are forgotten, if they `may_go`: they have few equal lines.
+    pub fn settle(&mut self, may_go: bool) {
+        let are_many = self.all.len() >= REMEMBERED || self.bytes >= REMEMBERED_BYTES;
+        if are_many && may_go {
+            *self = Self { scope: std::mem::take(&mut self.scope), ..Self::default() };
         }
         for stream in &mut self.all {
             stream.settled.clone_from(&stream.times);
             stream.open = None;
         }
         self.settled = self.all.len();
+    }
+
+    /// Of these streams only those of `key` that are in the scope so far, and the others without them. What is known of each stays.
+    pub fn fork(&mut self, key: Key) -> Self {
+        let mut scope = self.scope.clone();
+        scope.only = Some(key.clone());
+        let mut child = Self { scope, ..self.clone() };
+        child.mark();
+        child.rewind();
+        self.scope.without.push(key);
+        self.mark();
+        child
+    }
+
+    /// Takes back what [`Streams::fork`] gave away.
+    pub fn absorb(&mut self, child: Self, key: &Key) {
+        self.scope.without.retain(|other| other != key);
+        for stream in child.all.into_iter().filter(|stream| stream.is_ours) {
+            let number = self.find_or_add(&stream.key.clone());
+            self.bytes = (self.bytes + stream.labels.len()).saturating_sub(self.all[number].labels.len());
+            self.all[number] = Stream { open: None, ..stream };
+        }
+        self.mark();
+    }
+
+    /// What was forked off and is not back.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    fn mark(&mut self) {
+        let Self { scope, all, .. } = self;
+        for stream in all {
+            stream.is_ours = scope.has(&stream.key, stream.tenant.as_deref());
+        }
     }
 
     /// Back to where everything was with Loki.
@@ -138,6 +182,8 @@ impl Stream {
         let wanted = labels.get(TENANT).filter(|tenant| !tenant.is_empty());
         let tenant = wanted.and_then(|tenant| tenant_id(tenant).ok().flatten());
         Self {
+            key: labels.clone(),
+            is_ours: true,
             labels: set.to_string(),
             is_misaddressed: wanted.is_some() && tenant.is_none(),
             tenant,
@@ -195,7 +241,7 @@ mod tests {
         let number = streams.number_of(&labels(0));
         streams.get_mut(number).time_of(7, false, &Window::OPEN);
         streams.get_mut(number).lift(1);
-        streams.settle();
+        streams.settle(true);
         assert_eq!(streams.get_mut(number).time_of(7, false, &Window::OPEN), 8);
         streams.rewind();
         assert_eq!(streams.get_mut(number).time_of(7, false, &Window::OPEN), 8);
@@ -209,7 +255,7 @@ mod tests {
             for value in 0..MOST_STREAMS {
                 streams.number_of(&labels(round * MOST_STREAMS + value));
             }
-            streams.settle();
+            streams.settle(true);
             assert!(streams.all.len() < REMEMBERED && streams.all.len() == streams.numbers.len());
         }
         assert_eq!(streams.bytes, streams.all.iter().map(|stream| stream.labels.len()).sum::<usize>());

@@ -40,7 +40,7 @@ fn lines_of(body: &[u8]) -> Vec<String> {
 /// The process dies with what a collector has saved; the next one begins there.
 fn dies(scene: &Scene, first: &Collector) -> Collector {
     let (position, note) = first.checkpoint();
-    crate::ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().save(position, note).unwrap();
+    crate::ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().save(position, note.bytes()).unwrap();
     collector(scene, BLOCKS)
 }
 

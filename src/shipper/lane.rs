@@ -1,0 +1,410 @@
+//! A lane: one pass over a container's ring, on its way to one destination.
+//!
+//! In the normal case there is one, and it carries all streams. When a stream is refused or limited while others may go, it is
+//! [held back](Lane::hold_back): a second lane begins where the first stood, carries that stream alone, and waits by itself, for hours if need
+//! be; the first goes on without it. The lane behind reads no further than the first has got. When it is there, and its pushes succeed, it
+//! goes back into the first.
+//!
+//! What is held back is on disk only. The cursor stays with the lane that is the furthest behind (see [`super::way`]), so the ring keeps what
+//! it owes; the first lane may run ahead as far as the ring goes. Beyond that the ring overwrites what the lane behind has not sent, and it is
+//! counted, or, with `loki-backpressure=block`, the container waits.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::breaker::Standing;
+use super::collect::{Collector, End};
+use super::counters::Dropped;
+use super::destination::Permit;
+use super::guard::RejectionGuard;
+use super::nanoseconds;
+use super::scope::Key;
+use super::verdict::{Verdict, halve, verdict};
+use super::way::{FIRST, Way};
+use super::window::Refusal;
+use crate::loki::{Kind, PushError};
+use crate::pipeline::entry::TENANT;
+
+/// How often a lane that may not send looks whether the ring has overwritten what it has still to send.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Lanes of one container and destination. Each reads the ring again, and has a copy of what the stages of a pipeline remember. Beyond this
+/// the container waits as a whole.
+pub const MOST_LANES: usize = 16;
+
+/// Streams that are remembered for lines that were refused one by one. Above it, all are forgotten, and each may lose a few lines more.
+const MOST_GUARDS: usize = 1024;
+
+/// Lanes of single streams of one tenant; the next takes all other streams of it.
+const MOST_OF_TENANT: usize = 2;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Lane {
+    number: u64,
+    /// What it carries alone; `None`: all that no other carries.
+    key: Option<Key>,
+    collector: Collector,
+    /// Tries of what comes next that failed.
+    failures: u32,
+    /// When it may be tried again, as far as this lane is concerned.
+    resume: Option<Instant>,
+    /// The tenant whose breaker is to be asked before anything is read; `None` in it is the destination's own.
+    waits_for: Option<Option<String>>,
+    /// Streams of which lines were refused one by one since something of them was accepted.
+    guards: HashMap<u64, RejectionGuard>,
+}
+
+/// What became of one round of pushes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    /// Everything collected is with Loki, was given up and counted, or is carried by another lane.
+    Settled { is_pushed: bool },
+    /// Back to what is not with Loki, at once, in another form.
+    Again,
+    /// The same when the lane may go again.
+    Wait,
+}
+
+// === impl Lane ===
+
+impl Lane {
+    /// The lane that carries all.
+    pub fn first(way: &Way) -> Self {
+        let collector = Collector::new(&way.ring, way.saved(), &way.plan);
+        let waits_for = way.only_tenant().map(|tenant| tenant.map(str::to_owned));
+        way.mark(FIRST, &collector);
+        Self { number: FIRST, key: None, collector, failures: 0, resume: None, waits_for, guards: HashMap::new() }
+    }
+
+    /// What it carries alone.
+    pub fn key(&self) -> Option<&Key> {
+        self.key.as_ref()
+    }
+
+    /// The tenant of what it carries alone, when it is not the destination's.
+    pub fn tenant(&self) -> Option<&str> {
+        match self.key.as_ref()? {
+            Key::Source(_) => None,
+            Key::Stream(labels) => labels.get(TENANT),
+            Key::Tenant(tenant) => tenant.as_deref(),
+        }
+    }
+
+    /// What it reads with.
+    pub fn collector(&self) -> &Collector {
+        &self.collector
+    }
+
+    /// Whether the last push failed.
+    pub fn has_failed(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// May read up to `end`, once it has got to where it might so far.
+    pub fn go_on_to(&mut self, way: &Way, end: End) {
+        if self.collector.is_at_end() {
+            self.collector.end_at(end);
+            way.events.lost(&self.collector.take_toll());
+        }
+    }
+
+    /// Whether there is anything to do for a lane that is behind.
+    pub fn has_work(&self, way: &Way) -> bool {
+        let published = way.follow.borrow().next_seq;
+        let is_due = self.collector.deadline().is_some_and(|deadline| deadline <= nanoseconds());
+        let is_ended = *way.live.borrow() == 0 && self.collector.holds_lines();
+        let next = self.collector.next_seq();
+        !self.collector.is_at_end() || (next >= published && (is_due || is_ended))
+    }
+
+    /// Whether it has got to where the first one is, and can go back into it.
+    pub fn may_join(&self, first: &Self) -> bool {
+        self.failures == 0 && first.collector.may_absorb(&self.collector)
+    }
+
+    /// Takes back a lane that was forked off.
+    pub fn join(&mut self, lane: Self, way: &Way) {
+        let Self { number, key, collector, guards, .. } = lane;
+        self.guards.extend(guards);
+        if let Some(key) = key {
+            self.collector.absorb(collector, &key);
+            way.unmark(number, &self.collector);
+        }
+    }
+
+    /// Catches up with the first lane, whose next entry is `end`; comes back when there is nothing to do before it, or the plugin goes down.
+    pub async fn catch_up(mut self, way: Arc<Way>, mut end: watch::Receiver<End>) -> Self {
+        loop {
+            let until = *end.borrow_and_update();
+            self.go_on_to(&way, until);
+            if way.is_shut() || !self.has_work(&way) {
+                return self;
+            }
+            if self.is_throttled(&way).await {
+                continue;
+            }
+            let Some(permit) = self.admit(&way).await else { return self };
+            // It carries one stream, or those of one tenant, and so they wait together.
+            self.send(&way, permit, &mut Vec::new(), MOST_LANES).await;
+        }
+    }
+
+    /// Waits if a stage limits the rate: shipping waits, and not the container.
+    pub async fn is_throttled(&self, way: &Way) -> bool {
+        let Some(left) = self.collector.not_before().map(|time| time.saturating_sub(nanoseconds())) else {
+            return false;
+        };
+        if left > 0 {
+            let mut shutdown = way.shutdown.clone();
+            tokio::select! {
+                _ = shutdown.changed() => {}
+                () = sleep(Duration::from_nanos(left.unsigned_abs())) => {}
+            }
+        }
+        left > 0
+    }
+
+    /// Waits for the right to send; `None` when the plugin goes down. In a long outage that takes hours, and what the
+    /// ring loses meanwhile is said when it happens and not when it is over.
+    pub async fn admit(&mut self, way: &Way) -> Option<Permit> {
+        let mut shutdown = way.shutdown.clone();
+        let who = Standing { stream: way.id << 20, has_failed: self.failures > 0 };
+        let (resume, tenant) = (self.resume, self.waits_for.clone());
+        let mut admitted = pin!(async {
+            if let Some(resume) = resume {
+                sleep_until(resume).await;
+            }
+            way.destination.admit(who, tenant.as_ref().map(Option::as_deref), way.is_patient()).await
+        });
+        loop {
+            tokio::select! {
+                permit = &mut admitted => {
+                    self.resume = None;
+                    return Some(permit);
+                }
+                _ = shutdown.wait_for(|down| *down) => return None,
+                () = sleep(LOOK) => {}
+            }
+            if self.collector.is_overtaken() {
+                self.collector.rewind();
+                way.events.lost(&self.collector.take_toll());
+                way.save(self.number, &self.collector);
+            }
+        }
+    }
+
+    /// Moves behind lines of which none is to be sent, whatever state Loki is in.
+    pub fn pass_over(&mut self, way: &Way) {
+        let (ended, published) = (*way.live.borrow() == 0, *way.follow.borrow());
+        self.collector.collect(&published, ended, false, &way.destination.now());
+        let toll = self.collector.take_toll();
+        // Nobody misses in Loki what was not to get there.
+        if way.plan.streams.iter().any(Option::is_some) {
+            way.events.lost(&toll);
+        }
+        self.collector.rest();
+        way.save(self.number, &self.collector);
+    }
+
+    /// Collects a round and pushes it. Streams that are held back get lanes in `children`, as long as there are fewer than [`MOST_LANES`] with
+    /// the `others` that there are.
+    pub async fn send(&mut self, way: &Way, mut permit: Permit, children: &mut Vec<Self>, others: usize) {
+        let (ended, published) = (*way.live.borrow() == 0, *way.follow.borrow());
+        self.collector.set_batch_size(way.destination.batch_size(way.plan.batch_size));
+        self.collector.collect(&published, ended, way.destination.takes_metadata(), &way.destination.now());
+        if self.collector.is_clamped() {
+            way.save(self.number, &self.collector);
+        }
+        match self.push_all(way, &mut permit, children, others).await {
+            Round::Settled { is_pushed } => {
+                if is_pushed {
+                    self.failures = 0;
+                    self.waits_for = way.only_tenant().map(|tenant| tenant.map(str::to_owned));
+                }
+                way.save(self.number, &self.collector);
+                way.events.lost(&self.collector.take_toll());
+                // The next batch may have to wait for a permit, and so may those of a thousand containers.
+                self.collector.rest();
+            }
+            Round::Again | Round::Wait => {
+                self.collector.rewind();
+                way.events.lost(&self.collector.take_toll());
+            }
+        }
+    }
+
+    /// Sends what was collected, a request for each stream, and saves how far that is.
+    async fn push_all(&mut self, way: &Way, permit: &mut Permit, children: &mut Vec<Self>, others: usize) -> Round {
+        let mut is_pushed = false;
+        for at in 0..self.collector.batches() {
+            let tenant = match way.plan.pipeline {
+                Some(_) => self.collector.tenant(at).map(str::to_owned),
+                None => way.plan.streams[at].as_ref().and_then(|stream| stream.tenant.clone()),
+            };
+            let stream = way.id << 20 | self.collector.stream(at);
+            let Some(batch) = self.collector.batch(at) else { continue };
+            if way.is_shut() {
+                // What was not sent yet is the next process's; what is on its way has little time to come back.
+                return Round::Again;
+            }
+            let Some(mut attempt) = permit.attempt(stream, tenant.as_deref()) else {
+                if self.hold_back(way, at, tenant, None, children, others) {
+                    continue;
+                }
+                return Round::Wait;
+            };
+            let (body, entries, bytes) = (batch.body(), batch.entries(), batch.bytes() as u64);
+            let answer = attempt.push(body).await;
+            let error = match answer.outcome {
+                Ok(()) => {
+                    attempt.succeeded();
+                    self.guards.remove(&stream);
+                    way.events.sent(entries as u64, bytes, nanoseconds());
+                    is_pushed = true;
+                    self.settle(way, at, 0);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            way.events.failed(&error, nanoseconds());
+            let mut what = verdict(&error, entries, self.failures + 1, way.plan.attempts);
+            if what == Verdict::WithoutMetadata && !way.destination.takes_metadata() {
+                what = halve(entries);
+            }
+            let what = self.rule(stream, what, way);
+            let is_limited = error.kind() == Some(Kind::RateLimit);
+            match what {
+                _ if is_limited => attempt.failed(&error, &way.backoff(), answer.hints.retry_after),
+                Verdict::Retry | Verdict::GiveUp { .. } => {
+                    attempt.failed(&error, &way.backoff(), answer.hints.retry_after);
+                }
+                Verdict::Pause | Verdict::Reject => attempt.waits(&error, &way.backoff(), answer.hints.retry_after),
+                _ if error.kind().is_some_and(Kind::is_judgement) => attempt.succeeded(),
+                _ => drop(attempt),
+            }
+            let mut refused = 0;
+            match what {
+                Verdict::Clamp { refusal, .. } if self.collector.clamp(at, &refusal, &way.destination.now()) => {
+                    way.events.retried(entries as u64);
+                    return Round::Again;
+                }
+                // Of a clamp: no time that is accepted is in sight, as when Loki's own clock was set back by hours; it comes.
+                Verdict::Retry
+                | Verdict::Pause
+                | Verdict::Reject
+                | Verdict::Clamp { refusal: Refusal { too_new: Some(_), .. }, .. } => {
+                    if is_limited {
+                        way.events.rate_limited(&error);
+                    } else if what == Verdict::Pause {
+                        way.events.paused(&error);
+                    }
+                    way.events.retried(entries as u64);
+                    let failure = Some((&error, answer.hints.retry_after));
+                    if self.hold_back(way, at, tenant, failure, children, others) {
+                        continue;
+                    }
+                    return Round::Wait;
+                }
+                Verdict::Split => {
+                    way.events.retried(entries as u64);
+                    self.collector.split(at);
+                    return Round::Again;
+                }
+                Verdict::WithoutMetadata => {
+                    way.destination.refuse_metadata();
+                    way.events.retried(entries as u64);
+                    return Round::Again;
+                }
+                Verdict::Clamp { dropped, .. } | Verdict::Settled { dropped } => {
+                    let taken = (entries as u64).saturating_sub(dropped);
+                    if taken > 0 {
+                        self.guards.remove(&stream);
+                        way.events.sent(taken, bytes * taken / entries as u64, nanoseconds());
+                    }
+                    way.events.dropped(Dropped::Refused, dropped, &error);
+                    refused = dropped;
+                }
+                Verdict::GiveUp { dropped } => way.events.dropped(Dropped::GivenUp, dropped, &error),
+            }
+            is_pushed = true;
+            self.settle(way, at, refused);
+        }
+        Round::Settled { is_pushed }
+    }
+
+    /// What follows from the verdict about a stream, when lines of it were refused one by one before.
+    fn rule(&mut self, stream: u64, what: Verdict, way: &Way) -> Verdict {
+        if what != Verdict::Reject {
+            return what;
+        }
+        if self.guards.len() >= MOST_GUARDS {
+            self.guards.clear();
+        }
+        self.guards.entry(stream).or_default().rule(what, self.failures + 1, way.plan.attempts)
+    }
+
+    fn settle(&mut self, way: &Way, at: usize, refused: u64) {
+        self.collector.acknowledge(at, refused);
+        way.save(self.number, &self.collector);
+    }
+
+    /// The stream of a batch is not to be tried again before its time: because of an error that may be its own, with how long the answer
+    /// asks to wait, or because a breaker does not let it go. True when it has a lane of its own from now on, so that the others may go; false
+    /// when the lane has to wait as a whole, because what holds it back holds back all that it carries.
+    pub fn hold_back(
+        &mut self,
+        way: &Way,
+        at: usize,
+        tenant: Option<String>,
+        failure: Option<(&PushError, Option<Duration>)>,
+        children: &mut Vec<Self>,
+        others: usize,
+    ) -> bool {
+        let destination = &way.destination;
+        let is_host = way.is_patient() && destination.is_host_waiting();
+        let is_everybodys = is_host || (way.is_patient() && destination.is_waiting(tenant.as_deref()));
+        let is_whole = self.key.is_some()
+            || is_host
+            || (is_everybodys && way.only_tenant().is_some())
+            || 1 + others + children.len() >= MOST_LANES;
+        let failures = if is_whole { self.failures } else { 0 } + u32::from(failure.is_some());
+        // Behind a breaker the next try is everybody's.
+        let asked = failure.and_then(|(_, asked)| asked).unwrap_or_default();
+        let resume = (failure.is_some() && !is_everybodys)
+            .then(|| Instant::now() + way.backoff().delay(failures.max(1)).max(asked));
+        if is_whole {
+            (self.failures, self.resume, self.waits_for) = (failures, resume, Some(tenant));
+            return false;
+        }
+        let key = self.key_for(at, tenant.as_deref(), failure.map(|(error, _)| error));
+        let collector = self.collector.fork(&key);
+        let number = way.number();
+        way.mark(number, &collector);
+        let guards = self.guards.clone();
+        children.push(Self { number, key: Some(key), collector, failures, resume, waits_for: Some(tenant), guards });
+        true
+    }
+
+    /// What is to be held back with a batch that failed, or that a breaker holds back.
+    fn key_for(&self, at: usize, tenant: Option<&str>, error: Option<&PushError>) -> Key {
+        let key = self.collector.key(at);
+        let Some(scope) = self.collector.scope() else { return key };
+        let is_of_tenant = |key: &&Key| matches!(key, Key::Stream(labels) if labels.get(TENANT) == tenant);
+        let is_tenants = match error {
+            // A breaker of the tenant.
+            None => true,
+            Some(error) => matches!(error.status_code(), Some(401 | 403 | 404 | 405 | 407)),
+        };
+        if is_tenants || scope.without.iter().filter(is_of_tenant).count() >= MOST_OF_TENANT {
+            Key::Tenant(tenant.map(str::to_owned))
+        } else {
+            key
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A stream that Loki refuses, limits or does not answer waits by itself: the other streams of its container, of whatever tenant, go on, and
+//! what was held back comes later, each line once.
+
+use crate::harness::{Scene, assert_eventually, assert_same, numbered, patience};
+use crate::standin::{Failure, Standin, Times};
+
+const OUT: (&str, &str) = ("source", "stdout");
+const ERR: (&str, &str) = ("source", "stderr");
+
+fn status(code: u16) -> Failure {
+    Failure::Status { code, body: "Ingestion rate limit exceeded for stream".into() }
+}
+
+fn lines(loki: &Standin, label: (&str, &str)) -> Vec<String> {
+    loki.lines(&[label]).iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+}
+
+/// While pushes of stdout fail, stderr arrives, first lines and later ones; afterwards stdout does.
+fn errors_arrive_while_chatter_fails(failure: Failure) {
+    let scene = Scene::new();
+    scene.loki.fail_only(&[OUT], failure.clone(), Times::UntilHealed);
+    let run = scene.container("web").option("loki-timeout", "2s").option("loki-batch-size", "20000").start();
+    // More than a batch of it stands before the first line of the other.
+    let chatter = numbered("chatter", 300, 200);
+    run.out_all(&chatter);
+    assert_eventually!(!scene.loki.pushes().is_empty());
+    let errors = numbered("error", 100, 100);
+    for error in &errors[..50] {
+        run.err(error);
+    }
+    let has = |count| move |state: &crate::standin::State| state.count(&[ERR]) >= count;
+    assert!(scene.loki.wait_for(has(50), patience()), "{failure:?}: stderr waits for stdout");
+    for error in &errors[50..] {
+        run.err(error);
+    }
+    assert!(scene.loki.wait_for(has(100), patience()), "{failure:?}: later lines of stderr wait for stdout");
+    assert_eq!(scene.loki.count(&[OUT]), 0);
+    scene.loki.heal();
+    assert!(scene.loki.wait_for(|state| state.count(&[OUT]) >= 300, patience()));
+    run.out("last");
+    run.stop();
+    assert!(scene.loki.wait_for(|state| state.count(&[OUT]) >= 301, patience()));
+    assert_same(&lines(&scene.loki, OUT)[..300], &chatter);
+    assert_same(&lines(&scene.loki, ERR), &errors);
+    assert_eventually!(scene.plugin.files_of_containers() == 0, "and then it is let go");
+    assert!(!scene.plugin.log().contains("lines were"), "lines were lost, dropped or cut");
+}
+
+#[test]
+fn of_a_rate_limit() {
+    errors_arrive_while_chatter_fails(status(429));
+}
+
+#[test]
+fn of_refused_credentials() {
+    errors_arrive_while_chatter_fails(status(403));
+}
+
+#[test]
+fn of_server_errors() {
+    errors_arrive_while_chatter_fails(status(500));
+}
+
+#[test]
+fn of_silence() {
+    errors_arrive_while_chatter_fails(Failure::Hang);
+}
+
+#[test]
+fn what_was_held_back_comes_once_after_the_plugin_was_killed_meanwhile() {
+    let mut scene = Scene::new();
+    scene.loki.fail_only(&[OUT], status(403), Times::UntilHealed);
+    let run = scene.container("web").start();
+    run.out_all(numbered("chatter", 50, 50));
+    numbered("error", 50, 50).iter().for_each(|error| run.err(error));
+    assert!(scene.loki.wait_for(|state| state.count(&[ERR]) == 50, patience()));
+    scene.plugin.kill();
+    scene.plugin.restart();
+    run.err("after");
+    assert!(scene.loki.wait_for(|state| state.count(&[ERR]) >= 51, patience()));
+    scene.loki.heal();
+    assert!(scene.loki.wait_for(|state| state.count(&[OUT]) >= 50, patience()));
+    run.stop();
+    assert_eventually!(scene.plugin.files_of_containers() == 0);
+    assert_same(&lines(&scene.loki, OUT), &numbered("chatter", 50, 50));
+    assert_eq!(lines(&scene.loki, ERR).len(), 51, "what was ahead is not sent again");
+}
+
+#[test]
+fn of_tenants_that_a_pipeline_makes_only_the_refused_one_waits() {
+    let scene = Scene::new();
+    let stages = "[{regex: {expression: '^(?P<team>\\S+)'}}, {tenant: {source: team}}, {labels: {team: }}]";
+    scene.loki.fail_only(&[("team", "red")], status(403), Times::UntilHealed);
+    let run = scene.container("web").option("loki-pipeline-stages", stages).start();
+    run.out_all(["blue 0", "red 0", "green 0"]);
+    let has =
+        |team: &'static str, count: usize| move |state: &crate::standin::State| state.count(&[("team", team)]) >= count;
+    for at in 1..30 {
+        run.out_all([format!("red {at}"), format!("blue {at}"), format!("green {at}")]);
+    }
+    assert!(scene.loki.wait_for(has("blue", 30), patience()) && scene.loki.wait_for(has("green", 30), patience()));
+    assert_eq!(scene.loki.count(&[("team", "red")]), 0);
+    scene.loki.heal();
+    assert!(scene.loki.wait_for(has("red", 30), patience()));
+    run.stop();
+    assert_eventually!(scene.plugin.files_of_containers() == 0);
+    for team in ["red", "green", "blue"] {
+        let expected: Vec<_> = (0..30).map(|at| format!("{team} {at}")).collect();
+        assert_same(&lines(&scene.loki, ("team", team)), &expected);
+    }
+}
