@@ -25,8 +25,11 @@ use crate::telemetry::{logging, summary};
 /// Threads that read FIFOs and do nothing else.
 const INTAKE_THREADS: usize = 2;
 
-/// Threads for dockerd's calls, `docker logs` and pushes.
+/// Threads for dockerd's calls and `docker logs`. They never wait for a disk.
 const CONTROL_THREADS: usize = 2;
+
+/// Threads for pushes. They read and write rings, and may be busy with pipelines, so dockerd's calls are not theirs.
+const SHIPPING_THREADS: usize = 2;
 
 /// What keeps the plugin from serving.
 #[derive(Debug, thiserror::Error)]
@@ -53,16 +56,18 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
     raise_file_limit();
     let control = runtime("control", CONTROL_THREADS)?;
     let intake = runtime("intake", INTAKE_THREADS)?;
+    let shipping = runtime("shipping", SHIPPING_THREADS)?;
     control.spawn(log.clone().keep_honest());
-    let outcome = control.block_on(serve(settings, &intake));
+    let outcome = control.block_on(serve(settings, &intake, &shipping));
     // What is in the ring stays there; nothing else is worth waiting for.
     intake.shutdown_background();
+    shipping.shutdown_background();
     control.shutdown_background();
     log.finish();
     outcome
 }
 
-async fn serve(settings: Settings, intake: &Runtime) -> Result<(), RunError> {
+async fn serve(settings: Settings, intake: &Runtime, shipping: &Runtime) -> Result<(), RunError> {
     // PID 1 of its container ignores SIGTERM unless it asks for it; dockerd would wait ten seconds and kill.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     // dockerd looks for the socket half a second after the start: listen first, look at the disk afterwards.
@@ -84,6 +89,7 @@ async fn serve(settings: Settings, intake: &Runtime) -> Result<(), RunError> {
         hostname: labels::hostname(),
         defaults: settings.defaults,
         intake: intake.handle().clone(),
+        shipping: shipping.handle().clone(),
         counters: counting.0,
         sent: counting.1,
         pipelines: pipelines.clone(),
@@ -97,6 +103,10 @@ async fn serve(settings: Settings, intake: &Runtime) -> Result<(), RunError> {
     let syncer = tokio::spawn({
         let registry = registry.clone();
         async move { registry.keep_synced().await }
+    });
+    let accountant = tokio::spawn({
+        let registry = registry.clone();
+        async move { registry.keep_account().await }
     });
     let tidier = tokio::spawn({
         let registry = registry.clone();
@@ -114,6 +124,7 @@ async fn serve(settings: Settings, intake: &Runtime) -> Result<(), RunError> {
     server.abort();
     registry.shut_down().await;
     syncer.abort();
+    accountant.abort();
     tidier.abort();
     watcher.abort();
     if let Some(status) = status {

@@ -8,11 +8,14 @@ use std::path::Path;
 
 use tokio::net::UnixListener;
 
+use crate::lock;
+
 /// Makes a directory and those above it, readable by its owner alone: what containers print is nobody else's business.
 ///
 /// # Errors
 /// When the file system refuses.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
+    lock::may_wait();
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
@@ -21,6 +24,7 @@ pub fn make_dir(dir: &Path) -> io::Result<()> {
 /// # Errors
 /// When the file system refuses; the old file is then still there, and nothing else.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    lock::may_wait();
     let new = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     // On a full disk, what cannot be used must not stay.
@@ -37,6 +41,7 @@ pub fn is_read_only(error: &io::Error) -> bool {
 /// # Errors
 /// When the disk does not take it.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    lock::may_wait();
     File::open(dir)?.sync_all()
 }
 

@@ -30,6 +30,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use size::{Account, Resize, Size};
 
+use crate::lock;
+
 /// How often a FIFO is looked at that the kernel does not watch.
 const UNWATCHED: Duration = Duration::from_millis(20);
 
@@ -70,6 +72,7 @@ impl Fifo {
     /// # Errors
     /// When it cannot be opened or is something else.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        lock::may_wait();
         let mut options = File::options();
         let opened = options.read(true).custom_flags(libc::O_NONBLOCK).open(path);
         let pipe = opened.map_err(OpenError::Open)?;

@@ -24,7 +24,7 @@
 //! what it shows to who asks, [`app`] is the one place that knows everybody, and [`cli`] is above it.
 //!
 //! Downward only: `cli → app → docker, status → streams → shipper → loki → transport`. The leaves `ring`, `codec`, `fifo`, `transport`,
-//! `yaml` and `config::parse` import nothing of ours, except that `ring` uses `disk`, `ring` and `loki` take their
+//! `yaml` and `config::parse` import nothing of ours, except that `ring` uses `disk`, whoever reaches for a disk asks `lock`, `ring` and `loki` take their
 //! memory from `buffers`, and `transport` says what lasts through `telemetry::throttle`. `ring` knows no log line and `codec` no
 //! file: they meet in `streams`, `shipper` and `docker/read_logs`.
 
@@ -40,6 +40,7 @@ pub mod doctor;
 pub mod fifo;
 pub mod frames;
 pub mod golang;
+pub mod lock;
 pub mod loki;
 pub mod pipeline;
 pub mod pools;

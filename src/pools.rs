@@ -11,8 +11,10 @@ use tokio::task::JoinError;
 /// A kind of call that can wait, with threads of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
-    /// StartLogging, and what is recovered at the start: opens FIFOs and rings.
+    /// StartLogging: opens a FIFO and a ring.
     Start,
+    /// The same for what the process before left, and records of streams.
+    Adopt,
     /// Reads for `docker logs`.
     Read,
     /// Syncs, and the removal of rings.
@@ -39,14 +41,14 @@ pub const THREADS: usize = {
 // === impl Pool ===
 
 impl Pool {
-    const ALL: [Self; 6] = [Self::Start, Self::Read, Self::Sync, Self::Files, Self::Status, Self::Names];
+    const ALL: [Self; 7] = [Self::Start, Self::Adopt, Self::Read, Self::Sync, Self::Files, Self::Status, Self::Names];
 
     /// The most calls of this kind at once; further ones wait for their turn.
     #[must_use]
     pub const fn threads(self) -> usize {
         match self {
             Self::Start | Self::Read | Self::Names => 8,
-            Self::Sync | Self::Files => 4,
+            Self::Adopt | Self::Sync | Self::Files => 4,
             Self::Status => 2,
         }
     }
@@ -70,7 +72,7 @@ impl Pool {
     }
 
     fn places(self) -> &'static Arc<Semaphore> {
-        static PLACES: [OnceLock<Arc<Semaphore>>; 6] = [const { OnceLock::new() }; 6];
+        static PLACES: [OnceLock<Arc<Semaphore>>; 7] = [const { OnceLock::new() }; 7];
         PLACES[self as usize].get_or_init(|| Arc::new(Semaphore::new(self.threads())))
     }
 }
@@ -159,7 +161,7 @@ mod tests {
             tokio::spawn(Pool::Names.run(move || hang.lock().unwrap().recv().is_ok()));
         }
         tokio::task::yield_now().await;
-        for pool in [Pool::Start, Pool::Read, Pool::Sync, Pool::Files, Pool::Status] {
+        for pool in [Pool::Start, Pool::Adopt, Pool::Read, Pool::Sync, Pool::Files, Pool::Status] {
             assert_eq!(pool.run(move || pool).await.unwrap(), pool);
         }
         drop(release);

@@ -66,6 +66,7 @@ mod tests {
             hostname: "host".into(),
             defaults: PluginDefaults::default(),
             intake: Handle::current(),
+            shipping: Handle::current(),
             counters: Default::default(),
             sent: Default::default(),
             pipelines: std::sync::Arc::default(),

@@ -8,11 +8,11 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::cursor::{self, NOTE, Slot};
 use super::given::{Given, Siblings};
-use super::{Cursor, Position, Ring, RingError};
+use super::{Cursor, Position, Ring, RingError, lock};
 
 /// What the names of all cursors' files begin with.
 const PREFIX: &str = "cursor-";
@@ -22,7 +22,13 @@ const PREFIX: &str = "cursor-";
 pub struct Cursors {
     ring: Arc<Ring>,
     all: Vec<Cursor>,
+    shown: Saved,
 }
+
+/// How far cursors have got, for those who must not wait for a save: held for a few instructions, never across a system
+/// call.
+#[derive(Clone, Debug, Default)]
+pub struct Saved(Arc<Mutex<Vec<Option<Position>>>>);
 
 // === impl Cursors ===
 
@@ -33,10 +39,12 @@ impl Cursors {
     /// # Errors
     /// When a file is there and cannot be read.
     pub fn open(ring: &Arc<Ring>, names: &[String]) -> Result<Self, RingError> {
+        crate::lock::may_wait();
         let dir = ring.dir();
         let paths = || names.iter().map(|name| dir.join(format!("{PREFIX}{name}")));
         let all = paths().map(|path| Cursor::open(&path)).collect::<Result<Vec<_>, _>>()?;
-        let mut cursors = Self { ring: ring.clone(), all };
+        let mut cursors = Self { ring: ring.clone(), all, shown: Saved::default() };
+        cursors.show();
         if names.is_empty() {
             return Ok(cursors);
         }
@@ -52,7 +60,9 @@ impl Cursors {
             _ => Ok(()),
         };
         // Those that list others than there are now.
-        if begun.and_then(|()| cursors.save_again()).is_err() {
+        let saved = begun.and_then(|()| cursors.save_again());
+        cursors.show();
+        if saved.is_err() {
             // The files of others still say where to begin, to the next process too.
             return Ok(cursors);
         }
@@ -71,6 +81,13 @@ impl Cursors {
     /// # Errors
     /// See [`Cursor::save`].
     pub fn save(&mut self, at: usize, position: Position, note: [u8; NOTE]) -> Result<(), RingError> {
+        let saved = self.save_one(at, position, note);
+        self.show();
+        saved
+    }
+
+    fn save_one(&mut self, at: usize, position: Position, note: [u8; NOTE]) -> Result<(), RingError> {
+        crate::lock::may_wait();
         self.inform();
         let has_files = self.all.iter().enumerate().all(|(other, cursor)| other == at || !cursor.is_new());
         let begun = if has_files { Ok(()) } else { self.begin_new(self.ring.oldest(), [0; NOTE]) };
@@ -89,6 +106,7 @@ impl Cursors {
     /// # Errors
     /// When the disk still does not take it.
     pub fn save_again(&mut self) -> Result<(), RingError> {
+        crate::lock::may_wait();
         self.all.iter_mut().try_for_each(Cursor::save_again)
     }
 
@@ -110,6 +128,15 @@ impl Cursors {
         self.all.iter_mut().for_each(|cursor| cursor.knows(given, &siblings));
     }
 
+    /// How far they have got, as of each save.
+    pub fn shown(&self) -> Saved {
+        self.shown.clone()
+    }
+
+    fn show(&self) {
+        *lock(&self.shown.0) = self.all.iter().map(|cursor| cursor.saved().map(|(position, _)| position)).collect();
+    }
+
     /// Gives those their files that have none.
     fn begin_new(&mut self, position: Position, note: [u8; NOTE]) -> Result<(), RingError> {
         let mut new = self.all.iter_mut().filter(|cursor| cursor.is_new());
@@ -125,6 +152,20 @@ pub fn furthest_behind(dir: &Path) -> Option<Position> {
 fn furthest_behind_of(slots: Vec<Option<Slot>>) -> Option<Slot> {
     let all: Option<Vec<_>> = slots.into_iter().collect();
     all?.into_iter().min_by_key(|slot| slot.position.seq)
+}
+
+// === impl Saved ===
+
+impl Saved {
+    /// What the cursor number `at` has saved last.
+    pub fn position(&self, at: usize) -> Option<Position> {
+        *lock(&self.0).get(at)?
+    }
+
+    /// The first record that not every place has, `None` while there is a place that has none.
+    pub fn furthest_behind(&self) -> Option<u64> {
+        lock(&self.0).iter().map(|position| position.map(|position| position.seq)).min().flatten()
+    }
 }
 
 /// The first record that the place of this name has not got, by what is saved in `dir`; `None` also when that is damaged.

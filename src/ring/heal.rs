@@ -28,6 +28,7 @@ pub struct Healed {
 impl Ring {
     /// Brings to the disk what should be there and is not. Slow, as disks are; call it from a thread that may wait.
     pub fn heal<F: Framing>(&self) -> Healed {
+        crate::lock::may_wait();
         let _one_at_a_time = lock(&self.healing);
         let mut healed = Healed::default();
         let mut landed = Landed::default();

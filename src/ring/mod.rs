@@ -98,7 +98,7 @@ use crate::disk;
 
 pub use appender::{Landed, Landing, Writer};
 pub use cursor::Cursor;
-pub use cursors::Cursors;
+pub use cursors::{Cursors, Saved};
 use format::Block;
 pub use format::BootId;
 use format::Note;
@@ -270,6 +270,7 @@ impl Ring {
         framing: &F,
         access: recovery::Access,
     ) -> Result<Arc<Self>, RingError> {
+        crate::lock::may_wait();
         let budget = options.budget.max(LEAST_BUDGET);
         let options = Options { budget, ..options };
         let found = recovery::recover(dir, &options, framing, access)?;
@@ -374,6 +375,7 @@ impl Ring {
     /// # Errors
     /// When the file cannot be written.
     pub fn describe(&self, info: &[u8]) -> Result<(), RingError> {
+        crate::lock::may_wait();
         *lock(&self.describe) = Some(info.to_vec());
         if self.dir.is_dir() {
             let path = self.dir.join(INFO);
@@ -406,6 +408,7 @@ impl Ring {
     /// # Errors
     /// When the disk does not take it; the ring goes on, and the next sync tries again.
     pub fn sync(&self) -> Result<(), RingError> {
+        crate::lock::may_wait();
         self.complete()?;
         // The writer is held up for one small write; the sync itself happens without its lock.
         let files = lock(&self.appender).prepare_sync(&self.dir);

@@ -114,6 +114,7 @@ impl Reader {
 
     /// The bytes at the position, or `None` at the end of the ring. The position stays until [`Reader::advance`].
     pub fn fill(&mut self) -> Option<Chunk<'_>> {
+        crate::lock::may_wait();
         loop {
             let filler = self.buffer[self.chunk.0..self.chunk.1].iter().take_while(|&&byte| byte == FILLER).count();
             self.consume(filler, 0);

@@ -1,7 +1,9 @@
 //! One container: its ring, how far it was sent to whom, and who is writing to it.
 
+use std::fs;
+use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +13,8 @@ use super::counters::Counters;
 use super::events::Events;
 use super::retention;
 use crate::frames::DockerFrames;
-use crate::ring::{Cursors, Options, Ring, RingError};
+use crate::lock;
+use crate::ring::{Cursors, Options, Ring, RingError, Saved};
 use crate::shipper;
 use crate::shipper::destination::Destination;
 use crate::telemetry::rate::Rate;
@@ -27,6 +30,8 @@ pub struct Container {
     pub ring: Arc<Ring>,
     /// How far that was sent, to each of its destinations.
     pub cursors: Arc<Mutex<Cursors>>,
+    /// The same, for those who must not wait while a cursor is being saved.
+    pub sent: Saved,
     /// What was sent is not kept (`no-file`).
     pub forgets: bool,
     /// Where its lines go, in the order of the cursors; nowhere while its options cannot be used.
@@ -43,8 +48,12 @@ pub struct Container {
     attached: watch::Sender<usize>,
     /// Nothing is to be sent any more: all was, or its ring was removed.
     over: watch::Sender<bool>,
-    /// Its ring was removed, for who brings to the disk what is not on it. Held meanwhile.
-    retired: Mutex<bool>,
+    /// How many streams have ever attached.
+    attachments: AtomicU64,
+    /// Its ring is to go, or has gone: nothing of it is brought to the disk any more.
+    condemned: AtomicBool,
+    /// Held by the one that syncs its ring or removes it, across calls that wait: only ever locked on a thread that may.
+    at_disk: Mutex<()>,
 }
 
 /// One container's way to one destination.
@@ -83,10 +92,12 @@ impl Container {
     ) -> Result<Arc<Self>, RingError> {
         let name: Arc<str> = name.into();
         let ring = Ring::open(dir, options, &DockerFrames)?;
+        let cursors = Cursors::open(&ring, cursors)?;
         Ok(Arc::new(Self {
             id: id.into(),
-            ring: ring.clone(),
-            cursors: Arc::new(Mutex::new(Cursors::open(&ring, cursors)?)),
+            ring,
+            sent: cursors.shown(),
+            cursors: Arc::new(Mutex::new(cursors)),
             forgets,
             lanes,
             events: Arc::new(Events::new(&name, counters)),
@@ -96,12 +107,15 @@ impl Container {
             live: watch::Sender::new(0),
             attached: watch::Sender::new(0),
             over: watch::Sender::new(false),
-            retired: Mutex::new(false),
+            attachments: AtomicU64::new(0),
+            condemned: AtomicBool::new(false),
+            at_disk: Mutex::default(),
         }))
     }
 
     /// A new stream that writes to this container.
     pub fn attach(self: &Arc<Self>) -> Attachment {
+        self.attachments.fetch_add(1, Ordering::AcqRel);
         self.live.send_modify(|live| *live += 1);
         self.attached.send_modify(|attached| *attached += 1);
         Attachment { container: self.clone(), stopped: AtomicBool::new(false), stop: watch::Sender::new(false) }
@@ -122,6 +136,11 @@ impl Container {
         *self.attached.borrow() > 0
     }
 
+    /// How many streams have ever attached. While it stays the same and none is attached, nothing is written.
+    pub fn attachments(&self) -> u64 {
+        self.attachments.load(Ordering::Acquire)
+    }
+
     /// How many streams dockerd has not stopped.
     pub fn streams(&self) -> usize {
         *self.live.borrow()
@@ -129,8 +148,7 @@ impl Container {
 
     /// Lines that were not sent, to one destination at least.
     pub fn unsent(&self) -> u64 {
-        let sent = self.cursors.lock().unwrap_or_else(PoisonError::into_inner).furthest_behind();
-        retention::unsent(&self.ring, sent)
+        retention::unsent(&self.ring, self.sent.furthest_behind())
     }
 
     /// Looks at what was written so far, for the rates. To be called every few seconds.
@@ -140,10 +158,21 @@ impl Container {
         self.byte_rate.sample(happened.bytes);
     }
 
-    /// The ring is about to be removed; nothing of it will be sent or written any more. Waits for a sync to end.
+    /// The ring is about to be removed; nothing of it will be sent or written any more.
     pub fn condemn(&self) {
-        *self.retired.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.condemned.store(true, Ordering::Release);
         self.over.send_replace(true);
+    }
+
+    /// Removes the ring of a container that is [condemned](Container::condemn) and has left the table. Waits for the
+    /// disk, and for a sync to end.
+    ///
+    /// # Errors
+    /// When the folder cannot be removed.
+    pub fn remove(&self) -> io::Result<()> {
+        lock::may_wait();
+        let _nobody_syncs = self.at_disk.lock().unwrap_or_else(PoisonError::into_inner);
+        fs::remove_dir_all(self.ring.dir())
     }
 
     /// It has left the table: everything was sent to everyone.
@@ -159,9 +188,10 @@ impl Container {
     /// Brings to the disk what it did not take before, and makes what was written and sent so far survive a power loss.
     /// Waits for the disk.
     pub fn sync(&self) {
+        lock::may_wait();
         // What is gone because it was retired must not be made again.
-        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-        if *retired {
+        let _nobody_removes = self.at_disk.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.condemned.load(Ordering::Acquire) {
             return;
         }
         self.events.healed(&self.ring.heal::<DockerFrames>());

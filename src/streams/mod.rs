@@ -3,7 +3,8 @@
 //! dockerd speaks of *streams*: a FIFO that StartLogging names and StopLogging ends. A container can have several at
 //! once (a `docker logs` on a stopped container is one too), and has one [ring](crate::ring) for all of them.
 //!
-//! * [`registry`]: streams by FIFO, containers by id; start, stop, reader;
+//! * [`registry`]: stop, reader, and what containers share; `table`: streams by FIFO, containers by id; `start`: from a call to a
+//!   stream that is read;
 //! * [`container`]: a ring, its shipper, and who is writing to it;
 //! * `ship`: a container from the opening of its ring until it is let go;
 //! * [`intake`]: FIFO to ring; `discard`: what there is no room for;
@@ -30,10 +31,15 @@ pub mod registry;
 pub mod retention;
 mod ship;
 pub mod sources;
+mod start;
 pub mod strays;
+mod table;
 pub mod upkeep;
 pub mod view;
 mod watch;
+
+#[cfg(test)]
+mod tests;
 
 pub use info::Info;
 pub use registry::{Registry, StartError};

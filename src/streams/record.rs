@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Info;
 use crate::disk;
+use crate::lock;
 
 /// A stream as it was started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,17 +49,20 @@ impl Records {
 
     /// Whether there is a record of the stream.
     pub fn has(&self, file: &Path) -> bool {
+        lock::may_wait();
         self.path(file).exists()
     }
 
     /// Removes the record of a stream that has ended.
     pub fn remove(&self, file: &Path) {
+        lock::may_wait();
         // It may never have been written; a leftover is found and removed at the next boot.
         let _ = fs::remove_file(self.path(file));
     }
 
     /// All records, and the paths of files that are none.
     pub fn load(&self) -> (Vec<Record>, Vec<PathBuf>) {
+        lock::may_wait();
         let (mut records, mut broken) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let path = entry.path();

@@ -9,23 +9,25 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
-use super::container::{Attachment, Container};
+use super::container::Attachment;
 use super::counters::Counters;
-use super::info::Info;
-use super::intake::{Command, Intake};
-use super::labels::{self, ContainerLabels};
-use super::record::{Record, Records, stream_id};
-use crate::config::{self, Destination as Target, OptionErrors, PluginDefaults, StreamOptions};
+use super::intake::Command;
+use super::labels::ContainerLabels;
+use super::record::Records;
+use super::start::START_PATIENCE;
+use super::table::Table;
+use crate::config::{Destination as Target, OptionErrors, PluginDefaults, StreamOptions};
 use crate::fifo::{Fifo, OpenError};
+use crate::lock::{ShortGuard, ShortLock};
 use crate::loki;
 use crate::pipeline::Registries;
 use crate::pools::Pool;
@@ -35,9 +37,10 @@ use crate::shipper::{self, destination::Destination};
 use crate::telemetry::throttle::Throttle;
 use crate::transport::Secret;
 
-/// StopLogging is answered after this long even if the FIFO was not read empty: nothing is lost by that, because
-/// reading goes on to its end, and dockerd holds the container's lock meanwhile.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// StopLogging is answered after this long even if the FIFO was not read empty, because the disk hangs: nothing is lost by
+/// that, for reading goes on to its end, and dockerd holds the container's lock meanwhile. A `docker stop` may take a
+/// second more than with `json-file`.
+const STOP_PATIENCE: Duration = Duration::from_millis(750);
 
 /// How long pushes that are on their way may take when the plugin goes down.
 const DRAIN_PATIENCE: Duration = Duration::from_millis(1500);
@@ -59,6 +62,8 @@ pub struct Setup {
     pub defaults: PluginDefaults,
     /// Threads for intake and nothing else.
     pub intake: Handle,
+    /// Threads for shippers, which read and write rings: a disk that hangs holds them up, and no call of dockerd.
+    pub shipping: Handle,
     /// What is counted before the ring.
     pub counters: Counters,
     /// What is counted behind it.
@@ -67,39 +72,29 @@ pub struct Setup {
     pub pipelines: Arc<Registries>,
 }
 
-#[derive(Debug)]
 pub(super) struct Inner {
     pub setup: Setup,
     pub boot: BootId,
     pub records: Records,
-    table: Mutex<Table>,
-    pub destinations: Mutex<HashMap<Target, Weak<Destination>>>,
+    pub table: ShortLock<Table>,
+    pub destinations: ShortLock<HashMap<Target, Weak<Destination>>>,
     /// What all who go to one host share.
     pub hosts: Hosts,
-    pub shippers: Mutex<JoinSet<()>>,
+    pub shippers: ShortLock<JoinSet<()>>,
+    /// It is known which streams the process before this one left.
+    pub known: watch::Sender<bool>,
+    /// All of them are read again.
     pub adopted: watch::Sender<bool>,
     pub shutdown: watch::Sender<bool>,
     /// What all rings took when they were looked over last, and what they may, in bytes.
-    pub rings: Mutex<(u64, u64)>,
+    pub rings: ShortLock<(u64, u64)>,
     /// Rings of stopped containers with lines that cannot be sent, by container.
-    pub stranded: Mutex<HashSet<String>>,
-    unrecorded: Throttle,
+    pub stranded: ShortLock<HashSet<String>>,
+    pub unrecorded: Throttle,
     pub undescribed: Throttle,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Table {
-    pub streams: HashMap<PathBuf, Stream>,
-    /// FIFOs that are read for nothing.
-    pub strays: HashSet<PathBuf>,
-    pub containers: HashMap<String, Arc<Container>>,
-}
-
-#[derive(Debug)]
-pub(super) struct Stream {
-    pub container: String,
-    commands: mpsc::Sender<Command>,
-    stopped: watch::Receiver<bool>,
+    /// Called before a ring is opened, with the container's id: stands for a disk that hangs, or a bug.
+    #[cfg(test)]
+    pub before_open: std::sync::OnceLock<Box<dyn Fn(&str) + Send + Sync>>,
 }
 
 /// A reader of one container, for `docker logs`.
@@ -140,6 +135,12 @@ pub enum StartError {
     /// Its lines are not kept.
     #[error("there is nothing to show: the container logs with no-file=true, and its lines are in Loki alone")]
     NoFile,
+    /// It waits for a disk, which may answer later.
+    #[error("the disk that holds the state of the plugin has not answered for {} s; check it, then start the container again", START_PATIENCE.as_secs())]
+    Slow,
+    /// The attempt panicked.
+    #[error("the plugin failed at this container, which is a bug of the plugin: {0}; its log says more")]
+    Broken(String),
     /// The container's earlier lines cannot be opened.
     #[error(transparent)]
     Ring(#[from] RingError),
@@ -156,12 +157,13 @@ impl Registry {
                 setup,
                 boot: BootId::current(),
                 records,
-                table: Mutex::default(),
-                destinations: Mutex::default(),
+                table: ShortLock::default(),
+                destinations: ShortLock::default(),
                 hosts: Hosts::default(),
-                rings: Mutex::default(),
-                stranded: Mutex::default(),
-                shippers: Mutex::default(),
+                rings: ShortLock::default(),
+                stranded: ShortLock::default(),
+                shippers: ShortLock::default(),
+                known: watch::Sender::new(false),
                 adopted: watch::Sender::new(false),
                 shutdown: watch::Sender::new(false),
                 unrecorded: Throttle::new(&"".into(), |_, _, reason| {
@@ -170,71 +172,96 @@ impl Registry {
                 undescribed: Throttle::new(&"".into(), |_, _, reason| {
                     warn!(%reason, "the container's description cannot be written beside its lines");
                 }),
+                #[cfg(test)]
+                before_open: std::sync::OnceLock::new(),
             }),
         }
     }
 
-    /// StartLogging: from its answer on, the stream is read, also by the next process.
-    ///
-    /// # Errors
-    /// When the options, the labels or the FIFO are not usable. Nothing then remains of the attempt.
-    pub async fn start(&self, file: PathBuf, info: Info) -> Result<(), StartError> {
-        self.adopted().await;
-        let registry = self.clone();
-        let control = Handle::current();
-        // Opening a ring reads the disk.
-        let started = Pool::Start.run(move || registry.start_now(&Record { file, info }, true, &control));
-        started.await.unwrap_or(Ok(()))
-    }
-
     /// StopLogging: reads all there is, then returns; reading goes on until dockerd closes the FIFO. An unknown
-    /// stream is fine.
+    /// stream is fine. Returns within [`STOP_PATIENCE`], whatever the disk does.
     pub async fn stop(&self, file: &Path) {
-        self.adopted().await;
-        let commands = self.table().streams.get(file).map(|stream| stream.commands.clone());
-        match commands {
-            Some(commands) => command(commands, Command::Stop).await,
-            None => debug!(file = %file.display(), "a stream that is not known was stopped"),
-        }
+        self.ask(file.to_path_buf(), Command::Stop).await;
     }
 
     /// A retried StopLogging carries no name: whatever stream it means is read empty.
     pub async fn drain_all(&self) {
-        self.adopted().await;
-        let all: Vec<_> = self.table().streams.values().map(|stream| stream.commands.clone()).collect();
+        let all: Vec<_> = {
+            let table = self.table();
+            table.streams.keys().chain(table.resuming.keys()).cloned().collect()
+        };
         let mut drains = JoinSet::new();
-        for commands in all {
-            drains.spawn(command(commands, Command::Drain));
+        for file in all {
+            let registry = self.clone();
+            drains.spawn(async move { registry.ask(file, Command::Drain).await });
         }
         drains.join_all().await;
     }
 
-    /// A reader of what the container wrote.
+    /// Sends a command to the intake of a stream and waits for its answer, within reason.
+    async fn ask(&self, file: PathBuf, make: fn(oneshot::Sender<()>) -> Command) {
+        let answered = async {
+            self.known().await;
+            let commands = loop {
+                // A stream of the process before is read as soon as its ring is open.
+                let (commands, resumes) = {
+                    let table = self.table();
+                    (table.streams.get(&file).map(|stream| stream.commands.clone()), table.resumes(&file))
+                };
+                match (commands, resumes) {
+                    (Some(commands), _) => break commands,
+                    (None, Some(resumed)) => resumed.wait().await,
+                    (None, None) => {
+                        debug!(file = %file.display(), "a stream that is not known was stopped");
+                        return;
+                    }
+                }
+            };
+            let (reply, answer) = oneshot::channel();
+            // An intake that is gone has read everything.
+            if commands.send(make(reply)).await.is_ok() {
+                let _ = answer.await;
+            }
+        };
+        if timeout(STOP_PATIENCE, answered).await.is_err() {
+            warn!(file = %file.display(), "a container's FIFO could not be read empty in time; reading goes on");
+        }
+    }
+
+    /// A reader of what the container wrote. Waits for work on the same container alone, and at most five seconds.
     ///
     /// # Errors
-    /// When the container's id is none, its ring cannot be opened, or nothing is kept of it.
+    /// When the container's id is none, its ring cannot be opened, nothing is kept of it, or the disk does not answer.
     pub async fn reader(&self, container: &str) -> Result<LogReader, StartError> {
-        self.adopted().await;
         check_id(container)?;
-        let live = {
-            let table = self.table();
-            let streams = table.streams.values().filter(|stream| stream.container == container);
-            streams.map(|stream| stream.stopped.clone()).filter(|stopped| !*stopped.borrow()).collect()
-        };
-        let open = self.table().containers.get(container).cloned();
-        let ring = match open {
-            Some(container) if container.forgets => return Err(StartError::NoFile),
-            Some(container) => container.ring.clone(),
-            // dockerd starts a stream before it reads; one that the last process knew may be over by now.
-            None => ring::Ring::look(&self.ring_dir(container), self.inner.boot, &crate::frames::DockerFrames)?,
-        };
-        Ok(LogReader { reader: ring.reader(), follow: ring.follow(), live })
+        let found = timeout(START_PATIENCE, async {
+            self.known().await;
+            self.unclaimed(container).await;
+            let (live, open) = {
+                let table = self.table();
+                let streams = table.streams.values().filter(|stream| stream.container == container);
+                let live = streams.map(|stream| stream.stopped.clone()).filter(|stopped| !*stopped.borrow()).collect();
+                (live, table.containers.get(container).cloned())
+            };
+            let (dir, boot) = (self.ring_dir(container), self.inner.boot);
+            let read = Pool::Read.run(move || {
+                let ring = match open {
+                    Some(container) if container.forgets => return Err(StartError::NoFile),
+                    Some(container) => container.ring.clone(),
+                    // dockerd starts a stream before it reads; one that the last process knew may be over by now.
+                    None => ring::Ring::look(&dir, boot, &crate::frames::DockerFrames)?,
+                };
+                Ok(LogReader { reader: ring.reader(), follow: ring.follow(), live })
+            });
+            read.await.unwrap_or_else(|panic| Err(StartError::Broken(panic.to_string())))
+        });
+        found.await.unwrap_or(Err(StartError::Slow))
     }
 
     /// Lets pushes on their way end; what is not sent is sent by the next process.
     pub async fn shut_down(&self) {
         self.inner.shutdown.send_replace(true);
-        let mut shippers = std::mem::take(&mut *lock(&self.inner.shippers));
+        let mut shippers = std::mem::take(&mut *self.inner.shippers.lock());
         let all = async { while shippers.join_next().await.is_some() {} };
         if timeout(DRAIN_PATIENCE, all).await.is_err() {
             warn!("pushes that Loki has not answered are sent again at the next start");
@@ -251,106 +278,29 @@ impl Registry {
         *self.inner.adopted.borrow()
     }
 
-    async fn adopted(&self) {
+    /// Waits until it is known which streams the process before this one left: until then a call could be about one.
+    pub(super) async fn known(&self) {
         // Fails only when the sender is gone, and it lives as long as `self`.
-        let _ = self.inner.adopted.subscribe().wait_for(|adopted| *adopted).await;
-    }
-
-    pub(super) fn start_now(&self, record: &Record, is_new: bool, control: &Handle) -> Result<(), StartError> {
-        let Record { file, info } = record;
-        check_id(&info.container_id)?;
-        let options = StreamOptions::parse(&info.config, &self.inner.setup.defaults)?;
-        if self.table().streams.contains_key(file) {
-            return Ok(());
-        }
-        let labels = labels::build(info, &options.labels, &self.inner.setup.hostname);
-        // Of a container that ran before, this may be a `docker logs`, or a start at boot that nobody watches: its lines
-        // wait for the files.
-        let files = match is_new && !self.ring_dir(&info.container_id).exists() {
-            true => options.destinations.iter().try_for_each(config::Destination::check_files),
-            false => Ok(()),
-        };
-        let labels = match (labels, files) {
-            (Ok(labels), Ok(())) => labels,
-            (labels, files) => {
-                let files = files.err().into_iter().flat_map(|errors| errors.0).map(|error| error.to_string());
-                return Err(StartError::Unfit(labels.err().into_iter().flatten().chain(files).collect()));
-            }
-        };
-        let fifo = open_fifo(file)?;
-        let destinations = self.destinations(&options, &labels)?;
-        for note in options.notes.iter().chain(&labels.notes) {
-            info!(container = info.name(), "{note}");
-        }
-        if options.destinations.iter().any(|destination| destination.transport.tls.insecure) {
-            warn!(
-                container = info.name(),
-                "loki-tls-insecure-skip-verify: whoever is between here and Loki can read and change what is sent"
-            );
-        }
-        if is_new {
-            self.record(record);
-        }
-        let mut table = self.table();
-        // Another call for the same FIFO may have been quicker; a second reader would take bytes that no StopLogging
-        // waits for.
-        if table.streams.contains_key(file) {
-            return Ok(());
-        }
-        let (container, shippers) = match table.containers.get(&info.container_id) {
-            Some(container) => (container.clone(), Vec::new()),
-            None => self.open_container(&mut table, info, &options, &labels, destinations)?,
-        };
-        // Before a shipper runs: without a stream it would take half a line for one that nobody will finish.
-        let attachment = container.attach();
-        self.launch(shippers, &container, control);
-        self.attach(table, fifo, file, attachment, options.ring.block);
-        Ok(())
-    }
-
-    /// Lets a stream be read into its container's ring.
-    pub(super) fn attach(
-        &self,
-        mut table: MutexGuard<'_, Table>,
-        fifo: Fifo,
-        file: &Path,
-        attachment: Attachment,
-        block: Option<Duration>,
-    ) {
-        let container = attachment.container().clone();
-        let (commands, receiver) = mpsc::channel(4);
-        let stream = Stream { container: container.id.clone(), commands, stopped: attachment.watch() };
-        table.streams.insert(file.to_path_buf(), stream);
-        drop(table);
-
-        let writer = container.ring.writer(&stream_id(file));
-        let intake = Intake::new(fifo, writer, container.events.clone(), block);
-        let (registry, file) = (self.clone(), file.to_path_buf());
-        self.inner.setup.intake.spawn(async move {
-            if intake.run(receiver, || attachment.stopped()).await {
-                registry.ended(&file, attachment);
-            }
-        });
-    }
-
-    /// Writes down a stream, so that the next process takes it up.
-    pub(super) fn record(&self, record: &Record) {
-        if let Err(error) = self.inner.records.save(record) {
-            self.inner.unrecorded.lasts(|| format!("{}: {error}", record.info.name()));
-        }
+        let _ = self.inner.known.subscribe().wait_for(|known| *known).await;
     }
 
     /// A stream came to its end.
-    fn ended(&self, file: &Path, attachment: Attachment) {
+    pub(super) async fn ended(&self, file: PathBuf, attachment: Attachment) {
         let stopped = *attachment.watch().borrow();
         debug!(container = %attachment.container().name, stopped, "a stream has ended");
-        self.table().streams.remove(file);
-        self.inner.records.remove(file);
-        if !stopped {
-            // dockerd went away without stopping it, and will not remove the FIFO either.
-            let _ = fs::remove_file(file);
-        }
+        self.table().streams.remove(&file);
         drop(attachment);
+        let records = self.inner.records.clone();
+        // On a thread that may wait: those that read FIFOs have more to do. A record that outlives its FIFO is removed at
+        // the next boot.
+        let removed = Pool::Sync.run(move || {
+            records.remove(&file);
+            if !stopped {
+                // dockerd went away without stopping it, and will not remove the FIFO either.
+                let _ = fs::remove_file(&file);
+            }
+        });
+        let _ = removed.await;
     }
 
     /// The destinations of a container, at least one.
@@ -364,12 +314,12 @@ impl Registry {
 
     /// The destination for a target; containers with equal ones share it.
     fn destination(&self, target: &Target) -> Result<Arc<Destination>, StartError> {
-        let mut destinations = lock(&self.inner.destinations);
-        destinations.retain(|_, destination| destination.strong_count() > 0);
-        if let Some(destination) = destinations.get(target).and_then(Weak::upgrade) {
+        let known = || self.inner.destinations.lock().get(target).and_then(Weak::upgrade);
+        if let Some(destination) = known() {
             return Ok(destination);
         }
         let authorization = target.credentials.as_ref().map(|credentials| Secret::new(credentials.authorization()));
+        // May read files, so not under the lock.
         let client = loki::Client::new(&loki::client::Target {
             url: target.url.as_str(),
             tenant: target.tenant_id.as_deref(),
@@ -381,6 +331,12 @@ impl Registry {
         let counters = self.inner.setup.sent.to(target.url.as_str());
         let host = self.inner.hosts.gate(HostKey::new(target.url.as_str(), &target.transport));
         let destination = Destination::new(target.url.as_str().into(), client, host, counters);
+        let mut destinations = self.inner.destinations.lock();
+        destinations.retain(|_, destination| destination.strong_count() > 0);
+        // Another container may have been quicker.
+        if let Some(quicker) = destinations.get(target).and_then(Weak::upgrade) {
+            return Ok(quicker);
+        }
         destinations.insert(target.clone(), Arc::downgrade(&destination));
         Ok(destination)
     }
@@ -393,30 +349,18 @@ impl Registry {
         self.rings_dir().join(container)
     }
 
-    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
-        lock(&self.inner.table)
+    pub(super) fn table(&self) -> ShortGuard<'_, Table> {
+        self.inner.table.lock()
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) fn open_fifo(file: &Path) -> Result<Fifo, StartError> {
     Fifo::open(file).map_err(|source| StartError::Fifo { path: file.to_path_buf(), source })
 }
 
-/// Sends a command to an intake and waits for the answer, within reason.
-async fn command(commands: mpsc::Sender<Command>, make: fn(oneshot::Sender<()>) -> Command) {
-    let (reply, answer) = oneshot::channel();
-    let answered = async {
-        // An intake that is gone has read everything.
-        if commands.send(make(reply)).await.is_ok() {
-            let _ = answer.await;
-        }
-    };
-    if timeout(STOP_PATIENCE, answered).await.is_err() {
-        warn!("a container's FIFO could not be read empty in time; reading goes on");
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("setup", &self.setup).finish_non_exhaustive()
     }
 }
 

@@ -6,6 +6,7 @@
 //! of them first, then those with `keep-file`, and only then those with lines that were not sent. A ring that is being written to never goes.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -17,6 +18,7 @@ use super::Info;
 use crate::config::destination::PushUrl;
 use crate::config::{PluginDefaults, RingBudget, StreamOptions};
 use crate::frames::DockerFrames;
+use crate::lock;
 use crate::ring::{BootId, INFO, Ring, cursors};
 
 /// How often rings are looked over.
@@ -61,6 +63,7 @@ pub enum Reason {
 
 /// The rings below `rings`. `is_live` tells those with a stream.
 pub fn survey(rings: &Path, is_live: impl Fn(&str) -> bool) -> Vec<Found> {
+    lock::may_wait();
     let mut all = Vec::new();
     for entry in fs::read_dir(rings).into_iter().flatten().flatten() {
         let (dir, container) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
@@ -138,12 +141,12 @@ pub fn unsent_to(ring: &Found, defaults: &PluginDefaults) -> Vec<(PushUrl, u64)>
     all.collect()
 }
 
-/// Removes a ring and says so; false when it cannot be removed.
-pub fn retire(ring: &Found, reason: Reason) -> bool {
+/// Lets a ring be removed by `remove` and says so; false when it cannot be removed.
+pub fn retire(ring: &Found, reason: Reason, remove: impl FnOnce() -> io::Result<()>) -> bool {
     let info = info_of(&ring.dir);
     let name = info.as_ref().map(|info| info.name().to_owned()).unwrap_or_default();
     let Found { container, bytes, unsent, .. } = ring;
-    if let Err(error) = fs::remove_dir_all(&ring.dir) {
+    if let Err(error) = remove() {
         error!(container = name, id = container, %error, "a ring cannot be removed");
         return false;
     }
@@ -181,6 +184,7 @@ pub fn unsent(ring: &Ring, sent: Option<u64>) -> u64 {
 
 /// Lines of the ring in `dir`, which nobody has open; none when it cannot be opened, for then they cannot be sent either.
 pub fn unsent_on_disk(dir: &Path, boot: BootId) -> u64 {
+    lock::may_wait();
     // Its container may be started at this moment, and what it writes then must not be cut off.
     let Ok(ring) = Ring::look(dir, boot, &DockerFrames) else { return 0 };
     unsent(&ring, cursors::furthest_behind(dir).map(|position| position.seq))

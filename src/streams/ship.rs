@@ -1,20 +1,19 @@
 //! A container in the table: opened, shipped or merely kept, and let go.
 //!
-//! It leaves when no stream is attached to it and everything it wrote was sent. Both are looked at under the table's
-//! lock: StopLogging ends what is *live*, and makes the shipper catch up; but until dockerd closes the FIFO, and when
+//! It leaves when no stream is attached to it and everything it wrote was sent. The first is looked at under the table's
+//! lock, the second before, see `let_go`: StopLogging ends what is *live*, and makes the shipper catch up; but until dockerd closes the FIFO, and when
 //! it does, lines can still come, and a stream that starts meanwhile finds the container in the table.
 
-use std::fs;
 use std::sync::Arc;
-
-use tokio::runtime::Handle;
 
 use super::container::{Container, Lane};
 use super::info::Info;
 use super::labels::ContainerLabels;
 use super::record::Record;
-use super::registry::{Registry, StartError, Table, check_id, lock, open_fifo};
+use super::registry::{Registry, StartError, open_fifo};
 use super::sources;
+use super::start::Attempt;
+use super::table::Claim;
 use crate::codec::Source;
 use crate::config::{RingOptions, StreamOptions};
 use crate::pipeline;
@@ -28,15 +27,14 @@ impl Registry {
     /// Opens a container's ring, and makes a shipper for each destination.
     pub(super) fn open_container(
         &self,
-        table: &mut Table,
         info: &Info,
         options: &StreamOptions,
         labels: &ContainerLabels,
-        destinations: Vec<Arc<Destination>>,
+        destinations: &[Arc<Destination>],
     ) -> Result<(Arc<Container>, Vec<Shipper>), StartError> {
         let names: Vec<_> = options.destinations.iter().map(|target| target.id()).collect();
         let several = destinations.len() > 1;
-        let lanes = destinations.into_iter().map(|destination| {
+        let lanes = destinations.iter().cloned().map(|destination| {
             // Otherwise nobody could tell whose lines were lost.
             let name =
                 if several { format!("{} to {}", info.name(), destination.name()) } else { info.name().to_owned() };
@@ -58,17 +56,16 @@ impl Registry {
             )
         });
         let shippers = shippers.collect();
-        table.containers.insert(info.container_id.clone(), container.clone());
         Ok((container, shippers))
     }
 
     /// Lets a container be shipped.
-    pub(super) fn launch(&self, all: Vec<Shipper>, container: &Arc<Container>, control: &Handle) {
-        let mut shippers = lock(&self.inner.shippers);
+    pub(super) fn launch(&self, all: Vec<Shipper>, container: &Arc<Container>) {
+        let mut shippers = self.inner.shippers.lock();
         // Those that have ended are let go of here, so that the set does not grow with every container that ever ran.
         while shippers.try_join_next().is_some() {}
         for shipper in all {
-            shippers.spawn_on(self.clone().ship(shipper, container.clone()), control);
+            shippers.spawn_on(self.clone().ship(shipper, container.clone()), &self.inner.setup.shipping);
         }
     }
 
@@ -106,23 +103,15 @@ impl Registry {
 
     /// Lets a stream be read and not sent: of a container whose options cannot be used with the settings that the
     /// plugin has now, but could with those of the process before. What it prints is there when they are mended.
-    pub(super) fn keep(&self, record: &Record, control: &Handle) -> Result<(), StartError> {
+    pub(super) fn keep(&self, record: &Record, claim: &Claim) -> Result<(), StartError> {
         let Record { file, info } = record;
-        check_id(&info.container_id)?;
         let fifo = open_fifo(file)?;
-        let mut table = self.table();
-        let container = match table.containers.get(&info.container_id) {
-            Some(container) => container.clone(),
-            None => {
-                let ring = RingOptions::salvage(&info.config, &self.inner.setup.defaults);
-                let container = self.open_ring(info, &ring, (&[], Vec::new()))?;
-                table.containers.insert(info.container_id.clone(), container.clone());
-                container
-            }
-        };
-        let attachment = container.attach();
-        lock(&self.inner.shippers).spawn_on(self.clone().wait_for_end(container), control);
-        self.attach(table, fifo, file, attachment, None);
+        let (container, _) = self.enter(file, fifo, None, claim, &Attempt::default(), || {
+            let ring = RingOptions::salvage(&info.config, &self.inner.setup.defaults);
+            Ok((self.open_ring(info, &ring, (&[], Vec::new()))?, Vec::new()))
+        })?;
+        let end = self.clone().wait_for_end(container);
+        self.inner.shippers.lock().spawn_on(end, &self.inner.setup.shipping);
         Ok(())
     }
 
@@ -136,7 +125,7 @@ impl Registry {
             }
             if self.let_go(&container, || true).await || *shutdown.borrow() {
                 if container.unsent() > 0 {
-                    lock(&self.inner.stranded).insert(container.id.clone());
+                    self.inner.stranded.lock().insert(container.id.clone());
                 }
                 return;
             }
@@ -148,18 +137,34 @@ impl Registry {
     async fn let_go(&self, container: &Arc<Container>, is_done: impl FnOnce() -> bool) -> bool {
         let last = container.clone();
         let _ = Pool::Sync.run(move || last.sync()).await;
-        let mut table = self.table();
-        // In this order: the end of a stream publishes the last of its lines, and then detaches.
+        // In this order: the end of a stream publishes the last of its lines, and then detaches. What is done is asked
+        // without the lock, and counts if no stream has attached since.
+        let attached_before = container.attachments();
         if container.is_attached() || !is_done() {
             return false;
         }
-        if table.containers.get(&container.id).is_some_and(|known| Arc::ptr_eq(known, container)) {
-            table.containers.remove(&container.id);
-        }
+        let (left, claim) = {
+            let mut table = self.table();
+            if container.is_attached() || container.attachments() != attached_before {
+                return false;
+            }
+            let left = table.remove(container);
+            // A container that is being started takes the folder over.
+            let is_to_go = left.is_some() && container.forgets;
+            (left, is_to_go.then(|| table.claim(&self.inner, &container.id).ok()).flatten())
+        };
+        drop(left);
         container.leave();
-        if container.forgets && container.unsent() == 0 {
-            container.condemn();
-            let _ = fs::remove_dir_all(container.ring.dir());
+        if let Some(claim) = claim {
+            let last = container.clone();
+            let gone = Pool::Sync.run(move || {
+                if last.unsent() == 0 {
+                    last.condemn();
+                    let _ = last.remove();
+                }
+                drop(claim);
+            });
+            let _ = gone.await;
         }
         true
     }
@@ -170,6 +175,8 @@ impl Registry {
         ring: &RingOptions,
         lanes: (&[String], Vec<Lane>),
     ) -> Result<Arc<Container>, RingError> {
+        #[cfg(test)]
+        self.inner.before_open.get().inspect(|hook| hook(&info.container_id));
         let options = ring::Options { budget: ring.budget(), boot: self.inner.boot };
         let dir = self.ring_dir(&info.container_id);
         let who = (info.container_id.as_str(), info.name());

@@ -15,6 +15,7 @@ use tracing::error;
 use super::discard::Discard;
 use super::registry::Registry;
 use crate::fifo::Fifo;
+use crate::pools::Pool;
 
 /// Where dockerd makes FIFOs.
 const FIFOS: &str = "/run/docker/logging";
@@ -47,7 +48,7 @@ impl Registry {
 
     fn knows(&self, file: &Path) -> bool {
         let table = self.table();
-        table.streams.contains_key(file) || table.strays.contains(file)
+        table.streams.contains_key(file) || table.strays.contains(file) || table.resuming.contains_key(file)
     }
 
     fn drain(&self, file: PathBuf, fifo: Fifo) {
@@ -67,7 +68,7 @@ impl Registry {
             let ended = registry.discard(fifo).await;
             registry.table().strays.remove(&file);
             if ended {
-                registry.inner.records.remove(&file);
+                let _ = Pool::Sync.run(move || registry.inner.records.remove(&file)).await;
             }
         });
     }

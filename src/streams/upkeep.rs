@@ -1,15 +1,18 @@
 //! What goes on beside logging: rings are synced, what the disk did not take is brought to it, and the rings of
 //! containers that are gone are let go.
 
+use std::fs;
 use std::time::{Duration, SystemTime};
 
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Info;
 use super::record::Record;
-use super::registry::{Registry, Stream, lock};
+use super::registry::Registry;
 use super::retention::{self, Policy};
 use super::strays::Seen;
+use super::table::Stream;
 use super::view::nanoseconds;
 use crate::buffers;
 use crate::config::RingOptions;
@@ -20,24 +23,35 @@ use crate::shipper::counters::Dropped;
 const SYNC_EVERY: Duration = Duration::from_secs(5);
 
 impl Registry {
-    /// Heals and syncs rings and cursors, one after the other, until the plugin goes down.
+    /// Heals and syncs rings and cursors, as many at once as [`Pool::Sync`] has threads, until the plugin goes down. A round
+    /// begins when the one before is over: a disk that is slower than that is not asked for more.
     pub async fn keep_synced(&self) {
+        let mut shutdown = self.inner.shutdown.subscribe();
+        while timeout(SYNC_EVERY, shutdown.wait_for(|down| *down)).await.is_err() {
+            let containers: Vec<_> = self.table().containers.values().cloned().collect();
+            let mut syncs = JoinSet::new();
+            for container in containers {
+                container.sample();
+                syncs.spawn(Pool::Sync.run(move || container.sync()));
+            }
+            while syncs.join_next().await.is_some() {}
+            buffers::trim();
+        }
+    }
+
+    /// Writes down streams that are not recorded and reads FIFOs that nobody reads, until the plugin goes down. Apart from the syncs:
+    /// containers are stuck until it is done.
+    pub async fn keep_account(&self) {
         let mut shutdown = self.inner.shutdown.subscribe();
         let mut strays = Seen::new();
         while timeout(SYNC_EVERY, shutdown.wait_for(|down| *down)).await.is_err() {
-            let containers: Vec<_> = self.table().containers.values().cloned().collect();
             let registry = self.clone();
-            let sync = Pool::Sync.run(move || {
+            let look = Pool::Adopt.run(move || {
                 registry.keep_recorded();
                 registry.drain_strays(&mut strays);
-                for container in &containers {
-                    container.sync();
-                    container.sample();
-                }
                 strays
             });
-            strays = sync.await.unwrap_or_default();
-            buffers::trim();
+            strays = look.await.unwrap_or_default();
         }
     }
 
@@ -76,22 +90,29 @@ impl Registry {
         let find = |id: &str| self.table().containers.get(id).cloned();
         let budget = retention::budget(policy, &rings);
         let mut all = retention::survey(&rings, |id| find(id).is_some_and(|container| container.is_attached()));
-        *lock(&self.inner.rings) = (all.iter().map(|ring| ring.bytes).sum(), budget);
+        *self.inner.rings.lock() = (all.iter().map(|ring| ring.bytes).sum(), budget);
         let known = |id: &str| find(id).map(|container| container.unsent());
         let is_kept = |info: &Info| RingOptions::salvage(&info.config, defaults).keep_file;
         retention::look_into(&mut all, policy, budget, now, self.inner.boot, known, is_kept);
         for (ring, reason) in retention::choose(&all, policy, budget, now) {
-            // Nothing can open it while the table is held.
-            let mut table = self.table();
-            match table.containers.get(&ring.container) {
-                Some(container) if container.is_attached() => continue,
-                Some(container) => container.condemn(),
-                None => {}
-            }
-            table.containers.remove(&ring.container);
+            // With the claim nobody opens it. Whoever is at work on it now keeps it until the next look.
+            let Some(claim) = self.try_claim(&ring.container) else { continue };
+            let known = {
+                let mut table = self.table();
+                match table.containers.get(&ring.container) {
+                    Some(container) if container.is_attached() => continue,
+                    _ => table.containers.remove(&ring.container),
+                }
+            };
             let unsent = if ring.unsent > 0 { retention::unsent_to(&ring, defaults) } else { Vec::new() };
-            let is_gone = retention::retire(&ring, reason);
-            drop(table);
+            let is_gone = match known {
+                Some(container) => {
+                    container.condemn();
+                    retention::retire(&ring, reason, || container.remove())
+                }
+                None => retention::retire(&ring, reason, || fs::remove_dir_all(&ring.dir)),
+            };
+            drop(claim);
             for (url, lines) in unsent.into_iter().filter(|(_, lines)| is_gone && *lines > 0) {
                 self.inner.setup.sent.to(url.as_str()).dropped(Dropped::OverBudget, lines, nanoseconds());
             }

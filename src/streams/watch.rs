@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use super::container::Container;
-use super::registry::{Registry, lock};
+use super::registry::Registry;
 use super::view::{LaneView, nanoseconds};
 use crate::pools::Pool;
 use crate::telemetry::summary::{Down, Lost, Reading, Summary};
@@ -47,7 +47,7 @@ impl Registry {
 
     fn down(&self) -> Vec<Down> {
         let destinations: Vec<_> =
-            lock(&self.inner.destinations).values().filter_map(std::sync::Weak::upgrade).collect();
+            self.inner.destinations.lock().values().filter_map(std::sync::Weak::upgrade).collect();
         let mut down: Vec<_> = destinations
             .iter()
             .filter_map(|destination| {

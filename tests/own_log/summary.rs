@@ -121,6 +121,7 @@ fn registry(state: &Path, defaults: PluginDefaults) -> Registry {
         hostname: "host".into(),
         defaults,
         intake: Handle::current(),
+        shipping: Handle::current(),
         counters: Default::default(),
         sent: Default::default(),
         pipelines: Default::default(),

@@ -14,7 +14,7 @@ use crate::shipper::events::LastError;
 use crate::streams::Info;
 use crate::streams::container::{Container, Lane};
 use crate::streams::info::short_id;
-use crate::streams::registry::{Registry, lock};
+use crate::streams::registry::Registry;
 
 // === impl Registry ===
 
@@ -26,7 +26,10 @@ impl Registry {
         containers.sort_by_cached_key(|container| (std::cmp::Reverse(container.unsent()), container.name.clone()));
         let unlisted = containers.len().saturating_sub(MOST_CONTAINERS);
         containers.truncate(MOST_CONTAINERS);
-        let mut destinations: Vec<_> = lock(&self.inner.destinations)
+        let mut destinations: Vec<_> = self
+            .inner
+            .destinations
+            .lock()
             .iter()
             .filter_map(|(target, destination)| {
                 let destination = destination.upgrade()?;
@@ -35,7 +38,7 @@ impl Registry {
             })
             .collect();
         destinations.sort_by(|one, other| (&one.url, &one.tenant).cmp(&(&other.url, &other.tenant)));
-        let (rings_bytes, rings_budget_bytes) = *lock(&self.inner.rings);
+        let (rings_bytes, rings_budget_bytes) = *self.inner.rings.lock();
         let now = nanoseconds();
         View {
             adopted: *self.inner.adopted.borrow(),
@@ -58,9 +61,15 @@ impl Registry {
 
     /// Stopped containers with lines that could not be sent when the plugin began or they stopped, and are still there.
     pub(in crate::streams) fn stranded(&self) -> usize {
-        let mut stranded = lock(&self.inner.stranded);
+        let known: Vec<_> = self.inner.stranded.lock().iter().cloned().collect();
         // One that was started again is shipped, or known as one whose options cannot be used.
-        stranded.retain(|id| self.ring_dir(id).exists() && !self.table().containers.contains_key(id));
+        let is_over = |id: &String| {
+            let is_open = self.table().containers.contains_key(id);
+            is_open || !self.ring_dir(id).exists()
+        };
+        let over: Vec<_> = known.into_iter().filter(is_over).collect();
+        let mut stranded = self.inner.stranded.lock();
+        over.iter().for_each(|id| _ = stranded.remove(id));
         stranded.len()
     }
 
@@ -90,7 +99,7 @@ fn waiting(containers: &[Arc<Container>]) -> HashMap<*const Destination, (u64, u
 /// The oldest line that a lane has still to send, and how many there are from there on.
 fn waiting_in(container: &Container, at: usize) -> (Position, u64) {
     let ring = &container.ring;
-    let saved = lock(&container.cursors).saved(at).map(|(position, _)| position);
+    let saved = container.sent.position(at);
     let oldest = ring.oldest();
     let position = saved.filter(|saved| saved.seq >= oldest.seq).unwrap_or(oldest);
     (position, ring.published().next_seq.saturating_sub(position.seq))

@@ -1,0 +1,209 @@
+//! StartLogging: from a call to a stream that is read.
+//!
+//! It needs the disk, to record the stream for the next process and to open the container's ring, and a disk can hang.
+//! So the work is done beside the call, which waits [`START_PATIENCE`] and then refuses. Work that ends later finds
+//! itself given up, and leaves nothing behind: taking the stream into the table and giving up exclude each other.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
+
+use super::container::Container;
+use super::info::Info;
+use super::intake::Intake;
+use super::labels;
+use super::record::{Record, stream_id};
+use super::registry::{Registry, StartError, check_id, open_fifo};
+use super::table::{Claim, Stream};
+use crate::config::{self, StreamOptions};
+use crate::fifo::Fifo;
+use crate::pools::Pool;
+use crate::shipper::Shipper;
+
+/// A call that needs a disk is refused after this long: dockerd holds the container's lock meanwhile, and a `docker run`
+/// that says why it failed can be repeated. A disk that is merely slow answers within it.
+pub(super) const START_PATIENCE: Duration = Duration::from_secs(5);
+
+/// An attempt to start a stream, which is either committed or given up.
+#[derive(Debug, Default)]
+pub(super) struct Attempt(AtomicU8);
+
+const COMMITTED: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+// === impl Attempt ===
+
+impl Attempt {
+    /// The stream is about to be known to everybody; false when that must not happen any more.
+    fn commit(&self) -> bool {
+        self.settle(COMMITTED)
+    }
+
+    /// Nobody waits any longer; false when the stream is known already.
+    fn give_up(&self) -> bool {
+        self.settle(GIVEN_UP)
+    }
+
+    fn settle(&self, outcome: u8) -> bool {
+        let settled = self.0.compare_exchange(0, outcome, Ordering::AcqRel, Ordering::Acquire);
+        settled.is_ok() || settled == Err(outcome)
+    }
+}
+
+/// What is undone unless the stream is known in the end.
+struct Recorded<'a> {
+    registry: &'a Registry,
+    file: &'a Path,
+    is_kept: bool,
+}
+
+impl Drop for Recorded<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.registry.inner.records.remove(self.file);
+        }
+    }
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// StartLogging: from its answer on, the stream is read, also by the next process.
+    ///
+    /// Waits for work on the same container alone, and at most five seconds.
+    ///
+    /// # Errors
+    /// When the options, the labels or the FIFO are not usable, the disk does not answer, or the attempt panicked. Nothing then remains
+    /// of it.
+    pub async fn start(&self, file: PathBuf, info: Info) -> Result<(), StartError> {
+        check_id(&info.container_id)?;
+        let deadline = Instant::now() + START_PATIENCE;
+        let claimed = timeout_at(deadline, async {
+            self.known().await;
+            self.claim(&info.container_id).await
+        });
+        let Ok(claim) = claimed.await else { return Err(StartError::Slow) };
+        let attempt = Arc::<Attempt>::default();
+        let (registry, shared) = (self.clone(), attempt.clone());
+        let record = Record { file, info };
+        let work = Pool::Start.run(move || registry.start_now(&record, true, &claim, &shared));
+        match timeout_at(deadline, work).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(panic)) => Err(StartError::Broken(panic.to_string())),
+            Err(_) if attempt.give_up() => Err(StartError::Slow),
+            // It was taken into the table at this very moment.
+            Err(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn start_now(
+        &self,
+        record: &Record,
+        is_new: bool,
+        claim: &Claim,
+        attempt: &Attempt,
+    ) -> Result<(), StartError> {
+        let Record { file, info } = record;
+        check_id(&info.container_id)?;
+        let options = StreamOptions::parse(&info.config, &self.inner.setup.defaults)?;
+        if self.table().streams.contains_key(file) {
+            return Ok(());
+        }
+        let labels = labels::build(info, &options.labels, &self.inner.setup.hostname);
+        // Of a container that ran before, this may be a `docker logs`, or a start at boot that nobody watches: its lines
+        // wait for the files.
+        let files = match is_new && !self.ring_dir(&info.container_id).exists() {
+            true => options.destinations.iter().try_for_each(config::Destination::check_files),
+            false => Ok(()),
+        };
+        let labels = match (labels, files) {
+            (Ok(labels), Ok(())) => labels,
+            (labels, files) => {
+                let files = files.err().into_iter().flat_map(|errors| errors.0).map(|error| error.to_string());
+                return Err(StartError::Unfit(labels.err().into_iter().flatten().chain(files).collect()));
+            }
+        };
+        let fifo = open_fifo(file)?;
+        let destinations = self.destinations(&options, &labels)?;
+        for note in options.notes.iter().chain(&labels.notes) {
+            info!(container = info.name(), "{note}");
+        }
+        if options.destinations.iter().any(|destination| destination.transport.tls.insecure) {
+            warn!(
+                container = info.name(),
+                "loki-tls-insecure-skip-verify: whoever is between here and Loki can read and change what is sent"
+            );
+        }
+        let mut recorded = Recorded { registry: self, file, is_kept: !is_new };
+        if is_new {
+            self.record(record);
+        }
+        let (container, shippers) = self.enter(file, fifo, options.ring.block, claim, attempt, || {
+            self.open_container(info, &options, &labels, &destinations)
+        })?;
+        recorded.is_kept = true;
+        self.launch(shippers, &container);
+        Ok(())
+    }
+
+    /// Lets a stream be read into its container's ring, which `open` opens if it is not open. The claim on the container is proof
+    /// that nobody else opens or removes it.
+    ///
+    /// # Errors
+    /// Those of `open`, and [`StartError::Slow`] when the attempt was given up.
+    pub(super) fn enter(
+        &self,
+        file: &Path,
+        fifo: Fifo,
+        block: Option<Duration>,
+        claim: &Claim,
+        attempt: &Attempt,
+        open: impl Fn() -> Result<(Arc<Container>, Vec<Shipper>), StartError>,
+    ) -> Result<(Arc<Container>, Vec<Shipper>), StartError> {
+        let mut opened = None;
+        let (attachment, receiver, shippers) = loop {
+            let mut table = self.table();
+            let known = table.containers.get(claim.container()).cloned();
+            let Some(container) = known.or_else(|| opened.as_ref().map(|(container, _)| Arc::clone(container))) else {
+                drop(table);
+                opened = Some(open()?);
+                continue;
+            };
+            if !attempt.commit() {
+                drop(table);
+                return Err(StartError::Slow);
+            }
+            table.containers.entry(container.id.clone()).or_insert_with(|| container.clone());
+            // Before a shipper runs: without a stream it would take half a line for one that nobody will finish.
+            let attachment = container.attach();
+            let (commands, receiver) = mpsc::channel(4);
+            let stream = Stream { container: container.id.clone(), commands, stopped: attachment.watch() };
+            table.resuming.remove(file);
+            table.streams.insert(file.to_path_buf(), stream);
+            drop(table);
+            break (attachment, receiver, opened.take().map(|(_, shippers)| shippers).unwrap_or_default());
+        };
+        let container = attachment.container().clone();
+        let writer = container.ring.writer(&stream_id(file));
+        let intake = Intake::new(fifo, writer, container.events.clone(), block);
+        let (registry, file) = (self.clone(), file.to_path_buf());
+        self.inner.setup.intake.spawn(async move {
+            if intake.run(receiver, || attachment.stopped()).await {
+                registry.ended(file, attachment).await;
+            }
+        });
+        Ok((container, shippers))
+    }
+
+    /// Writes down a stream, so that the next process takes it up.
+    pub(super) fn record(&self, record: &Record) {
+        if let Err(error) = self.inner.records.save(record) {
+            self.inner.unrecorded.lasts(|| format!("{}: {error}", record.info.name()));
+        }
+    }
+}

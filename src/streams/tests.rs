@@ -1,0 +1,216 @@
+//! Calls of dockerd against one registry, with a disk that hangs, and bugs that panic, for single containers.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::path::PathBuf;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+use tokio::time::{advance, timeout};
+
+use super::registry::{Registry, Setup, StartError};
+use super::start::START_PATIENCE;
+use super::{Info, record::Record};
+use crate::config::PluginDefaults;
+
+/// A registry, and a fake dockerd that holds the FIFOs open.
+struct Host {
+    dir: TempDir,
+    registry: Registry,
+    fifos: Vec<File>,
+}
+
+impl Host {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = registry(&dir);
+        Self { dir, registry, fifos: Vec::new() }
+    }
+
+    async fn adopted() -> Self {
+        let host = Self::new();
+        host.registry.adopt().await;
+        host
+    }
+
+    /// A FIFO that dockerd holds open.
+    fn fifo(&mut self, name: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        self.fifos.push(OpenOptions::new().read(true).write(true).open(&path).unwrap());
+        path
+    }
+
+    /// Lets `hook` run before a ring is opened.
+    fn before_open(&self, hook: impl Fn(&str) + Send + Sync + 'static) {
+        assert!(self.registry.inner.before_open.set(Box::new(hook)).is_ok());
+    }
+
+    /// Rings of containers of this name hang when they are opened, until the barrier is passed.
+    fn hang(&self, name: &'static str) -> Arc<Barrier> {
+        let barrier = Arc::new(Barrier::new(2));
+        let hung = barrier.clone();
+        self.before_open(move |id| {
+            if id == name {
+                hung.wait();
+            }
+        });
+        barrier
+    }
+
+    fn is_unknown(&self, container: &str, file: &PathBuf) -> bool {
+        let table = self.registry.table();
+        let known = table.streams.contains_key(file) || table.containers.contains_key(container);
+        drop(table);
+        !known && !self.registry.inner.records.has(file)
+    }
+}
+
+fn registry(dir: &TempDir) -> Registry {
+    Registry::new(Setup {
+        state_dir: dir.path().join("state"),
+        hostname: "host".into(),
+        defaults: PluginDefaults::default(),
+        intake: Handle::current(),
+        shipping: Handle::current(),
+        counters: Default::default(),
+        sent: Default::default(),
+        pipelines: Arc::default(),
+    })
+}
+
+fn info(container: &str) -> Info {
+    let config = BTreeMap::from([("loki-url".to_owned(), "http://127.0.0.1:9/loki/api/v1/push".to_owned())]);
+    Info { container_id: container.into(), container_name: format!("/{container}"), config, ..Info::default() }
+}
+
+/// Far less than any patience, for what must not wait at all.
+const AT_ONCE: Duration = Duration::from_millis(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_container_whose_ring_hangs_makes_no_call_for_another_wait() {
+    let mut host = Host::adopted().await;
+    let (hung, other) = (host.fifo("hung"), host.fifo("other"));
+    let barrier = host.hang("hung");
+    let registry = host.registry.clone();
+    let start = tokio::spawn(async move { registry.start(hung, info("hung")).await });
+    // Time stands still while a thread hangs.
+    while host.registry.table().claimed("hung").is_none() {
+        tokio::task::yield_now().await;
+    }
+    host.registry.start(other.clone(), info("other")).await.unwrap();
+    host.registry.reader("other").await.unwrap();
+    host.registry.stop(&other).await;
+    host.registry.view();
+    barrier.wait();
+    start.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_the_disk_does_not_answer_is_refused_and_leaves_nothing() {
+    let mut host = Host::adopted().await;
+    let (hung, again) = (host.fifo("hung"), host.fifo("again"));
+    let barrier = host.hang("hung");
+    let (registry, file) = (host.registry.clone(), hung.clone());
+    let start = tokio::spawn(async move { registry.start(file, info("hung")).await });
+    while host.registry.table().claimed("hung").is_none() {
+        tokio::task::yield_now().await;
+    }
+    advance(START_PATIENCE).await;
+    let refused = start.await.unwrap().unwrap_err();
+    assert!(matches!(refused, StartError::Slow), "{refused}");
+    assert!(refused.to_string().contains("has not answered for 5 s"), "{refused}");
+    // A second start, and a `docker logs`, wait for the first and not longer.
+    let waiting = [
+        tokio::spawn({
+            let (registry, file) = (host.registry.clone(), again.clone());
+            async move { registry.start(file, info("hung")).await }
+        }),
+        tokio::spawn({
+            let registry = host.registry.clone();
+            async move { registry.reader("hung").await.map(drop) }
+        }),
+    ];
+    tokio::task::yield_now().await;
+    advance(START_PATIENCE).await;
+    for call in waiting {
+        assert!(matches!(call.await.unwrap(), Err(StartError::Slow)));
+    }
+    barrier.wait();
+    drop(host.registry.claim("hung").await);
+    assert!(host.is_unknown("hung", &hung) && host.is_unknown("hung", &again));
+}
+
+#[tokio::test]
+async fn a_start_that_panics_is_refused_in_a_sentence_and_leaves_nothing() {
+    let mut host = Host::adopted().await;
+    let (broken, other) = (host.fifo("broken"), host.fifo("other"));
+    host.before_open(|id| assert_ne!(id, "broken", "a bug"));
+    let refused = host.registry.start(broken.clone(), info("broken")).await.unwrap_err();
+    assert!(refused.to_string().contains("bug of the plugin"), "{refused}");
+    assert!(host.is_unknown("broken", &broken));
+    host.registry.start(other, info("other")).await.unwrap();
+    // The same container is not left claimed.
+    let refused = host.registry.start(broken, info("broken")).await.unwrap_err();
+    assert!(matches!(refused, StartError::Broken(_)), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_during_recovery_waits_for_its_own_container_alone() {
+    let mut host = Host::new();
+    let files: Vec<_> = ["hung", "other"].map(|name| host.fifo(name)).into();
+    for (file, name) in files.iter().zip(["hung", "other"]) {
+        host.registry.inner.records.save(&Record { file: file.clone(), info: info(name) }).unwrap();
+    }
+    let new = host.fifo("new");
+    let barrier = host.hang("hung");
+    let registry = host.registry.clone();
+    let adoption = tokio::spawn(async move { registry.adopt().await });
+    host.registry.start(new, info("new")).await.unwrap();
+    host.registry.reader("other").await.unwrap();
+    host.registry.stop(&files[1]).await;
+    assert!(!host.registry.is_adopted());
+    // What is stopped while its ring hangs is answered all the same.
+    let registry = host.registry.clone();
+    let hung = files[0].clone();
+    let stop = tokio::spawn(async move { registry.stop(&hung).await });
+    tokio::task::yield_now().await;
+    advance(Duration::from_secs(1)).await;
+    stop.await.unwrap();
+    barrier.wait();
+    adoption.await.unwrap();
+    assert!(host.registry.is_adopted());
+    assert!(host.registry.table().streams.contains_key(&files[0]), "it is read");
+}
+
+#[tokio::test]
+async fn a_panic_over_one_record_keeps_no_other_container_from_being_resumed() {
+    let mut host = Host::new();
+    let names = ["a", "broken", "c"];
+    let files: Vec<_> = names.map(|name| host.fifo(name)).into();
+    for (file, name) in files.iter().zip(names) {
+        host.registry.inner.records.save(&Record { file: file.clone(), info: info(name) }).unwrap();
+    }
+    host.before_open(|id| assert_ne!(id, "broken", "a bug"));
+    host.registry.adopt().await;
+    let table = host.registry.table();
+    let read = files.iter().map(|file| table.streams.contains_key(file)).collect::<Vec<_>>();
+    assert_eq!(read, [true, false, true]);
+    assert!(table.strays.contains(&files[1]), "its container is not stuck");
+    assert!(table.resuming.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_at_work_on_a_folder_is_alone_until_the_claim_is_dropped() {
+    let host = Host::new();
+    let claim = host.registry.claim("c").await;
+    assert!(host.registry.try_claim("c").is_none() && host.registry.try_claim("d").is_some());
+    assert!(timeout(AT_ONCE, host.registry.claim("c")).await.is_err());
+    drop(claim);
+    drop(host.registry.claim("c").await);
+    host.registry.unclaimed("c").await;
+}
