@@ -3,10 +3,12 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::config::Settings;
@@ -17,8 +19,8 @@ use crate::pipeline::Registries;
 use crate::pools;
 use crate::shipper;
 use crate::status::{self, report::Reporter};
+use crate::streams::evict::Policy;
 use crate::streams::registry::Setup;
-use crate::streams::retention::Policy;
 use crate::streams::{self, Registry, labels};
 use crate::telemetry::{logging, summary};
 
@@ -30,6 +32,9 @@ const CONTROL_THREADS: usize = 2;
 
 /// Threads for pushes. They read and write rings, and may be busy with pipelines, so dockerd's calls are not theirs.
 const SHIPPING_THREADS: usize = 2;
+
+/// What the plugin waits for at its end beside pushes: dockerd kills it after ten seconds.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What keeps the plugin from serving.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +130,8 @@ async fn serve(settings: Settings, intake: &Runtime, shipping: &Runtime) -> Resu
     registry.shut_down().await;
     syncer.abort();
     accountant.abort();
-    tidier.abort();
+    // How old rings are is saved for the next process, if the disk takes it at once.
+    let _ = timeout(LAST_WORDS, tidier).await;
     watcher.abort();
     if let Some(status) = status {
         status.abort();

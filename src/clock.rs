@@ -1,6 +1,6 @@
 //! The time of day. Every module asks here, so that a test can set it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Nanoseconds since 1970, UTC. 0 while the machine's clock is before 1970.
 #[must_use]
@@ -11,6 +11,16 @@ pub fn unix_nanos() -> i64 {
     }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// The time since the machine was booted, sleep included. Nobody can set it; zero where the kernel does not tell.
+#[must_use]
+pub fn since_boot() -> Duration {
+    #[cfg(test)]
+    if let Some(passed) = test::passed() {
+        return passed;
+    }
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
 }
 
 /// A clock of one thread, for tests.
@@ -39,6 +49,17 @@ pub mod test {
     /// Goes back to the machine's clock.
     pub fn reset() {
         ANCHOR.set(None);
+    }
+
+    /// Since the time was set first; setting it again is nothing that this clock sees.
+    pub(super) fn passed() -> Option<std::time::Duration> {
+        thread_local! {
+            static FIRST: Cell<Option<Instant>> = const { Cell::new(None) };
+        }
+        let anchor = ANCHOR.get()?;
+        let first = FIRST.get().filter(|first| *first <= anchor.at).unwrap_or(anchor.at);
+        FIRST.set(Some(first));
+        Some(first.elapsed())
     }
 
     pub(super) fn set_time() -> Option<i64> {

@@ -170,3 +170,34 @@ fn above_the_budget_the_oldest_go_first_and_those_with_unsent_lines_last() {
     assert_eq!(run.lines().len(), 1001, "what is written to is never removed");
     run.stop();
 }
+
+#[test]
+fn above_the_budget_sent_lines_of_a_running_container_go_before_unsent_ones_of_a_stopped_one() {
+    let mut scene = Scene::new();
+    let busy = scene.container("busy").option("max-size", "2m").option("max-file", "2");
+    let run = busy.start();
+    let written = numbered("busy", 3000, 1000);
+    run.out_all(&written);
+    scene.wait_for_lines("busy", written.len());
+    scene.loki.go_away();
+    let job = scene.container("job");
+    let short = job.start();
+    short.out("not sent yet");
+    short.stop();
+    restart_with(&mut scene, "RING_BUDGET", "2m");
+    assert_eventually!(
+        has_said(&scene, "removed the oldest sent lines of a container's log", &busy),
+        "{}",
+        scene.plugin.log()
+    );
+    assert_eq!(kept(&scene, &[&busy, &job]), ["busy", "job"]);
+    let left = run.lines();
+    assert!((1000..3000).contains(&left.len()), "{} lines of the running container are left", left.len());
+    assert!(written.ends_with(&left), "the newest are");
+    scene.loki.come_back();
+    scene.assert_lines_in_loki("job", &["not sent yet"]);
+    run.out("the end");
+    assert_eventually!(scene.lines_in_loki("busy").last().is_some_and(|line| line == "the end"));
+    assert!(!scene.plugin.log().contains("lines were lost"), "nothing is lost");
+    run.stop();
+}

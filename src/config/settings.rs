@@ -101,16 +101,18 @@ pub const SETTINGS: &[SettingSpec] = &[
         name: RING_RETENTION,
         default: DEFAULT_RING_RETENTION,
         form: "duration",
-        doc: "How long the log of a container is kept after it last stopped, for docker logs. Lines that \
-              were not sent are kept longer.",
+        doc: "How long the log of a container is kept after it last stopped, for docker logs. A clock that \
+              steps does not shorten it. Lines that were not sent are kept longer.",
     },
     SettingSpec {
         name: RING_BUDGET,
         default: DEFAULT_RING_BUDGET,
         form: "size or percentage",
         doc: "What the logs of all containers together may take on disk; a percentage is of the file \
-              system, and 10 GB at most. The oldest logs of stopped containers go first, those with \
-              lines that were not sent last.",
+              system, and 10 GB at most. Sent lines go first: logs of stopped containers, the one that \
+              stopped first before the others, then the oldest lines of running containers, of which \
+              1 MiB each stays. Only then go logs of stopped containers with unsent lines; these are \
+              counted and logged.",
     },
     SettingSpec {
         name: NO_PROXY,

@@ -75,7 +75,7 @@ impl BootId {
     }
 
     /// Whether a page cache filled in boot `self` is still the one of boot `now`.
-    pub(super) fn survived_until(self, now: Self) -> bool {
+    pub fn survived_until(self, now: Self) -> bool {
         self == now && self.0 != [0; 16]
     }
 }

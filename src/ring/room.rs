@@ -61,6 +61,24 @@ impl Ring {
         state.segments.drain(..done).for_each(|segment| self.remove(&segment));
     }
 
+    /// Bytes on disk of the oldest segments whose records are all before number `seq`; the one that is written to is not
+    /// among them.
+    pub fn sizes_before(&self, seq: u64) -> Vec<u64> {
+        let state = self.state();
+        let last = state.segments.len().saturating_sub(1);
+        let done = state.segments.iter().take(last).take_while(|segment| segment.next_seq <= seq && !segment.memory);
+        done.map(|segment| segment.allocated).collect()
+    }
+
+    /// Removes so many of these segments, the oldest first; gives their bytes. Also for a ring that was only looked at,
+    /// while nobody has it open.
+    pub fn retire_oldest_before(&self, seq: u64, segments: usize) -> u64 {
+        let segments = self.sizes_before(seq).len().min(segments);
+        let gone: Vec<Segment> = self.state().segments.drain(..segments).collect();
+        gone.iter().for_each(|segment| self.remove(segment));
+        gone.iter().map(|segment| segment.allocated).sum()
+    }
+
     /// Removes all segments, if all records are before number `seq` and no more than whole records has landed.
     pub fn retire_all_before(&self, seq: u64) {
         let _nobody_heals = lock(&self.healing);

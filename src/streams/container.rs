@@ -71,6 +71,8 @@ pub struct Lane {
 #[derive(Debug)]
 pub struct Attachment {
     container: Arc<Container>,
+    /// The next entry of the ring when it began.
+    first: u64,
     stopped: AtomicBool,
     stop: watch::Sender<bool>,
 }
@@ -118,7 +120,8 @@ impl Container {
         self.attachments.fetch_add(1, Ordering::AcqRel);
         self.live.send_modify(|live| *live += 1);
         self.attached.send_modify(|attached| *attached += 1);
-        Attachment { container: self.clone(), stopped: AtomicBool::new(false), stop: watch::Sender::new(false) }
+        let first = self.ring.published().next_seq;
+        Attachment { container: self.clone(), first, stopped: AtomicBool::new(false), stop: watch::Sender::new(false) }
     }
 
     /// How many streams dockerd has not stopped.
@@ -149,6 +152,17 @@ impl Container {
     /// Lines that were not sent, to one destination at least.
     pub fn unsent(&self) -> u64 {
         retention::unsent(&self.ring, self.sent.furthest_behind())
+    }
+
+    /// Bytes of its oldest segments of which everything was sent to everyone; that which is written to is not among them.
+    pub fn sent_sizes(&self) -> Vec<u64> {
+        self.ring.sizes_before(self.sent.furthest_behind().unwrap_or_default())
+    }
+
+    /// Removes so many of those segments, the oldest first; gives their bytes. Waits for the disk.
+    pub fn trim(&self, segments: usize) -> u64 {
+        lock::may_wait();
+        self.ring.retire_oldest_before(self.sent.furthest_behind().unwrap_or_default(), segments)
     }
 
     /// Looks at what was written so far, for the rates. To be called every few seconds.
@@ -220,6 +234,11 @@ impl Attachment {
     /// The container.
     pub fn container(&self) -> &Arc<Container> {
         &self.container
+    }
+
+    /// Whether anything was printed since it began: a `docker logs` is a stream that never is.
+    pub fn has_printed(&self) -> bool {
+        self.container.ring.published().next_seq > self.first
     }
 
     /// dockerd has stopped the stream and everything it wrote is in the ring. Said once or more.

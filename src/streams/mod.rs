@@ -15,13 +15,15 @@
 //! * [`view`]: how all of them are doing, for those who look from outside; `watch`: for the plugin's own log;
 //!   [`counters`]: those of the whole plugin;
 //! * [`strays`]: FIFOs that nobody else reads;
-//! * [`retention`]: when the ring of a container that is gone may go.
+//! * [`retention`]: rings of containers that are gone; `ages`: for how long they are; [`evict`]: what goes when, pure; `tidy`: that it does.
 
 pub mod adopt;
+mod ages;
 pub mod container;
 pub mod counters;
 mod discard;
 pub mod events;
+pub mod evict;
 pub mod info;
 pub mod intake;
 pub mod labels;
@@ -34,6 +36,7 @@ pub mod sources;
 mod start;
 pub mod strays;
 mod table;
+mod tidy;
 pub mod upkeep;
 pub mod view;
 mod watch;

@@ -25,6 +25,7 @@ use super::labels::ContainerLabels;
 use super::record::Records;
 use super::start::START_PATIENCE;
 use super::table::Table;
+use crate::clock;
 use crate::config::{Destination as Target, OptionErrors, PluginDefaults, StreamOptions};
 use crate::fifo::{Fifo, OpenError};
 use crate::lock::{ShortGuard, ShortLock};
@@ -88,6 +89,8 @@ pub(super) struct Inner {
     pub shutdown: watch::Sender<bool>,
     /// What all rings took when they were looked over last, and what they may, in bytes.
     pub rings: ShortLock<(u64, u64)>,
+    /// When containers stopped that had printed, since the machine was booted; as of the last look over all rings.
+    pub stops: ShortLock<HashMap<String, Duration>>,
     /// Rings of stopped containers with lines that cannot be sent, by container.
     pub stranded: ShortLock<HashSet<String>>,
     pub unrecorded: Throttle,
@@ -161,6 +164,7 @@ impl Registry {
                 destinations: ShortLock::default(),
                 hosts: Hosts::default(),
                 rings: ShortLock::default(),
+                stops: ShortLock::default(),
                 stranded: ShortLock::default(),
                 shippers: ShortLock::default(),
                 known: watch::Sender::new(false),
@@ -289,6 +293,10 @@ impl Registry {
         let stopped = *attachment.watch().borrow();
         debug!(container = %attachment.container().name, stopped, "a stream has ended");
         self.table().streams.remove(&file);
+        if attachment.has_printed() {
+            let stop = (attachment.container().id.clone(), clock::since_boot());
+            self.inner.stops.lock().extend([stop]);
+        }
         drop(attachment);
         let records = self.inner.records.clone();
         // On a thread that may wait: those that read FIFOs have more to do. A record that outlives its FIFO is removed at

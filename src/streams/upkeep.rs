@@ -1,23 +1,17 @@
-//! What goes on beside logging: rings are synced, what the disk did not take is brought to it, and the rings of
-//! containers that are gone are let go.
+//! What goes on beside logging: rings are synced, what the disk did not take is brought to it, and streams without a
+//! record or a reader get one.
 
-use std::fs;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::Info;
 use super::record::Record;
 use super::registry::Registry;
-use super::retention::{self, Policy};
 use super::strays::Seen;
 use super::table::Stream;
-use super::view::nanoseconds;
 use crate::buffers;
-use crate::config::RingOptions;
 use crate::pools::Pool;
-use crate::shipper::counters::Dropped;
 
 /// How much of what was written a power loss may cost, and how soon a disk that has recovered is used again.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
@@ -69,52 +63,6 @@ impl Registry {
             // It may have ended meanwhile.
             if !self.table().streams.contains_key(&file) {
                 self.inner.records.remove(&file);
-            }
-        }
-    }
-
-    /// Lets go of rings whose containers are gone, at once and then again and again, until the plugin goes down.
-    pub async fn keep_tidy(&self, policy: Policy) {
-        let mut shutdown = self.inner.shutdown.subscribe();
-        loop {
-            let registry = self.clone();
-            let _ = Pool::Sync.run(move || registry.tidy(policy)).await;
-            if timeout(retention::EVERY, shutdown.wait_for(|down| *down)).await.is_ok() {
-                return;
-            }
-        }
-    }
-
-    fn tidy(&self, policy: Policy) {
-        let (rings, now, defaults) = (self.rings_dir(), SystemTime::now(), &self.inner.setup.defaults);
-        let find = |id: &str| self.table().containers.get(id).cloned();
-        let budget = retention::budget(policy, &rings);
-        let mut all = retention::survey(&rings, |id| find(id).is_some_and(|container| container.is_attached()));
-        *self.inner.rings.lock() = (all.iter().map(|ring| ring.bytes).sum(), budget);
-        let known = |id: &str| find(id).map(|container| container.unsent());
-        let is_kept = |info: &Info| RingOptions::salvage(&info.config, defaults).keep_file;
-        retention::look_into(&mut all, policy, budget, now, self.inner.boot, known, is_kept);
-        for (ring, reason) in retention::choose(&all, policy, budget, now) {
-            // With the claim nobody opens it. Whoever is at work on it now keeps it until the next look.
-            let Some(claim) = self.try_claim(&ring.container) else { continue };
-            let known = {
-                let mut table = self.table();
-                match table.containers.get(&ring.container) {
-                    Some(container) if container.is_attached() => continue,
-                    _ => table.containers.remove(&ring.container),
-                }
-            };
-            let unsent = if ring.unsent > 0 { retention::unsent_to(&ring, defaults) } else { Vec::new() };
-            let is_gone = match known {
-                Some(container) => {
-                    container.condemn();
-                    retention::retire(&ring, reason, || container.remove())
-                }
-                None => retention::retire(&ring, reason, || fs::remove_dir_all(&ring.dir)),
-            };
-            drop(claim);
-            for (url, lines) in unsent.into_iter().filter(|(_, lines)| is_gone && *lines > 0) {
-                self.inner.setup.sent.to(url.as_str()).dropped(Dropped::OverBudget, lines, nanoseconds());
             }
         }
     }

@@ -1,0 +1,133 @@
+//! Rings are looked over once a minute: what is old, or too much, goes.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::Info;
+use super::ages::{Ages, Moment};
+use super::container::Container;
+use super::evict::{self, Found, Policy, Reason, Step};
+use super::registry::Registry;
+use super::retention;
+use super::view::nanoseconds;
+use crate::config::RingOptions;
+use crate::pools::Pool;
+use crate::shipper::counters::Dropped;
+
+/// The file with the ages of stopped containers, beside the rings.
+const AGES: &str = "ages.json";
+
+impl Registry {
+    /// Lets go of rings whose containers are gone, at once and then again and again, until the plugin goes down.
+    pub async fn keep_tidy(&self, policy: Policy) {
+        let mut shutdown = self.inner.shutdown.subscribe();
+        let path = self.ages_path();
+        let mut ages = Pool::Sync.run(move || Ages::load(&path)).await.unwrap_or_default();
+        loop {
+            let registry = self.clone();
+            let tidied = Pool::Sync.run(move || {
+                registry.tidy(policy, &mut ages);
+                ages
+            });
+            ages = tidied.await.unwrap_or_default();
+            if timeout(retention::EVERY, shutdown.wait_for(|down| *down)).await.is_ok() {
+                break;
+            }
+        }
+        // Those that have stopped since the last look are as old as they are at the next process's first.
+        let registry = self.clone();
+        let _ = Pool::Sync.run(move || registry.age(policy, &mut ages)).await;
+    }
+
+    fn ages_path(&self) -> PathBuf {
+        self.inner.setup.state_dir.join(AGES)
+    }
+
+    /// Finds all rings, and how old they are.
+    fn age(&self, policy: Policy, ages: &mut Ages) -> Vec<Found> {
+        let is_live = |id: &str| self.open_container_of(id).is_some_and(|container| container.is_attached());
+        let stops = std::mem::take(&mut *self.inner.stops.lock());
+        let all =
+            retention::survey(&stops, &self.rings_dir(), is_live, ages, Moment::now(self.inner.boot), policy.retention);
+        if let Err(error) = ages.save(&self.ages_path()) {
+            // The next process takes them for younger than they are.
+            warn!(%error, "the ages of stopped containers cannot be saved");
+        }
+        all
+    }
+
+    fn open_container_of(&self, id: &str) -> Option<Arc<Container>> {
+        self.table().containers.get(id).cloned()
+    }
+
+    fn tidy(&self, policy: Policy, ages: &mut Ages) {
+        let (rings, defaults) = (self.rings_dir(), &self.inner.setup.defaults);
+        let budget = retention::budget(policy, &rings);
+        let mut all = self.age(policy, ages);
+        *self.inner.rings.lock() = (all.iter().map(|ring| ring.bytes).sum(), budget);
+        let held = |id: &str| self.open_container_of(id).map(|container| (container.unsent(), container.sent_sizes()));
+        let is_kept = |info: &Info| RingOptions::salvage(&info.config, defaults).keep_file;
+        retention::look_into(&mut all, policy, budget, self.inner.boot, held, is_kept);
+        for (at, step) in evict::choose(&all, policy, budget) {
+            match step {
+                Step::Remove(reason) => self.remove(&all[at], reason),
+                Step::Trim(segments) => self.trim(&all[at], segments),
+            }
+        }
+    }
+
+    fn trim(&self, ring: &Found, segments: usize) {
+        let bytes = match self.open_container_of(&ring.container) {
+            Some(container) => container.trim(segments),
+            // With the claim nobody opens it. Whoever is at work on it now keeps it until the next look.
+            None => match self.try_claim(&ring.container) {
+                Some(_claim) => retention::trim_on_disk(&ring.dir, self.inner.boot, segments),
+                None => return,
+            },
+        };
+        if bytes > 0 {
+            retention::say_trimmed(ring, bytes);
+        }
+    }
+
+    fn remove(&self, ring: &Found, reason: Reason) {
+        let Some(claim) = self.try_claim(&ring.container) else { return };
+        // It may have been started since, have printed, and have stopped.
+        let open = self.open_container_of(&ring.container);
+        let attached_before = open.as_ref().map(|container| container.attachments());
+        let unsent = match &open {
+            Some(container) => container.unsent(),
+            None => retention::unsent_on_disk(&ring.dir, self.inner.boot),
+        };
+        if ring.unsent == 0 && unsent > 0 {
+            return;
+        }
+        let known = {
+            let mut table = self.table();
+            match table.containers.get(&ring.container) {
+                Some(container) if container.is_attached() || Some(container.attachments()) != attached_before => {
+                    return;
+                }
+                _ => table.containers.remove(&ring.container),
+            }
+        };
+        let ring = &Found { unsent, ..ring.clone() };
+        let defaults = &self.inner.setup.defaults;
+        let lost = if unsent > 0 { retention::unsent_to(ring, defaults) } else { Vec::new() };
+        let is_gone = match known {
+            Some(container) => {
+                container.condemn();
+                retention::retire(ring, reason, || container.remove())
+            }
+            None => retention::retire(ring, reason, || fs::remove_dir_all(&ring.dir)),
+        };
+        drop(claim);
+        for (url, lines) in lost.into_iter().filter(|(_, lines)| is_gone && *lines > 0) {
+            self.inner.setup.sent.to(url.as_str()).dropped(Dropped::OverBudget, lines, nanoseconds());
+        }
+    }
+}
