@@ -9,6 +9,10 @@ use crate::loki::{Kind, PushError};
 pub const NO_SUCH_NAME: &str = "No name server knows it. A plugin has the network of the host and not that of a compose file: give the host's \
      name or address, or publish Loki's port and use localhost. Inside a container localhost is another machine.";
 
+/// No name server has answered.
+pub const SILENT_NAME_SERVERS: &str =
+    "The name servers in /etc/resolv.conf do not answer. Look at them, or give an address in place of the name.";
+
 /// There was no answer at all.
 const SILENCE: &str = "Something swallows the packets: a firewall, a wrong address, or a host that is down. Try it with curl from this host.";
 

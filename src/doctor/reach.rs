@@ -1,5 +1,6 @@
 //! The way to one destination, step by step, until one fails.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hyper::Uri;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::{Finding, advice};
@@ -16,6 +17,7 @@ use crate::config::destination::PUSH_PATH;
 use crate::loki::encode::Metadata;
 use crate::loki::{Client, PushError, StreamEncoder, client};
 use crate::transport::Secret;
+use crate::transport::names::{NameError, Names};
 
 /// The stream of the line that is pushed, so that nobody takes it for a container's.
 const LABELS: &str = "{app=\"loki-rs-doctor\"}";
@@ -94,14 +96,18 @@ fn first_hop(destination: &Destination) -> (String, &'static str) {
 }
 
 async fn resolve(host: &str, what: &str, patience: Duration) -> Result<(Finding, Vec<SocketAddr>), Finding> {
-    let found = timeout(patience, lookup_host(host)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    match found.map(|addresses| addresses.collect::<Vec<_>>()) {
-        Ok(addresses) if !addresses.is_empty() => {
-            let shown: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
+    let (name, port) = host.rsplit_once(':').unwrap_or((host, "80"));
+    let port = port.parse().unwrap_or(80);
+    let bad = |why: &dyn fmt::Display, advice| Finding::bad(format!("{host} cannot be resolved: {why}"), advice);
+    match timeout(patience, Names::shared().resolve(name.trim_matches(['[', ']']))).await {
+        Ok(Ok(addresses)) => {
+            let shown: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            let addresses = addresses.iter().map(|address| SocketAddr::new(*address, port)).collect();
             Ok((Finding::good(format!("{what} is at {host}: {}", shown.join(", "))), addresses))
         }
-        Ok(_) => Err(Finding::bad(format!("{host} has no address"), advice::NO_SUCH_NAME)),
-        Err(error) => Err(Finding::bad(format!("{host} cannot be resolved: {error}"), advice::NO_SUCH_NAME)),
+        Ok(Err(NameError::Failed(_, why))) => Err(bad(&why, advice::NO_SUCH_NAME)),
+        Ok(Err(error)) => Err(bad(&error, advice::SILENT_NAME_SERVERS)),
+        Err(_) => Err(bad(&"no name server answered in time", advice::SILENT_NAME_SERVERS)),
     }
 }
 

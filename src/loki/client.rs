@@ -107,6 +107,10 @@ impl Client {
             Err(PushError::Timeout | PushError::Transport(_)) if was_connected => {
                 self.pace().stalled(bytes, halvings, Instant::now().into_std());
             }
+            // A proxy, or Loki behind it, that lost its patience with the body.
+            Err(PushError::Status(status)) if matches!(status.code, 408 | 504) => {
+                self.pace().stalled(bytes, halvings, Instant::now().into_std());
+            }
             // That there was no connection, or another answer, says nothing about the size.
             Err(_) => {}
         }
@@ -134,7 +138,7 @@ impl Client {
             let request = self.request(Method::GET, uri, Bytes::new(), None, &ready);
             let response = ready.http.request(request).await.map_err(|error| transport(&error))?;
             let code = response.status().as_u16();
-            Ok((code, Body::read(response.into_body(), LONGEST_ANSWER).await.bytes))
+            Ok((code, Body::read(response.into_body(), LONGEST_ANSWER, self.timeout).await.bytes))
         };
         timeout(self.timeout, asked).await.unwrap_or(Err(PushError::Timeout))
     }
@@ -174,7 +178,11 @@ impl Client {
 
     async fn judge(&self, response: Response<Incoming>) -> Answer {
         let (head, body) = response.into_parts();
-        let body = if head.status == StatusCode::NO_CONTENT { Body::default() } else { Body::read(body, MOST).await };
+        let body = if head.status == StatusCode::NO_CONTENT {
+            Body::default()
+        } else {
+            Body::read(body, MOST, BODY_PATIENCE).await
+        };
         let text = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let code = head.status.as_u16();
         let seen = Seen { code, content_type: text(CONTENT_TYPE), body: &body.bytes, is_whole: body.is_whole };
@@ -237,7 +245,7 @@ struct Body {
 impl Body {
     /// Reads until the end, until there is enough, or until it stalls: the status says enough to go on with. What is behind it is not worth waiting
     /// for; the connection is then closed, not reused.
-    async fn read(mut body: Incoming, most: usize) -> Self {
+    async fn read(mut body: Incoming, most: usize, patience: Duration) -> Self {
         let mut read = Self::default();
         let reading = async {
             while read.bytes.len() <= most {
@@ -251,7 +259,7 @@ impl Body {
                 }
             }
         };
-        let _ = timeout(BODY_PATIENCE, reading).await;
+        let _ = timeout(patience, reading).await;
         if read.bytes.len() > most {
             read.bytes.truncate(most);
             read.is_whole = false;
