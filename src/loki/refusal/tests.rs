@@ -158,3 +158,52 @@ fn sums_do_not_overflow() {
     assert_eq!(read(&most, true), entries(u64::MAX, None, true));
     assert_eq!(read(&format!("{}9 errors like: {}", u64::MAX, too_new("{}")), true), entries(u64::MAX, None, true));
 }
+
+/// Pieces of Loki's texts in any order, with any status and type: no panic, and nothing is accepted or refused but by what is listed.
+#[test]
+fn any_answer_is_judged_and_only_the_listed_ones_decide_about_lines() {
+    use crate::loki::answer::Seen;
+    let pieces = [
+        "entry for stream '",
+        LABELS,
+        "' has timestamp too old: ",
+        OLDEST,
+        "' has timestamp too new: ",
+        "2262-04-11T23:47:16Z",
+        "-9999-01-01T00:00:00Z",
+        "18446744073709551615",
+        GROUPED,
+        "; ",
+        IGNORED,
+        " ignored, reason: 'entry too far behind, entry timestamp is: ",
+        "',\n",
+        "user 'fake', total ignored: ",
+        " out of ",
+        "stream '",
+        "' includes structured metadata, but this feature is disallowed",
+        OF_SIZES[4],
+        OF_STREAMS[2],
+        "<",
+        "é",
+    ];
+    let types = [None, Some(""), Some("text/plain; charset=utf-8"), Some("text/html"), Some("application/json")];
+    let mut random = fastrand::Rng::with_seed(13);
+    for _ in 0..50_000 {
+        let body: String = (0..random.usize(..12)).map(|_| *random.choice(&pieces).unwrap()).collect();
+        let code = if random.bool() { 400 } else { random.u16(100..1000) };
+        let content_type = *random.choice(&types).unwrap();
+        // Cut anywhere, also inside a character.
+        let body = &body.as_bytes()[..random.usize(..=body.len())];
+        let seen = Seen { code, content_type, body, is_whole: random.bool() };
+        let kind = Kind::of(&seen);
+        assert_eq!(kind == Kind::Accepted, code == 204, "{seen:?}");
+        match kind {
+            Kind::Unconfirmed => assert!((200..300).contains(&code) && body.is_empty() && seen.is_whole, "{seen:?}"),
+            Kind::Entries(_) | Kind::Metadata | Kind::Stream => {
+                let is_text = matches!(content_type, None | Some("" | "text/plain; charset=utf-8"));
+                assert!(code == 400 && is_text, "{seen:?}");
+            }
+            _ => {}
+        }
+    }
+}
