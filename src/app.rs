@@ -9,7 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::Settings;
 use crate::disk;
@@ -84,6 +84,13 @@ async fn serve(settings: Settings, intake: &Runtime, shipping: &Runtime) -> Resu
         state = %settings.state_dir.display(),
         "loki-rs serves"
     );
+    for mistake in &settings.mistakes {
+        error!(
+            setting = mistake.key,
+            reason = mistake.reason,
+            "a setting of the plugin cannot be used; new containers are refused until it is set right"
+        );
+    }
     let mut counters = prometheus_client::registry::Registry::default();
     let counting =
         (streams::counters::Counters::register(&mut counters), shipper::counters::Counters::register(&mut counters));
@@ -93,6 +100,7 @@ async fn serve(settings: Settings, intake: &Runtime, shipping: &Runtime) -> Resu
         state_dir: settings.state_dir,
         hostname: labels::hostname(),
         defaults: settings.defaults,
+        mistakes: settings.mistakes,
         intake: intake.handle().clone(),
         shipping: shipping.handle().clone(),
         counters: counting.0,

@@ -28,9 +28,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use size::{Account, Resize, Size};
-
 use crate::lock;
+use size::{Account, Resize, Size};
 
 /// How often a FIFO is looked at that the kernel does not watch.
 const UNWATCHED: Duration = Duration::from_millis(20);

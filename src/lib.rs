@@ -38,6 +38,7 @@ pub mod disk;
 pub mod docker;
 pub mod doctor;
 pub mod fifo;
+pub mod files;
 pub mod frames;
 pub mod golang;
 pub mod lock;

@@ -69,8 +69,8 @@ fn the_manifests_defaults_are_accepted() {
         (text("name"), text("value"))
     });
     let environment: std::collections::BTreeMap<String, String> = pairs.collect();
-    let settings = loki_rs::config::Settings::read(&environment).unwrap_or_else(|errors| panic!("{errors}"));
-    let nothing = loki_rs::config::Settings::read(&std::collections::BTreeMap::new()).unwrap();
+    let settings = loki_rs::config::Settings::read(&environment).checked().unwrap_or_else(|errors| panic!("{errors}"));
+    let nothing = loki_rs::config::Settings::read(&std::collections::BTreeMap::new());
     assert_eq!(
         (settings.log_level, settings.log_format, settings.state_dir, settings.socket),
         (nothing.log_level, nothing.log_format, nothing.state_dir, nothing.socket)

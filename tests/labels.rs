@@ -258,7 +258,7 @@ fn structured_metadata_is_what_was_asked_for() {
     ]);
     assert_eq!(metadata(&entries[0]), expected);
     run.stop();
-    let refusal = scene.container("web").option("loki-structured-metadata", "pod").try_start().expect_err("no fact");
+    let refusal = scene.container("new").option("loki-structured-metadata", "pod").try_start().expect_err("no fact");
     assert!(
         refusal.contains("loki-structured-metadata: \"pod\" is not a list of metadata: \"pod\" is none of"),
         "{refusal}"

@@ -34,6 +34,8 @@
 //! * [`many`]: many containers, one after another and at once;
 //! * [`bad_disk`]: nor does a disk that takes nothing, or damage on it, harm more than it has to;
 //! * [`bad_input`]: what nobody should send harms nobody else;
+//! * [`bad_settings`]: nor does a setting that cannot be used;
+//! * [`unusable`]: options and files that cannot be used make lines wait, and nothing else;
 //! * [`dry_run`]: stages can be tried out on the command line;
 //! * [`doctor`]: what would become of a container's lines can be known before.
 //!
@@ -48,6 +50,7 @@ mod standin;
 mod answers;
 mod bad_disk;
 mod bad_input;
+mod bad_settings;
 mod contract;
 mod deploy;
 mod destinations;
@@ -79,3 +82,4 @@ mod rings;
 mod shipping;
 mod status;
 mod transport;
+mod unusable;

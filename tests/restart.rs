@@ -486,7 +486,7 @@ fn a_plugin_that_is_enabled_with_settings_of_no_use_keeps_the_lines_until_they_a
     // The containers rely on a URL that is not there any more.
     scene.plugin.set("LOKI_URL", "");
     scene.plugin.restart();
-    assert_eventually!(scene.plugin.log().matches("a container's lines are kept and not sent").count() == 2);
+    assert_eventually!(scene.plugin.log().matches("lines are buffered on disk and not sent: options").count() == 2);
     let kept = numbered("kept", 4000, 1000);
     run.out_all(&kept);
     leaving.out("last words");

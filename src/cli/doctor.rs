@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::codec::Source;
 use crate::config::effective::{Effective, Origin, effective};
+use crate::config::pipeline::Configured;
 use crate::config::{Environment, PluginDefaults, RawOptions, Settings, StreamOptions};
 use crate::doctor::reach::reach;
 use crate::streams::{Info, labels};
@@ -29,13 +30,7 @@ pub struct Arguments {
 
 /// Runs the command: 0 when lines would get there, 1 when they would not.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let settings = match Settings::read(&Environment) {
-        Ok(settings) => settings,
-        Err(errors) => {
-            eprintln!("{errors}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let settings = Settings::read(&Environment);
     let info = Info {
         config: arguments.options.iter().cloned().collect(),
         container_id: "0".repeat(64),
@@ -47,7 +42,19 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     };
     println!("options in force");
     table(&effective(&RawOptions(info.config.clone()), &settings.defaults));
+    if !settings.mistakes.is_empty() {
+        println!("\nsettings of the plugin");
+        for mistake in &settings.mistakes {
+            println!("  FAIL  {mistake}");
+        }
+    }
     match examine(&info, &settings.defaults) {
+        Ok(_) if !settings.mistakes.is_empty() => {
+            println!(
+                "\nFAIL  the plugin would refuse every new container until its settings are set right; see above."
+            );
+            ExitCode::FAILURE
+        }
         Ok(true) => {
             println!("\nA container with these options would be logged to Loki.");
             ExitCode::SUCCESS
@@ -96,6 +103,12 @@ fn examine(info: &Info, defaults: &PluginDefaults) -> Result<bool, String> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let mut all = true;
+    if let Some(configured) = options.pipeline.filter(Configured::names_files) {
+        match runtime.block_on(configured.open()) {
+            Ok(_) => println!("\nok    files of the pipeline can be used"),
+            Err(reason) => return Err(reason),
+        }
+    }
     for destination in &options.destinations {
         println!("\n{}", destination.url);
         let destination = labels.target(destination);

@@ -12,9 +12,6 @@ use clap::{Parser, Subcommand};
 use crate::app;
 use crate::config::{Environment, Settings, options, settings};
 
-/// Settings are wrong: `EX_CONFIG` of sysexits.h.
-const BAD_SETTINGS: u8 = 78;
-
 /// Something cannot be used.
 const REFUSED: u8 = 2;
 
@@ -73,14 +70,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 fn serve() -> ExitCode {
-    let settings = match Settings::read(&Environment) {
-        Ok(settings) => settings,
-        Err(errors) => {
-            eprintln!("{errors}");
-            return ExitCode::from(BAD_SETTINGS);
-        }
-    };
-    match app::run(settings) {
+    match app::run(Settings::read(&Environment)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The log is set up before anything can fail.

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::options::{OptionError, OptionErrors};
 use super::refusal::Refusal;
+use crate::files;
 use crate::transport::Transport;
 
 /// The path of Loki's push API.
@@ -66,15 +67,21 @@ impl Destination {
         format!("{:08x}", crc32fast::hash(self.url.as_str().as_bytes()))
     }
 
-    /// Looks whether the files that are needed to push can be used.
+    /// Looks whether the files that are needed to push can be used. A file system that hangs is waited for
+    /// [`files::PATIENCE`].
     ///
     /// # Errors
     /// What is wrong with each that cannot.
-    pub fn check_files(&self) -> Result<(), OptionErrors> {
-        self.transport.check().map_err(|flaws| {
-            let errors = flaws.into_iter().map(|flaw| OptionError::new(flaw.option, flaw.reason));
-            OptionErrors(errors.collect())
-        })
+    pub async fn check_files(&self) -> Result<(), OptionErrors> {
+        let transport = self.transport.clone();
+        let checked = files::look(self.transport.folders(), move || transport.check()).await;
+        let flaws = match checked {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(flaws)) => flaws,
+            Err(silent) => self.transport.unread(silent),
+        };
+        let errors = flaws.into_iter().map(|flaw| OptionError::new(flaw.option, flaw.reason));
+        Err(OptionErrors(errors.collect()))
     }
 }
 

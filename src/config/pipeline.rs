@@ -1,9 +1,14 @@
 //! `loki-pipeline`, `loki-pipeline-stages` and `loki-pipeline-stage-file`: stages by name, as text, or in a file.
+//!
+//! Options are read without a look at any file, so that a file system that hangs, or a file that is gone, is nothing that a
+//! call of dockerd or the start of the plugin waits for or fails at. Files are opened afterwards, see [`Configured::open`].
 
 use super::options::{self as keys, OptionError};
 use super::reader::Reader;
 use super::refusal::Refusal;
-use crate::pipeline::{Form, Pipeline, presets};
+use crate::files;
+use crate::pipeline::{Draft, Form, Pipeline, PipelineError, presets};
+use crate::transport::Material;
 
 /// What to do, at the end of every complaint.
 const HELP: &str = "try [{labels: {level: }}], and loki-rs pipeline check FILE";
@@ -11,41 +16,109 @@ const HELP: &str = "try [{labels: {level: }}], and loki-rs pipeline check FILE";
 /// The same for presets.
 const PRESETS_HELP: &str = "try json,redact-email, and loki-rs pipeline show json";
 
-/// A pipeline that can be used, and the text that it was made from.
+/// Stages that options ask for, in the order in which they run. No file that they name has been looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configured(Vec<Part>);
+
+/// Stages of one option.
 #[derive(Clone, Debug)]
-pub struct Configured {
-    text: String,
-    pipeline: Pipeline,
+enum Part {
+    /// Written out, and compiled.
+    Typed { option: &'static str, text: String, stages: Draft },
+    /// In a file.
+    File(Material),
 }
+
+/// Why a file cannot be used: a sentence with the option, the path, what is wrong and what to do.
+pub type Flawed = String;
 
 // === impl Configured ===
 
 impl Configured {
-    fn new(text: &str, form: Form) -> Result<Option<Configured>, String> {
-        let pipeline = Pipeline::parse(text, form).map_err(|error| error.reasons().join("; "))?;
-        Ok((!pipeline.is_empty()).then(|| Configured { text: text.to_owned(), pipeline }))
+    fn typed(option: &'static str, text: &str) -> Result<Option<Configured>, String> {
+        let stages = Draft::parse(text, Form::List).map_err(reasons)?;
+        Ok((!stages.is_empty()).then(|| Configured(vec![Part::Typed { option, text: text.to_owned(), stages }])))
     }
 
-    /// These stages first, those of `other` behind them.
-    fn then(self, other: Configured) -> Configured {
-        // A NUL is in no YAML, so no two pairs have the same text.
-        let text = format!("{}\0{}", self.text, other.text);
-        Configured { text, pipeline: self.pipeline.then(other.pipeline) }
+    /// Whether any file is named. Of a file with stages it is not known which files these name.
+    pub fn names_files(&self) -> bool {
+        self.0.iter().any(|part| match part {
+            Part::Typed { stages, .. } => !stages.files().is_empty(),
+            Part::File(_) => true,
+        })
     }
 
-    /// A pipeline that has seen nothing.
-    pub fn pipeline(&self) -> Pipeline {
-        self.pipeline.clone()
+    /// The stages, if no file is needed for them.
+    pub fn ready(&self) -> Option<Pipeline> {
+        let stages = self.0.iter().map(|part| match part {
+            Part::Typed { stages, .. } if stages.files().is_empty() => stages.open().ok(),
+            _ => None,
+        });
+        stages.reduce(|before, behind| Some(before?.then(behind?))).flatten()
+    }
+
+    /// Reads the files with stages and opens those that stages name, however long file systems take: those that hang are
+    /// waited for [`files::PATIENCE`] each. `None` when there is no stage in the end.
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub async fn open(&self) -> Result<Option<Pipeline>, Flawed> {
+        let mut all: Option<Pipeline> = None;
+        for part in &self.0 {
+            let (option, stages) = match part {
+                Part::Typed { option, stages, .. } => (*option, stages.clone()),
+                Part::File(file) => (file.option, read(file).await?),
+            };
+            if stages.is_empty() {
+                continue;
+            }
+            let opened =
+                files::look(stages.files().iter().map(|file| files::folder(file)), move || stages.open()).await;
+            let opened =
+                opened.map_err(|silent| format!("{option}: a file that a stage names cannot be read: {silent}"))?;
+            let opened = opened.map_err(|error| format!("{option}: {}", reasons(error)))?;
+            all = Some(match all {
+                Some(before) => before.then(opened),
+                None => opened,
+            });
+        }
+        Ok(all)
     }
 }
 
-impl PartialEq for Configured {
+impl PartialEq for Part {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        match (self, other) {
+            (Part::Typed { text, .. }, Part::Typed { text: other, .. }) => text == other,
+            (Part::File(file), Part::File(other)) => file == other,
+            _ => false,
+        }
     }
 }
 
-impl Eq for Configured {}
+impl Eq for Part {}
+
+/// The stages in a file.
+async fn read(file: &Material) -> Result<Draft, Flawed> {
+    let folder = file.path().map(files::folder);
+    let own = file.clone();
+    let look = files::look(folder, move || {
+        let text = own
+            .read()
+            .and_then(|bytes| String::from_utf8(bytes).map_err(|_| own.flaw("is not UTF-8 text (save it as UTF-8)")))?;
+        Draft::parse(&text, Form::Either)
+            .map_err(|error| own.flaw(format!("is not a file with pipeline_stages: {} ({HELP})", reasons(error))))
+    });
+    match look.await {
+        Ok(read) => read.map_err(|flaw| flaw.to_string()),
+        Err(silent) => Err(file.unread(silent).to_string()),
+    }
+}
+
+/// The mistakes of all stages, as one part of a sentence.
+fn reasons(error: PipelineError) -> String {
+    error.reasons().join(", ").replace("; ", ", ")
+}
 
 // === impl Reader ===
 
@@ -55,14 +128,17 @@ impl Reader<'_> {
     pub(super) fn pipeline(&mut self) -> Option<Configured> {
         let (presets, written) = (self.presets(), self.written());
         match (presets, written) {
-            (Some(presets), Some(written)) => Some(presets.then(written)),
+            (Some(mut presets), Some(mut written)) => {
+                presets.0.append(&mut written.0);
+                Some(presets)
+            }
             (presets, written) => presets.or(written),
         }
     }
 
     fn presets(&mut self) -> Option<Configured> {
         let (_, names) = self.said(keys::LOKI_PIPELINE)?;
-        let made = presets::expand(names).and_then(|text| Configured::new(&text, Form::List));
+        let made = presets::expand(names).and_then(|text| Configured::typed(keys::LOKI_PIPELINE, &text));
         made.unwrap_or_else(|why| {
             let reason = format!("is not a list of presets: {why} ({PRESETS_HELP})");
             self.errors.push(OptionError::new(keys::LOKI_PIPELINE, Refusal::new(names, reason)));
@@ -85,30 +161,15 @@ impl Reader<'_> {
     }
 
     fn typed(&mut self, text: &str) -> Option<Configured> {
-        let refuse = |why: String| {
-            Refusal::new(text, format!("is not a YAML list of stages: {} ({HELP})", why.replace("; ", ", ")))
-        };
-        let made = Configured::new(text, Form::List).map_err(refuse);
+        let refuse = |why: String| Refusal::new(text, format!("is not a YAML list of stages: {why} ({HELP})"));
+        let made = Configured::typed(keys::LOKI_PIPELINE_STAGES, text).map_err(refuse);
         made.unwrap_or_else(|refusal| {
             self.errors.push(OptionError::new(keys::LOKI_PIPELINE_STAGES, refusal));
             None
         })
     }
 
-    fn in_file(&mut self, path: &str) -> Option<Configured> {
-        let key = keys::LOKI_PIPELINE_STAGE_FILE;
-        let file = self.file(key, path);
-        let read = file
-            .read()
-            .and_then(|bytes| String::from_utf8(bytes).map_err(|_| file.flaw("is not UTF-8 text (save it as UTF-8)")));
-        let made = read.and_then(|text| {
-            Configured::new(&text, Form::Either).map_err(|why| {
-                file.flaw(format!("is not a file with pipeline_stages: {} ({HELP})", why.replace("; ", ", ")))
-            })
-        });
-        made.unwrap_or_else(|flaw| {
-            self.errors.push(OptionError::new(key, flaw.reason));
-            None
-        })
+    fn in_file(&self, path: &str) -> Option<Configured> {
+        Some(Configured(vec![Part::File(self.file(keys::LOKI_PIPELINE_STAGE_FILE, path))]))
     }
 }

@@ -4,8 +4,18 @@
 //! [`OPTIONS`] that has a variable. Both are set with `docker plugin set`, which
 //! leaves variables empty rather than unset, so an empty one counts as unset.
 //!
-//! Everything is checked here, so that a bad default is reported when the plugin is enabled and
-//! not when the first container starts.
+//! Everything is checked here, without a look at any file, so that a mistake is known when the plugin is enabled. It
+//! keeps nobody from starting: dockerd would only say that the plugin does not answer, and containers that run would
+//! wait for a reader. The plugin goes on with what each row of [`SETTINGS`] has for a mistake, refuses new containers
+//! with the sentence, and says it wherever somebody may look.
+//!
+//! | setting | in place of a value that cannot be used |
+//! | --- | --- |
+//! | `RING_RETENTION`, `RING_BUDGET` | nothing is removed for its sake: what is gone cannot be had back, and each ring has a bound of its own |
+//! | `METRICS_ADDR` | nothing is served |
+//! | `NO_PROXY` | containers with a proxy are not shipped: their lines must not take a way that was ruled out |
+//! | the default of an option | containers that rely on it are not shipped |
+//! | others | the built-in default |
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -164,6 +174,8 @@ pub struct Settings {
     /// What all rings together may take.
     pub ring_budget: RingBudget,
     pub defaults: PluginDefaults,
+    /// Settings and defaults of options that cannot be used, each under the name of its variable.
+    pub mistakes: Vec<OptionError>,
     /// Each setting with its value as it was typed, for who looks. There is nothing secret among them.
     pub typed: Vec<(&'static str, String)>,
 }
@@ -178,15 +190,16 @@ pub enum RingBudget {
 }
 
 /// What containers get when they say nothing: by option, never empty. Values are not shown.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginDefaults {
     options: RawOptions,
-    no_proxy: NoProxy,
+    /// Or why there is no list of hosts.
+    no_proxy: Result<NoProxy, Refusal>,
     /// Where files are looked for that are not in the folder that was handed over; absent in most tests.
     kept_files: Option<PathBuf>,
 }
 
-/// Every mistake in the environment. The plugin does not start; dockerd's log has the sentence.
+/// Every mistake in the environment.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(transparent)]
 pub struct SettingErrors(pub OptionErrors);
@@ -244,58 +257,61 @@ impl Strings for HashMap<String, String> {
 // === impl Settings ===
 
 impl Settings {
-    /// Reads and checks everything.
-    ///
-    /// # Errors
-    ///
-    /// All mistakes at once, each under the name of its variable.
-    pub fn read(strings: &dyn Strings) -> Result<Settings, SettingErrors> {
-        let mut errors = Vec::new();
-        let log_level = read(strings, LOG_LEVEL, DEFAULT_LOG_LEVEL, log_level, &mut errors);
-        let log_format = read(strings, LOG_FORMAT, DEFAULT_LOG_FORMAT, log_format, &mut errors);
-        let state_dir = read(strings, STATE_DIR, DEFAULT_STATE_DIR, absolute, &mut errors);
-        let socket = read(strings, SOCKET, DEFAULT_SOCKET, absolute, &mut errors);
-        let ring_retention = read(strings, RING_RETENTION, DEFAULT_RING_RETENTION, duration::duration, &mut errors);
-        let ring_budget = read(strings, RING_BUDGET, DEFAULT_RING_BUDGET, RingBudget::parse, &mut errors);
-        let no_proxy = read(strings, NO_PROXY, "", no_proxy, &mut errors).unwrap_or_default();
-        let metrics_addr = read(strings, METRICS_ADDR, "", MetricsAddr::parse, &mut errors);
-        let kept_files = state_dir.as_ref().map(|dir| dir.join(KEPT_FILES));
+    /// Reads and checks everything; what cannot be used is among [`Settings::mistakes`], and something safe in its place.
+    #[must_use]
+    pub fn read(strings: &dyn Strings) -> Settings {
+        let mut read = Mistakes { strings, found: Vec::new() };
+        let log_level = read.setting(LOG_LEVEL, DEFAULT_LOG_LEVEL, log_level).unwrap_or(LogLevel::Info);
+        let log_format = read.setting(LOG_FORMAT, DEFAULT_LOG_FORMAT, log_format).unwrap_or(LogFormat::Logfmt);
+        let state_dir =
+            read.setting(STATE_DIR, DEFAULT_STATE_DIR, absolute).unwrap_or_else(|_| DEFAULT_STATE_DIR.into());
+        let socket = read.setting(SOCKET, DEFAULT_SOCKET, absolute).unwrap_or_else(|_| DEFAULT_SOCKET.into());
+        let ring_retention = read.setting(RING_RETENTION, DEFAULT_RING_RETENTION, duration::duration);
+        let ring_budget = read.setting(RING_BUDGET, DEFAULT_RING_BUDGET, RingBudget::parse);
+        let no_proxy = read.setting(NO_PROXY, "", no_proxy);
+        let metrics_addr = read.setting(METRICS_ADDR, "", MetricsAddr::parse).unwrap_or_default();
+        let kept_files = Some(state_dir.join(KEPT_FILES));
+        let mut mistakes = read.found;
         let defaults = PluginDefaults { options: PluginDefaults::read(strings), no_proxy, kept_files };
-        errors.extend(defaults.mistakes());
+        // A wrong NO_PROXY is also found where there is a proxy.
+        mistakes.extend(defaults.mistakes().into_iter().filter(|mistake| mistake.key != NO_PROXY));
         let value = |spec: &SettingSpec| strings.get(spec.name).filter(|typed| !typed.is_empty());
         let typed = SETTINGS.iter().map(|spec| (spec.name, value(spec).unwrap_or_else(|| spec.default.to_owned())));
-        let typed = typed.collect();
-        let settings = || {
-            let (log_level, log_format) = (log_level?, log_format?);
-            let (state_dir, socket) = (state_dir?, socket?);
-            let (ring_retention, ring_budget, metrics_addr) = (ring_retention?, ring_budget?, metrics_addr?);
-            Some(Settings {
-                log_level,
-                log_format,
-                metrics_addr,
-                state_dir,
-                socket,
-                ring_retention,
-                ring_budget,
-                defaults,
-                typed,
-            })
-        };
-        settings().filter(|_| errors.is_empty()).ok_or(SettingErrors(OptionErrors(errors)))
+        Settings {
+            log_level,
+            log_format,
+            metrics_addr,
+            state_dir,
+            socket,
+            ring_retention: ring_retention.unwrap_or(Duration::MAX),
+            ring_budget: ring_budget.unwrap_or(RingBudget::UNLIMITED),
+            defaults,
+            mistakes,
+            typed: typed.collect(),
+        }
+    }
+
+    /// The settings if all of them can be used.
+    ///
+    /// # Errors
+    /// All mistakes at once, each under the name of its variable.
+    pub fn checked(self) -> Result<Settings, SettingErrors> {
+        if self.mistakes.is_empty() { Ok(self) } else { Err(SettingErrors(OptionErrors(self.mistakes))) }
     }
 }
 
-/// `None` only together with an error on record.
-fn read<T>(
-    strings: &dyn Strings,
-    name: &str,
-    default: &str,
-    parse: fn(&str) -> Result<T, Refusal>,
-    errors: &mut Vec<OptionError>,
-) -> Option<T> {
-    let typed = strings.get(name).filter(|typed| !typed.is_empty());
-    let parsed = parse(typed.as_deref().unwrap_or(default));
-    parsed.map_err(|refusal| errors.push(OptionError::new(name, refusal))).ok()
+/// Reads settings, and collects what cannot be used.
+struct Mistakes<'a> {
+    strings: &'a dyn Strings,
+    found: Vec<OptionError>,
+}
+
+impl Mistakes<'_> {
+    fn setting<T>(&mut self, name: &str, default: &str, parse: fn(&str) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let typed = self.strings.get(name).filter(|typed| !typed.is_empty());
+        parse(typed.as_deref().unwrap_or(default))
+            .inspect_err(|refusal| self.found.push(OptionError::new(name, refusal)))
+    }
 }
 
 fn log_level(text: &str) -> Result<LogLevel, Refusal> {
@@ -327,6 +343,9 @@ fn absolute(text: &str) -> Result<PathBuf, Refusal> {
 impl RingBudget {
     /// The most that a share comes to: on a large disk a tenth would be more than logs deserve unasked.
     pub const LARGEST_SHARE: u64 = 10_000_000_000;
+
+    /// Nothing is removed for the budget's sake.
+    pub const UNLIMITED: RingBudget = RingBudget::Bytes(u64::MAX);
 
     fn parse(text: &str) -> Result<RingBudget, Refusal> {
         let Some(hundredths) = text.strip_suffix('%') else { return parse::size(text).map(RingBudget::Bytes) };
@@ -373,6 +392,12 @@ impl fmt::Display for MetricsAddr {
 
 // === impl PluginDefaults ===
 
+impl Default for PluginDefaults {
+    fn default() -> Self {
+        Self { options: RawOptions::default(), no_proxy: Ok(NoProxy::default()), kept_files: None }
+    }
+}
+
 impl PluginDefaults {
     /// Defaults by option, unchecked. Empty ones are dropped.
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> PluginDefaults {
@@ -382,8 +407,11 @@ impl PluginDefaults {
     }
 
     /// Hosts that no proxy is used for.
-    pub fn no_proxy(&self) -> &NoProxy {
-        &self.no_proxy
+    ///
+    /// # Errors
+    /// When `NO_PROXY` cannot be used: of no host is it then known whether it may be asked by a proxy.
+    pub fn no_proxy(&self) -> Result<&NoProxy, &Refusal> {
+        self.no_proxy.as_ref()
     }
 
     /// Where files may be put that are to outlive an upgrade of the plugin.

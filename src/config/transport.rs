@@ -15,6 +15,7 @@ use super::options::{self as keys, OptionError};
 use super::parse;
 use super::reader::Reader;
 use super::refusal::{Refusal, quote};
+use super::settings::NO_PROXY;
 use crate::transport::{Authorization, Material, NoProxy, Proxy, Secret, Tls, Transport};
 
 /// Where relative paths begin. The manifest has a mount there, which `docker plugin set` fills.
@@ -60,8 +61,11 @@ impl<'a> Reader<'a> {
     pub(super) fn transport(&mut self, url_says_who: bool) -> Option<Transport> {
         let mistakes = self.errors.len();
         let tls = self.tls();
-        let bypass = self.defaults.no_proxy().clone();
-        let proxy = self.optional(keys::LOKI_PROXY_URL, |text| proxy(text, bypass));
+        let bypass = self.defaults.no_proxy();
+        let proxy = self.optional(keys::LOKI_PROXY_URL, |text| proxy(text, bypass.cloned().unwrap_or_default()));
+        if let (Some(_), Err(refusal)) = (&proxy, bypass) {
+            self.errors.push(OptionError::new(NO_PROXY, refusal));
+        }
         let authorization = self.authorization(url_says_who);
         let headers = self.said(keys::LOKI_HEADERS).map_or(Ok(Vec::new()), |(_, text)| headers(text));
         let headers = headers.map_err(|reason| self.errors.push(OptionError::new(keys::LOKI_HEADERS, reason)));

@@ -65,6 +65,7 @@ mod tests {
             state_dir: dir.path().join("state"),
             hostname: "host".into(),
             defaults: PluginDefaults::default(),
+            mistakes: Vec::new(),
             intake: Handle::current(),
             shipping: Handle::current(),
             counters: Default::default(),

@@ -37,7 +37,7 @@ pub async fn reach(destination: &Destination, mut tell: impl FnMut(&Finding)) ->
         is_well &= step.is_ok();
         step.is_ok()
     };
-    if let Err(errors) = destination.check_files() {
+    if let Err(errors) = destination.check_files().await {
         say(Err(Finding::bad(errors.to_string(), advice::of_request(&PushError::Unready(String::new())))));
         return false;
     }

@@ -1,6 +1,9 @@
 //! Stages in a row, and what an entry meets on its way through them.
 
+use std::path::PathBuf;
+
 use super::entry::Entry;
+use super::fields::Wrong;
 use super::tally::Tally;
 
 /// One step of a pipeline. What it keeps from line to line is its own, and bounded.
@@ -26,6 +29,17 @@ pub trait Stage: CloneStage + Send + Sync {
     /// The first sequence number of what is held.
     fn held_since(&self) -> Option<u64> {
         None
+    }
+
+    /// Adds the files that it names.
+    fn files(&self, _to: &mut Vec<PathBuf>) {}
+
+    /// Opens the files that it names, before the first entry. May wait for a file system.
+    ///
+    /// # Errors
+    /// Each that cannot be used.
+    fn open(&mut self) -> Result<(), Vec<Wrong>> {
+        Ok(())
     }
 
     /// Whether there are stages inside, which tell of themselves.
@@ -134,6 +148,21 @@ impl Chain {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Adds the files that stages name.
+    pub fn files(&self, to: &mut Vec<PathBuf>) {
+        self.0.iter().for_each(|link| link.stage.files(to));
+    }
+
+    /// Opens the files that stages name.
+    ///
+    /// # Errors
+    /// Each that cannot be used.
+    pub fn open(&mut self) -> Result<(), Vec<Wrong>> {
+        let opened = self.0.iter_mut().map(|link| link.stage.open());
+        let wrongs: Vec<_> = opened.filter_map(Result::err).flatten().collect();
+        if wrongs.is_empty() { Ok(()) } else { Err(wrongs) }
     }
 
     /// Sends an entry through all stages. What comes out is added to `out`.

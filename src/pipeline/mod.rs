@@ -45,6 +45,7 @@ pub mod stages;
 pub mod tally;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use chain::{Chain, Context, Watch};
@@ -62,16 +63,61 @@ pub struct Pipeline {
     tally: Tally,
 }
 
+/// A configuration that can be used, but for the files that its stages name: none of them has been looked at.
+#[derive(Clone)]
+pub struct Draft(Chain);
+
+// === impl Draft ===
+
+impl Draft {
+    /// Reads a configuration and compiles its stages. Touches no file.
+    ///
+    /// # Errors
+    /// Every stage that cannot be used, with its place.
+    pub fn parse(text: &str, form: Form) -> Result<Self, PipelineError> {
+        config::read(text, form).map(Self)
+    }
+
+    /// Whether lines come out as they go in.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Files that stages name.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        self.0.files(&mut files);
+        files
+    }
+
+    /// Opens the files that stages name. It is for a thread that may wait.
+    ///
+    /// # Errors
+    /// Every file that cannot be used, with its stage's place.
+    pub fn open(&self) -> Result<Pipeline, PipelineError> {
+        let mut chain = self.0.clone();
+        chain.open()?;
+        Ok(Pipeline { chain, tally: Tally::new(Some(Arc::default())) })
+    }
+}
+
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Draft")
+    }
+}
+
 // === impl Pipeline ===
 
 impl Pipeline {
-    /// Reads a configuration and makes its stages ready.
+    /// Reads a configuration, opens the files that its stages name, and makes its stages ready.
     ///
     /// # Errors
     /// Every stage that cannot be, with its place.
     pub fn parse(text: &str, form: Form) -> Result<Self, PipelineError> {
-        let chain = config::read(text, form)?;
-        Ok(Self { chain, tally: Tally::new(Some(Arc::default())) })
+        Draft::parse(text, form)?.open()
     }
 
     /// These stages, and behind them those of another.

@@ -31,7 +31,7 @@ use crate::loki::{Kind, PushError};
 use crate::pipeline::entry::TENANT;
 
 /// How often a lane that may not send looks whether the ring has overwritten what it has still to send.
-const LOOK: Duration = Duration::from_secs(5);
+pub const LOOK: Duration = Duration::from_secs(5);
 
 /// Lanes of one container and destination. Each reads the ring again, and has a copy of what the stages of a pipeline remember. Beyond this
 /// the container waits as a whole.
@@ -191,11 +191,16 @@ impl Lane {
                 _ = shutdown.wait_for(|down| *down) => return None,
                 () = sleep(LOOK) => {}
             }
-            if self.collector.is_overtaken() {
-                self.collector.rewind();
-                way.events.lost(&self.collector.take_toll());
-                way.save(self.number, &self.collector);
-            }
+            self.look(way);
+        }
+    }
+
+    /// Says what the ring has overwritten of what is still to be sent.
+    pub fn look(&mut self, way: &Way) {
+        if self.collector.is_overtaken() {
+            self.collector.rewind();
+            way.events.lost(&self.collector.take_toll());
+            way.save(self.number, &self.collector);
         }
     }
 

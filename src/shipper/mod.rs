@@ -52,13 +52,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::clock::unix_nanos as nanoseconds;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{self, Pipeline};
 use crate::ring::{Cursors, Ring};
 use backoff::Backoff;
 use collect::End;
 use destination::{Destination, Permit};
 use events::Events;
-use lane::Lane;
+use lane::{LOOK, Lane};
 use scope::Key;
 use way::Way;
 
@@ -83,6 +83,22 @@ pub struct Plan {
     pub attempts: Option<NonZeroU32>,
     /// Between tries.
     pub backoff: Backoff,
+}
+
+/// The stages that lines go through, which may have to come from files first.
+#[derive(Clone, Debug)]
+pub enum Stages {
+    /// Lines wait in the ring: the stages may be there to hide what must not be sent.
+    Opening,
+    /// Lines can be sent, through these.
+    Ready(Option<Pipeline>),
+}
+
+/// Stages that are not there yet, and where they are to count.
+#[derive(Debug)]
+struct Awaited {
+    stages: watch::Receiver<Stages>,
+    counts: Option<Arc<pipeline::Registry>>,
 }
 
 /// Where lines of one output go.
@@ -113,6 +129,8 @@ pub struct Shipper {
     follow: watch::Receiver<crate::ring::Published>,
     live: watch::Receiver<usize>,
     shutdown: watch::Receiver<bool>,
+    /// The plan's pipeline, as long as it is not there; nothing is sent meanwhile.
+    awaited: Option<Awaited>,
 }
 
 /// Why [`Shipper::run`] came to its end.
@@ -139,15 +157,25 @@ impl Shipper {
         shutdown: watch::Receiver<bool>,
         events: Arc<Events>,
     ) -> Self {
-        let (cursor, protects) = (cursors.1, plan.protects);
-        let way = Arc::new(Way::new(ring, cursors, plan, destination, live.clone(), shutdown.clone(), events));
+        Self::on(Way::new(ring, cursors, plan, destination, live, shutdown, events))
+    }
+
+    fn on(way: Way) -> Self {
         let first = Lane::first(&way);
-        if protects {
-            ring.protect_from(cursor, first.collector().checkpoint().0.seq);
+        if way.plan.protects {
+            way.protect_from(first.collector().checkpoint().0.seq);
         }
         let end = watch::Sender::new(first.collector().end());
         let (behind, parked, keys) = (JoinSet::new(), Vec::new(), Vec::new());
-        Self { follow: ring.follow(), way, first, behind, parked, keys, end, live, shutdown }
+        let (follow, live, shutdown) = (way.follow.clone(), way.live.clone(), way.shutdown.clone());
+        Self { way: Arc::new(way), first, behind, parked, keys, end, follow, live, shutdown, awaited: None }
+    }
+
+    /// Sends nothing until these stages are ready; they count in `counts`.
+    #[must_use]
+    pub fn awaiting(mut self, stages: watch::Receiver<Stages>, counts: Option<Arc<pipeline::Registry>>) -> Self {
+        self.awaited = Some(Awaited { stages, counts });
+        self
     }
 
     /// Whether everything that was published is sent, and no line is held whose end has not come.
@@ -187,6 +215,10 @@ impl Shipper {
                 }
                 continue;
             }
+            if self.awaited.is_some() && self.way.plan.streams.iter().any(Option::is_some) {
+                self.open().await;
+                continue;
+            }
             if self.first.is_throttled(&self.way).await {
                 continue;
             }
@@ -207,6 +239,27 @@ impl Shipper {
             self.keys.extend(children.iter().filter_map(Lane::key).cloned());
             self.parked.extend(children);
         }
+    }
+
+    /// Waits until the stages are ready, or the plugin goes down. What the ring loses meanwhile is said when it happens.
+    async fn open(&mut self) {
+        let Some(awaited) = &mut self.awaited else { return };
+        let ready = match &*awaited.stages.borrow_and_update() {
+            Stages::Opening => None,
+            Stages::Ready(pipeline) => Some(pipeline.clone()),
+        };
+        if let Some(pipeline) = ready {
+            let counts = awaited.counts.take();
+            // Nothing was read so far.
+            *self = Self::on(self.way.through(pipeline.map(|pipeline| pipeline.counting_in(counts))));
+            return;
+        }
+        tokio::select! {
+            Ok(()) = awaited.stages.changed() => {}
+            _ = self.shutdown.changed() => {}
+            () = sleep(LOOK) => {}
+        }
+        self.first.look(&self.way);
     }
 
     /// Lets lanes that are behind go on, and those that have caught up go back into the first.

@@ -12,6 +12,7 @@ use super::collect::Collector;
 use super::destination::{self, Destination};
 use super::events::Events;
 use super::note::{FLOORS, Note};
+use crate::pipeline::Pipeline;
 use crate::ring::cursor::NOTE;
 use crate::ring::{Cursors, Position, Published, Ring};
 
@@ -83,6 +84,19 @@ impl Way {
             marks: Mutex::default(),
             lanes: AtomicU64::new(FIRST),
         }
+    }
+
+    /// The same way with lines that go through these stages. Nothing may have been sent on this one.
+    pub fn through(&self, pipeline: Option<Pipeline>) -> Self {
+        let plan = Plan { pipeline, ..self.plan.clone() };
+        let cursor = (self.cursors.clone(), self.cursor);
+        let (live, shutdown) = (self.live.clone(), self.shutdown.clone());
+        Self::new(&self.ring, cursor, plan, self.destination.clone(), live, shutdown, self.events.clone())
+    }
+
+    /// The ring keeps lines from here on.
+    pub fn protect_from(&self, seq: u64) {
+        self.ring.protect_from(self.cursor, seq);
     }
 
     /// A number for a new lane.

@@ -85,6 +85,16 @@ impl Now {
                 view.unlisted as f64,
             ),
             (
+                "loki_rs_bad_settings",
+                "Settings of the plugin that cannot be used; new containers are refused meanwhile",
+                view.bad_settings.len() as f64,
+            ),
+            (
+                "loki_rs_unusable_containers",
+                "Containers whose lines are buffered and not sent, because options or a file that they name cannot be used",
+                view.unusable as f64,
+            ),
+            (
                 "loki_rs_stranded_containers",
                 "Stopped containers with lines that cannot be sent with the plugin's settings, and are kept",
                 view.stranded as f64,

@@ -15,13 +15,12 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::Info;
-use super::labels;
 use super::record::Record;
 use super::registry::{Registry, StartError, check_id};
+use super::resolve::Way;
 use super::retention;
 use super::start::Attempt;
 use super::table::Claim;
-use crate::config::StreamOptions;
 use crate::config::settings::KEPT_FILES;
 use crate::disk;
 use crate::fifo::Fifo;
@@ -122,14 +121,12 @@ impl Registry {
     }
 
     fn resume_one(&self, record: &Record, claim: &Claim) -> bool {
-        match self.start_now(record, false, claim, &Attempt::default()) {
+        let way = self.resolve(&record.info).map_or_else(Way::Kept, |resolved| Way::Shipped(resolved, None));
+        match self.start_now(record, false, &way, claim, &Attempt::default()) {
             Ok(()) => return true,
             Err(StartError::Fifo { .. }) => self.inner.records.remove(&record.file),
             Err(error) => {
-                error!(container = record.info.name(), %error, "a container's lines are kept and not sent, until the plugin is enabled with settings that can be used");
-                if let Err(error) = self.keep(record, claim) {
-                    error!(container = record.info.name(), %error, "a container is not logged any more; what it prints is lost");
-                }
+                error!(container = record.info.name(), %error, "a container is not logged any more; what it prints is lost");
             }
         }
         false
@@ -175,11 +172,9 @@ impl Registry {
         else {
             return Ok(());
         };
-        let options = StreamOptions::parse(&info.config, &self.inner.setup.defaults)?;
-        let labels = labels::build(&info, &options.labels, &self.inner.setup.hostname).map_err(StartError::Unfit)?;
-        let destinations = self.destinations(&options, &labels)?;
+        let resolved = self.resolve(&info)?;
         if info.container_id == id && !self.table().containers.contains_key(id) {
-            let (container, shippers) = self.open_container(&info, &options, &labels, &destinations)?;
+            let (container, shippers) = self.open_container(&info, &resolved, None)?;
             self.table().containers.insert(id.to_owned(), container.clone());
             // It leaves at once when there is nothing to send.
             self.launch(shippers, &container);

@@ -38,6 +38,8 @@ pub struct Container {
     pub lanes: Vec<Lane>,
     /// What happens at its intake.
     pub events: Arc<Events>,
+    /// Why its lines are not sent, see [`Container::unusable`].
+    unusable: Mutex<Option<String>>,
     /// Lines that it writes.
     pub line_rate: Rate,
     /// Bytes that it writes.
@@ -103,6 +105,7 @@ impl Container {
             forgets,
             lanes,
             events: Arc::new(Events::new(&name, counters)),
+            unusable: Mutex::default(),
             line_rate: Rate::default(),
             byte_rate: Rate::default(),
             name,
@@ -113,6 +116,16 @@ impl Container {
             condemned: AtomicBool::new(false),
             at_disk: Mutex::default(),
         }))
+    }
+
+    /// Why its lines are buffered and not sent: what is wrong with its options, or with a file that they name.
+    pub fn unusable(&self) -> Option<String> {
+        self.unusable.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says why its lines are not sent, or that they are; gives what was said before.
+    pub fn set_unusable(&self, reason: Option<String>) -> Option<String> {
+        std::mem::replace(&mut *self.unusable.lock().unwrap_or_else(PoisonError::into_inner), reason)
     }
 
     /// A new stream that writes to this container.

@@ -7,6 +7,7 @@
 //!   stream that is read;
 //! * [`container`]: a ring, its shipper, and who is writing to it;
 //! * `ship`: a container from the opening of its ring until it is let go;
+//! * `resolve`: what its options come to, and the one rule for options and files that cannot be used;
 //! * [`intake`]: FIFO to ring; `discard`: what there is no room for;
 //! * [`record`]: what is persisted about a stream, so that the next process takes it up;
 //! * [`labels`]: from a container's [`info`] and options to Loki labels; [`sources`]: the streams of its two outputs;
@@ -30,6 +31,7 @@ pub mod labels;
 pub mod metadata;
 pub mod record;
 pub mod registry;
+mod resolve;
 pub mod retention;
 mod ship;
 pub mod sources;

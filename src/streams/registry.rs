@@ -26,7 +26,7 @@ use super::record::Records;
 use super::start::START_PATIENCE;
 use super::table::Table;
 use crate::clock;
-use crate::config::{Destination as Target, OptionErrors, PluginDefaults, StreamOptions};
+use crate::config::{Destination as Target, OptionError, OptionErrors, PluginDefaults, StreamOptions};
 use crate::fifo::{Fifo, OpenError};
 use crate::lock::{ShortGuard, ShortLock};
 use crate::loki;
@@ -61,6 +61,8 @@ pub struct Setup {
     pub hostname: String,
     /// Options that the operator set for the whole plugin.
     pub defaults: PluginDefaults,
+    /// Settings that cannot be used: containers that are new are refused for them.
+    pub mistakes: Vec<OptionError>,
     /// Threads for intake and nothing else.
     pub intake: Handle,
     /// Threads for shippers, which read and write rings: a disk that hangs holds them up, and no call of dockerd.
@@ -125,6 +127,12 @@ pub enum StartError {
         /// Why.
         source: OpenError,
     },
+    /// The plugin's own settings are wrong.
+    #[error(
+        "the plugin refuses new containers, because its settings cannot be used: {0} (set them right with docker plugin \
+         set while the plugin is disabled, and enable it again)"
+    )]
+    Settings(String),
     /// One or more options are wrong.
     #[error(transparent)]
     Options(#[from] OptionErrors),

@@ -5,33 +5,38 @@
 //! it does, lines can still come, and a stream that starts meanwhile finds the container in the table.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::container::{Container, Lane};
 use super::info::Info;
 use super::labels::ContainerLabels;
 use super::record::Record;
-use super::registry::{Registry, StartError, open_fifo};
+use super::registry::{Registry, StartError};
+use super::resolve::Resolved;
+use super::retention;
 use super::sources;
 use super::start::Attempt;
 use super::table::Claim;
 use crate::codec::Source;
+use crate::config::pipeline::Configured;
 use crate::config::{RingOptions, StreamOptions};
-use crate::pipeline;
+use crate::fifo::Fifo;
+use crate::pipeline::Pipeline;
 use crate::pools::Pool;
 use crate::ring::{self, RingError};
 use crate::shipper::backoff::Backoff;
-use crate::shipper::destination::Destination;
-use crate::shipper::{self, Done, Plan, Shipper};
+use crate::shipper::{self, Done, Plan, Shipper, Stages};
 
 impl Registry {
-    /// Opens a container's ring, and makes a shipper for each destination.
+    /// Opens a container's ring, and makes a shipper for each destination. Without `stages` those of its options are opened
+    /// later, if they need files, and its lines wait for them.
     pub(super) fn open_container(
         &self,
         info: &Info,
-        options: &StreamOptions,
-        labels: &ContainerLabels,
-        destinations: &[Arc<Destination>],
+        resolved: &Resolved,
+        stages: Option<&Stages>,
     ) -> Result<(Arc<Container>, Vec<Shipper>), StartError> {
+        let Resolved { options, labels, destinations } = resolved;
         let names: Vec<_> = options.destinations.iter().map(|target| target.id()).collect();
         let several = destinations.len() > 1;
         let lanes = destinations.iter().cloned().map(|destination| {
@@ -42,18 +47,37 @@ impl Registry {
             Lane { destination, events: Arc::new(events), batch_wait: options.batch.wait }
         });
         let container = self.open_ring(info, &options.ring, (&names, lanes.collect()))?;
+        let stages = match (stages, &options.pipeline) {
+            (Some(stages), _) => stages.clone(),
+            (None, Some(configured)) if configured.names_files() => Stages::Opening,
+            (None, configured) => Stages::Ready(configured.as_ref().and_then(Configured::ready)),
+        };
+        let opening = match (&stages, &options.pipeline) {
+            (Stages::Opening, Some(configured)) => Some(self.open_later(&container, configured)),
+            _ => None,
+        };
+        let pipeline = match stages {
+            Stages::Ready(pipeline) => pipeline,
+            Stages::Opening => None,
+        };
         // The lines go through a pipeline for each destination, and are counted in the first.
         let mut counts = options.pipeline.is_some().then(|| self.inner.setup.pipelines.for_container());
         let shippers = container.lanes.iter().enumerate().map(|(at, lane)| {
-            Shipper::new(
+            let counts = counts.take();
+            let pipeline = pipeline.clone().map(|pipeline| pipeline.counting_in(counts.clone()));
+            let shipper = Shipper::new(
                 &container.ring,
                 (container.cursors.clone(), at),
-                plan(options, labels, counts.take()),
+                plan(options, labels, pipeline),
                 lane.destination.clone(),
                 container.live(),
                 self.inner.shutdown.subscribe(),
                 lane.events.clone(),
-            )
+            );
+            match &opening {
+                Some(opening) => shipper.awaiting(opening.clone(), counts),
+                None => shipper,
+            }
         });
         let shippers = shippers.collect();
         Ok((container, shippers))
@@ -101,17 +125,30 @@ impl Registry {
         }
     }
 
-    /// Lets a stream be read and not sent: of a container whose options cannot be used with the settings that the
-    /// plugin has now, but could with those of the process before. What it prints is there when they are mended.
-    pub(super) fn keep(&self, record: &Record, claim: &Claim) -> Result<(), StartError> {
+    /// Lets a stream be read and not sent, of a container whose options cannot be used: what it prints is there when
+    /// they are set right.
+    pub(super) fn keep(
+        &self,
+        record: &Record,
+        fifo: Fifo,
+        reason: &StartError,
+        claim: &Claim,
+        attempt: &Attempt,
+    ) -> Result<(), StartError> {
         let Record { file, info } = record;
-        let fifo = open_fifo(file)?;
-        let (container, _) = self.enter(file, fifo, None, claim, &Attempt::default(), || {
+        let opened = AtomicBool::new(false);
+        // Nobody waits for room that no shipper makes.
+        let (container, _) = self.enter(file, fifo, None, claim, attempt, || {
             let ring = RingOptions::salvage(&info.config, &self.inner.setup.defaults);
-            Ok((self.open_ring(info, &ring, (&[], Vec::new()))?, Vec::new()))
+            let container = self.open_ring(info, &ring, (&[], Vec::new()))?;
+            container.set_unusable(Some(reason.to_string()));
+            opened.store(true, Ordering::Relaxed);
+            Ok((container, Vec::new()))
         })?;
-        let end = self.clone().wait_for_end(container);
-        self.inner.shippers.lock().spawn_on(end, &self.inner.setup.shipping);
+        if opened.into_inner() {
+            let end = self.clone().wait_for_end(container);
+            self.inner.shippers.lock().spawn_on(end, &self.inner.setup.shipping);
+        }
         Ok(())
     }
 
@@ -124,7 +161,10 @@ impl Registry {
                 _ = shutdown.wait_for(|down| *down) => {}
             }
             if self.let_go(&container, || true).await || *shutdown.borrow() {
-                if container.unsent() > 0 {
+                // How far it was sent is on disk: it was opened without a way to anybody.
+                let (dir, boot) = (container.ring.dir().to_owned(), self.inner.boot);
+                let unsent = Pool::Sync.run(move || retention::unsent_on_disk(&dir, boot)).await;
+                if unsent.is_ok_and(|unsent| unsent > 0) {
                     self.inner.stranded.lock().insert(container.id.clone());
                 }
                 return;
@@ -196,11 +236,11 @@ fn stream(stream: &sources::Stream) -> shipper::Stream {
     shipper::Stream { labels: stream.labels.to_string(), pairs: pairs.collect(), tenant: stream.tenant.clone() }
 }
 
-/// The options and labels of a container as its shipper wants them; `counts` is where its pipeline counts.
-fn plan(options: &StreamOptions, labels: &ContainerLabels, counts: Option<Arc<pipeline::Registry>>) -> Plan {
+/// The options and labels of a container as its shipper wants them.
+fn plan(options: &StreamOptions, labels: &ContainerLabels, pipeline: Option<Pipeline>) -> Plan {
     Plan {
         streams: Source::ALL.map(|source| labels.stream(source).map(stream)),
-        pipeline: options.pipeline.as_ref().map(|configured| configured.pipeline().counting_in(counts)),
+        pipeline,
         metadata: labels.structured_metadata(),
         batch_size: options.batch.size_bytes,
         batch_wait: options.batch.wait,

@@ -16,11 +16,10 @@ use tracing::{info, warn};
 use super::container::Container;
 use super::info::Info;
 use super::intake::Intake;
-use super::labels;
 use super::record::{Record, stream_id};
 use super::registry::{Registry, StartError, check_id, open_fifo};
+use super::resolve::{Resolved, Way};
 use super::table::{Claim, Stream};
-use crate::config::{self, StreamOptions};
 use crate::fifo::Fifo;
 use crate::pools::Pool;
 use crate::shipper::Shipper;
@@ -52,6 +51,28 @@ impl Attempt {
     fn settle(&self, outcome: u8) -> bool {
         let settled = self.0.compare_exchange(0, outcome, Ordering::AcqRel, Ordering::Acquire);
         settled.is_ok() || settled == Err(outcome)
+    }
+}
+
+/// Says what an operator should know of a container that starts.
+fn say(info: &Info, way: &Way) {
+    let name = info.name();
+    match way {
+        Way::Shipped(resolved, _) => {
+            let Resolved { options, labels, .. } = &**resolved;
+            for note in options.notes.iter().chain(&labels.notes) {
+                info!(container = name, "{note}");
+            }
+            if options.destinations.iter().any(|destination| destination.transport.tls.insecure) {
+                warn!(
+                    container = name,
+                    "loki-tls-insecure-skip-verify: whoever is between here and Loki can read and change what is sent"
+                );
+            }
+        }
+        Way::Kept(error) => {
+            warn!(container = name, %error, "lines are buffered on disk and not sent: options cannot be used");
+        }
     }
 }
 
@@ -88,10 +109,24 @@ impl Registry {
             self.claim(&info.container_id).await
         });
         let Ok(claim) = claimed.await else { return Err(StartError::Slow) };
+        let record = Arc::new(Record { file, info });
+        let (registry, read) = (self.clone(), record.clone());
+        let looked = Pool::Start.run(move || {
+            let has_lines = registry.has_lines(&read.info.container_id);
+            (registry.resolve(&read.info), has_lines)
+        });
+        let (resolved, has_lines) = match timeout_at(deadline, looked).await {
+            Ok(Ok(looked)) => looked,
+            Ok(Err(panic)) => return Err(StartError::Broken(panic.to_string())),
+            Err(_) => return Err(StartError::Slow),
+        };
+        // Files that options name have a patience of their own.
+        let before = Instant::now();
+        let way = self.way(&record.info, resolved, has_lines).await?;
+        let deadline = deadline + before.elapsed();
         let attempt = Arc::<Attempt>::default();
         let (registry, shared) = (self.clone(), attempt.clone());
-        let record = Record { file, info };
-        let work = Pool::Start.run(move || registry.start_now(&record, true, &claim, &shared));
+        let work = Pool::Start.run(move || registry.start_now(&record, true, &way, &claim, &shared));
         match timeout_at(deadline, work).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panic)) => Err(StartError::Broken(panic.to_string())),
@@ -105,49 +140,31 @@ impl Registry {
         &self,
         record: &Record,
         is_new: bool,
+        way: &Way,
         claim: &Claim,
         attempt: &Attempt,
     ) -> Result<(), StartError> {
         let Record { file, info } = record;
-        check_id(&info.container_id)?;
-        let options = StreamOptions::parse(&info.config, &self.inner.setup.defaults)?;
         if self.table().streams.contains_key(file) {
             return Ok(());
         }
-        let labels = labels::build(info, &options.labels, &self.inner.setup.hostname);
-        // Of a container that ran before, this may be a `docker logs`, or a start at boot that nobody watches: its lines
-        // wait for the files.
-        let files = match is_new && !self.ring_dir(&info.container_id).exists() {
-            true => options.destinations.iter().try_for_each(config::Destination::check_files),
-            false => Ok(()),
-        };
-        let labels = match (labels, files) {
-            (Ok(labels), Ok(())) => labels,
-            (labels, files) => {
-                let files = files.err().into_iter().flat_map(|errors| errors.0).map(|error| error.to_string());
-                return Err(StartError::Unfit(labels.err().into_iter().flatten().chain(files).collect()));
-            }
-        };
         let fifo = open_fifo(file)?;
-        let destinations = self.destinations(&options, &labels)?;
-        for note in options.notes.iter().chain(&labels.notes) {
-            info!(container = info.name(), "{note}");
-        }
-        if options.destinations.iter().any(|destination| destination.transport.tls.insecure) {
-            warn!(
-                container = info.name(),
-                "loki-tls-insecure-skip-verify: whoever is between here and Loki can read and change what is sent"
-            );
-        }
+        say(info, way);
         let mut recorded = Recorded { registry: self, file, is_kept: !is_new };
         if is_new {
             self.record(record);
         }
-        let (container, shippers) = self.enter(file, fifo, options.ring.block, claim, attempt, || {
-            self.open_container(info, &options, &labels, &destinations)
-        })?;
+        match way {
+            Way::Shipped(resolved, stages) => {
+                let (container, shippers) =
+                    self.enter(file, fifo, resolved.options.ring.block, claim, attempt, || {
+                        self.open_container(info, resolved, stages.as_ref())
+                    })?;
+                self.launch(shippers, &container);
+            }
+            Way::Kept(reason) => self.keep(record, fifo, reason, claim, attempt)?,
+        }
         recorded.is_kept = true;
-        self.launch(shippers, &container);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
@@ -22,13 +23,15 @@ struct Host {
     dir: TempDir,
     registry: Registry,
     fifos: Vec<File>,
+    /// Somebody hangs, see [`Host::hang`].
+    hangs: Arc<AtomicBool>,
 }
 
 impl Host {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let registry = registry(&dir);
-        Self { dir, registry, fifos: Vec::new() }
+        Self { dir, registry, fifos: Vec::new(), hangs: Arc::default() }
     }
 
     async fn adopted() -> Self {
@@ -53,9 +56,10 @@ impl Host {
     /// Rings of containers of this name hang when they are opened, until the barrier is passed.
     fn hang(&self, name: &'static str) -> Arc<Barrier> {
         let barrier = Arc::new(Barrier::new(2));
-        let hung = barrier.clone();
+        let (hung, hangs) = (barrier.clone(), self.hangs.clone());
         self.before_open(move |id| {
             if id == name {
+                hangs.store(true, Ordering::Release);
                 hung.wait();
             }
         });
@@ -75,6 +79,7 @@ fn registry(dir: &TempDir) -> Registry {
         state_dir: dir.path().join("state"),
         hostname: "host".into(),
         defaults: PluginDefaults::default(),
+        mistakes: Vec::new(),
         intake: Handle::current(),
         shipping: Handle::current(),
         counters: Default::default(),
@@ -117,7 +122,7 @@ async fn a_start_that_the_disk_does_not_answer_is_refused_and_leaves_nothing() {
     let barrier = host.hang("hung");
     let (registry, file) = (host.registry.clone(), hung.clone());
     let start = tokio::spawn(async move { registry.start(file, info("hung")).await });
-    while host.registry.table().claimed("hung").is_none() {
+    while !host.hangs.load(Ordering::Acquire) {
         tokio::task::yield_now().await;
     }
     advance(START_PATIENCE).await;

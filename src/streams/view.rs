@@ -14,6 +14,8 @@ pub const MOST_CONTAINERS: usize = 1000;
 pub struct View {
     /// What the process before this one left has been taken up, so that calls of dockerd are answered.
     pub adopted: bool,
+    /// Settings of the plugin that cannot be used, in a sentence each: new containers are refused meanwhile.
+    pub bad_settings: Vec<String>,
     /// Containers with a stream, or with lines that were not sent; [`MOST_CONTAINERS`] at most, those that are the
     /// furthest behind first.
     pub containers: Vec<ContainerView>,
@@ -21,6 +23,9 @@ pub struct View {
     pub unlisted: usize,
     /// Streams that are read for nothing, as there is no record of them or no ring: what comes of them is lost.
     pub unlogged_streams: usize,
+    /// Containers whose lines are buffered and not sent, because options cannot be used, or a file that they name; those
+    /// of unlisted containers too.
+    pub unusable: usize,
     /// Stopped containers with lines that are kept and cannot be sent.
     pub stranded: usize,
     /// Where their lines go.
@@ -68,7 +73,9 @@ pub struct ContainerView {
     pub discarded_bytes: u64,
     /// What `docker logs` has.
     pub ring: RingView,
-    /// Its way to each destination; none while its options cannot be used with the settings of the plugin.
+    /// Why its lines are buffered and not sent: what is wrong with its options, or with a file that they name.
+    pub unusable: Option<String>,
+    /// Its way to each destination; none while its options cannot be used.
     pub destinations: Vec<LaneView>,
 }
 

@@ -31,6 +31,7 @@ impl Registry {
         let (containers, unlogged) = self.open();
         let mut reading = Reading {
             down: self.down(),
+            bad_settings: self.inner.setup.mistakes.len() as u64,
             unlogged: unlogged as u64,
             unusable: self.stranded() as u64,
             lost: Lost { lines: sent.dropped(), bytes: read.no_entry_bytes.get() + read.no_room_bytes.get() },
@@ -39,7 +40,7 @@ impl Registry {
         let now = nanoseconds();
         for container in &containers {
             reading.in_memory += u64::from(container.ring.is_in_memory());
-            reading.unusable += u64::from(container.lanes.is_empty());
+            reading.unusable += u64::from(container.unusable().is_some());
             add_waiting(&mut reading, container, patience, now);
         }
         reading

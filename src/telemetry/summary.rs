@@ -31,8 +31,10 @@ pub struct Reading {
     pub oldest: Duration,
     /// Containers whose lines are in memory, because the disk takes nothing.
     pub in_memory: u64,
-    /// Containers that are not shipped, because their options cannot be used with the plugin's settings.
+    /// Containers that are not shipped, because their options cannot be used, or a file that these name.
     pub unusable: u64,
+    /// Settings that cannot be used; new containers are refused.
+    pub bad_settings: u64,
     /// Streams that are read for nothing: what comes of them is lost.
     pub unlogged: u64,
     /// What was lost since the process began.
@@ -118,9 +120,9 @@ impl Summary {
 
 impl Reading {
     fn is_wrong(&self) -> bool {
-        let Self { down, waiting_containers, in_memory, unusable, unlogged, lost, .. } = self;
+        let Self { down, waiting_containers, in_memory, unusable, bad_settings, unlogged, lost, .. } = self;
         !down.is_empty()
-            || [*waiting_containers, *in_memory, *unusable, *unlogged, lost.lines(), lost.bytes]
+            || [*waiting_containers, *in_memory, *unusable, *bad_settings, *unlogged, lost.lines(), lost.bytes]
                 .iter()
                 .any(|it| *it > 0)
     }
@@ -175,6 +177,7 @@ impl Outcome {
                     discarded_bytes = reading.lost.bytes,
                     in_memory_containers = reading.in_memory,
                     unusable_containers = reading.unusable,
+                    bad_settings = reading.bad_settings,
                     unlogged_streams = reading.unlogged,
                     dropped = reading.lost.reasons(),
                     destinations = list(reading.down.iter().map(Down::to_string)),
@@ -219,6 +222,7 @@ mod tests {
             Reading { waiting_containers: 1, waiting_lines: 7, ..Reading::default() },
             Reading { in_memory: 1, ..Reading::default() },
             Reading { unusable: 1, ..Reading::default() },
+            Reading { bad_settings: 1, ..Reading::default() },
             Reading { unlogged: 1, ..Reading::default() },
         ] {
             let (mut summary, start) = (Summary::default(), Instant::now() + EVERY);

@@ -16,12 +16,13 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::ServerName;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::connector::Connector;
 use super::material::{Flaw, Stamp};
 use super::{Authorization, Material, Transport, sensitive, tls};
-use crate::pools::Pool;
+use crate::files;
 use crate::telemetry::throttle::Throttle;
 
 /// Between two looks at the files.
@@ -77,6 +78,15 @@ struct State {
     looked: Option<Instant>,
     /// Somebody is looking; a file system that hangs is asked once.
     looking: bool,
+}
+
+/// The one who looks. When it goes, with or without a look, somebody else may.
+struct Looking(Arc<Link>);
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.0.state().looking = false;
+    }
 }
 
 // === impl Contents ===
@@ -149,12 +159,19 @@ impl Link {
     /// When they could not be used so far, in a sentence for each.
     pub async fn ready(self: &Arc<Self>) -> Result<Ready, String> {
         if self.is_due() {
-            let link = self.clone();
-            let _ = Pool::Files.run(move || link.look()).await;
+            let looking = Looking(self.clone());
+            if let Err(silent) = files::look(self.transport.folders(), move || looking.0.look()).await
+                && *self.first.borrow()
+            {
+                self.unusable.lasts(|| sentences(&self.transport.unread(silent)));
+            }
         }
+        let mut first = self.first.subscribe();
         // Its sender is in `self`.
-        let _ = self.first.subscribe().wait_for(|looked| *looked).await;
-        self.state().ready.clone().map_err(|flaws| sentences(&flaws))
+        match timeout(files::PATIENCE, first.wait_for(|looked| *looked)).await {
+            Ok(_) => self.state().ready.clone().map_err(|flaws| sentences(&flaws)),
+            Err(_) => Err(sentences(&self.transport.unread(files::Silent))),
+        }
     }
 
     /// Drops the connections that a request was made with, all of them, as it found one that is dead: those beside it have been idle for as long,
@@ -168,7 +185,7 @@ impl Link {
         }
     }
 
-    /// Whether the caller is the one to look.
+    /// Whether the caller is the one to look, by a [`Looking`].
     fn is_due(&self) -> bool {
         let has_files = self.transport.materials().any(Material::is_file);
         let mut state = self.state();
@@ -192,7 +209,6 @@ impl Link {
         };
         let made = before.map(|before| (self.make(before.as_ref()), before));
         let mut state = self.state();
-        state.looking = false;
         state.looked = Some(Instant::now());
         let Some((made, before)) = made else { return };
         match (made, before) {

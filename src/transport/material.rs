@@ -80,6 +80,20 @@ impl Material {
         self
     }
 
+    /// The path that was given, if it is a file.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.source {
+            Source::Text(_) => None,
+            Source::File { path, .. } => Some(path),
+        }
+    }
+
+    /// A complaint about a file that was not read in time; nothing is looked at for it.
+    pub fn unread(&self, why: impl fmt::Display) -> Flaw {
+        let path = self.path().unwrap_or(Path::new(""));
+        Flaw { option: self.option, reason: format!("{path:?} cannot be read: {why}") }
+    }
+
     /// Where the file is, or should be.
     fn place(&self) -> Option<&Path> {
         let Source::File { path, fallback } = &self.source else { return None };
@@ -109,7 +123,9 @@ impl Material {
         let mut bytes = Vec::new();
         File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
         if bytes.len() as u64 > LARGEST {
-            return Err(self.flaw("is larger than 1 MiB, and no certificate, key or token (give the path of one)"));
+            return Err(
+                self.flaw("is larger than 1 MiB, more than is read of a file (give the path of the one that is meant)")
+            );
         }
         Ok(bytes)
     }
@@ -197,7 +213,7 @@ mod tests {
             (b"\n", Err("is empty")),
             (b"a\nb", Err("is not one line of text")),
             (b"\xff", Err("is not UTF-8 text")),
-            (&[b'x'; 1 << 21], Err("is larger than 1 MiB, and no certificate, key or token")),
+            (&[b'x'; 1 << 21], Err("is larger than 1 MiB")),
         ] {
             let (_dir, material) = material(bytes);
             match (material.read_secret(), expected) {

@@ -20,9 +20,12 @@ mod secret;
 pub mod simulated;
 pub mod tls;
 
+use std::path::PathBuf;
+
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::header::InvalidHeaderValue;
 
+use crate::files::{self, Silent};
 pub use link::Link;
 pub use material::{Flaw, Material};
 pub use proxy::{NoProxy, Proxy};
@@ -71,6 +74,16 @@ impl Transport {
     pub fn check(&self) -> Result<(), Vec<Flaw>> {
         link::Contents::read(self).and_then(|contents| tls::config(&self.tls, &contents).map_err(|flaw| vec![flaw]))?;
         Ok(())
+    }
+
+    /// What is to be said of files that were not read in time.
+    pub fn unread(&self, silent: Silent) -> Vec<Flaw> {
+        self.materials().filter(|material| material.is_file()).map(|material| material.unread(silent)).collect()
+    }
+
+    /// The folders of all files.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        self.materials().filter_map(Material::path).map(files::folder).collect()
     }
 
     /// All that is text or a file.

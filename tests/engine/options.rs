@@ -73,15 +73,21 @@ fn settings_of_the_plugin_are_defaults_and_a_containers_own_option_wins() {
 }
 
 #[test]
-fn a_wrong_setting_keeps_the_plugin_from_starting_and_dockerds_log_says_why() {
+fn a_plugin_is_enabled_with_a_wrong_setting_and_refuses_new_containers_with_the_sentence() {
     let engine = Engine::shared();
     let plugin = engine.install("loki-rs-mistaken", &[]);
     plugin.disable();
     engine.docker(["plugin", "set", &plugin.name, "LOKI_TIMEOUT=soon"]);
-    let (_, output) = engine.try_docker(["plugin", "enable", "--timeout", "0", &plugin.name]);
-    assert!(!output.status.success());
-    let sentence = "is not a duration (try 10s, 500ms, 1m)";
-    assert!(engine.log().lines().any(|line| line.contains(&plugin.id) && line.contains(sentence)));
+    engine.docker(["plugin", "enable", "--timeout", "0", &plugin.name]);
+    let sentence = r#"LOKI_TIMEOUT: "soon" is not a duration (try 10s, 500ms, 1m)"#;
+    let (_, output) =
+        engine.try_docker(["run", "--rm", "--network", "none", "--log-driver", &plugin.name, IMAGE_NAME, "lines:1"]);
+    assert!(!output.status.success() && text(&output.stderr).contains(sentence), "{}", text(&output.stderr));
+    let said = "is not a duration (try 10s, 500ms, 1m)";
+    eventually("dockerd's log says it", || {
+        engine.log().lines().any(|line| line.contains(&plugin.id) && line.contains(said))
+    });
+    plugin.disable();
 
     // And what a managed plugin has to leave alone cannot be set.
     let (_, output) = engine.try_docker(["plugin", "set", &plugin.name, "SOCKET=/tmp/elsewhere.sock"]);

@@ -49,7 +49,7 @@ fn assert_setting(line: &str, name: &str, value: &str) {
     let settable = |entry: &serde_json::Value| entry["name"] == name && entry["settable"][0] == "value";
     assert!(manifest["env"].as_array().expect("a list").iter().any(settable), "{line}: {name} is no setting");
     let environment: BTreeMap<String, String> = [(name.to_owned(), value.to_owned())].into();
-    if let Err(errors) = Settings::read(&environment) {
+    if let Err(errors) = Settings::read(&environment).checked() {
         panic!("{line}: {errors}");
     }
 }

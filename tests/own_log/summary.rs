@@ -120,6 +120,7 @@ fn registry(state: &Path, defaults: PluginDefaults) -> Registry {
         state_dir: state.to_path_buf(),
         hostname: "host".into(),
         defaults,
+        mistakes: Vec::new(),
         intake: Handle::current(),
         shipping: Handle::current(),
         counters: Default::default(),

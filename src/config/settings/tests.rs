@@ -31,7 +31,7 @@ fn metrics_are_served_where_it_says_and_nowhere_unless_it_does() {
 fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingErrors> {
     let strings: BTreeMap<String, String> =
         pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-    Settings::read(&strings)
+    Settings::read(&strings).checked()
 }
 
 #[test]
@@ -111,6 +111,47 @@ fn all_mistakes_are_told_at_boot_under_the_name_of_the_variable() {
     assert!(!message.contains("secret"));
     let settings = read(&[("LOKI_URL", "http://u:secret@loki/x")]).unwrap();
     assert!(!format!("{settings:?}").contains("secret"));
+}
+
+#[test]
+fn a_setting_that_cannot_be_used_has_something_safe_in_its_place() {
+    let read = |name: &str, value: &str| Settings::read(&BTreeMap::from([(name.to_owned(), value.to_owned())]));
+    let usual = Settings::read(&BTreeMap::new());
+    assert_eq!(usual.mistakes, []);
+    for (name, safe) in [
+        ("LOG_LEVEL", Settings { ..usual.clone() }),
+        ("LOG_FORMAT", Settings { ..usual.clone() }),
+        ("STATE_DIR", Settings { ..usual.clone() }),
+        ("SOCKET", Settings { ..usual.clone() }),
+        ("METRICS_ADDR", Settings { metrics_addr: None, ..usual.clone() }),
+        ("RING_RETENTION", Settings { ring_retention: Duration::MAX, ..usual.clone() }),
+        ("RING_BUDGET", Settings { ring_budget: RingBudget::UNLIMITED, ..usual.clone() }),
+    ] {
+        let bad = read(name, "no such thing");
+        assert_eq!(bad.mistakes.iter().map(|mistake| mistake.key.as_str()).collect::<Vec<_>>(), [name]);
+        let (mistakes, typed) = (bad.mistakes.clone(), bad.typed.clone());
+        assert_eq!(bad, Settings { mistakes, typed, ..safe }, "{name}");
+    }
+    // No proxy is used past a list that nobody understands.
+    let bad = read("NO_PROXY", "loki:http");
+    let container = |proxy: &str| {
+        let url = ("loki-url".to_owned(), EXAMPLE_URL.to_owned());
+        StreamOptions::parse(&BTreeMap::from([url, ("loki-proxy-url".to_owned(), proxy.to_owned())]), &bad.defaults)
+    };
+    assert!(container("").is_ok());
+    let refusal = container("http://proxy:3128").unwrap_err().to_string();
+    assert!(refusal.starts_with("NO_PROXY: \"loki:http\" is not a list of hosts"), "{refusal}");
+}
+
+#[test]
+fn files_that_are_named_are_not_looked_at() {
+    let settings = read(&[
+        ("LOKI_PIPELINE_STAGE_FILE", "/nowhere/stages.yaml"),
+        ("LOKI_TLS_CA_FILE", "/nowhere/ca.pem"),
+        ("LOKI_BEARER_TOKEN_FILE", "/nowhere/token"),
+    ]);
+    settings.unwrap();
+    read(&[("LOKI_PIPELINE_STAGES", "[{geoip: {db: /nowhere/city.mmdb, db_type: city, source: ip}}]")]).unwrap();
 }
 
 #[test]

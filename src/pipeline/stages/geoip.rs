@@ -17,10 +17,11 @@ use std::time::SystemTime;
 use maxminddb::Reader;
 use maxminddb::geoip2::{Asn, City};
 
+use crate::config::refusal::quote;
 use crate::pipeline::chain::{Context, Flow, Stage};
 use crate::pipeline::entry::{Entry, Labels};
-use crate::pipeline::fields::{Decoded, Fields};
-use crate::yaml::Node;
+use crate::pipeline::fields::{Decoded, Fields, Wrong};
+use crate::yaml::{Node, Place};
 
 /// Bytes of a database. The largest city databases have about half as many.
 const MAX_BYTES: u64 = 256 << 20;
@@ -29,7 +30,11 @@ type Database = Reader<Vec<u8>>;
 
 #[derive(Clone)]
 pub struct GeoIp {
-    database: Arc<Database>,
+    path: PathBuf,
+    /// Where the path stands in the configuration.
+    place: Place,
+    /// Absent until it is opened.
+    database: Option<Arc<Database>>,
     knows: Option<Knows>,
     source: Option<String>,
 }
@@ -60,14 +65,12 @@ impl GeoIp {
             // Promtail takes any word, and then does nothing.
             _ => None,
         };
-        match open(Path::new(&path)) {
-            Ok(database) => Ok(Self { database, knows, source }),
-            Err(reason) => fields.wrong_at("db", format!("unable to open the MaxMind database {path}: {reason}")),
-        }
+        let place = fields.find("db").map_or(node.place, |db| db.place);
+        Ok(Self { path: path.into(), place, database: None, knows, source })
     }
 
     fn label(&self, address: IpAddr, labels: &mut Labels) -> Option<()> {
-        let found = self.database.lookup(address).ok()?;
+        let found = self.database.as_ref()?.lookup(address).ok()?;
         match self.knows? {
             Knows::Cities => label_city(&found.decode::<City<'_>>().ok()??, labels),
             Knows::Networks => {
@@ -88,6 +91,23 @@ impl Stage for GeoIp {
             self.label(address, &mut entry.labels);
         }
         Flow::Pass
+    }
+
+    fn files(&self, to: &mut Vec<PathBuf>) {
+        to.push(self.path.clone());
+    }
+
+    fn open(&mut self) -> Result<(), Vec<Wrong>> {
+        let database = open(&self.path).map_err(|reason| {
+            let path = quote(&self.path.to_string_lossy());
+            let reason = format!(
+                "unable to open the MaxMind database {path}: {reason} (put the database there, and give its whole path \
+                 as the plugin sees it)"
+            );
+            vec![Wrong::new(self.place, reason)]
+        })?;
+        self.database = Some(database);
+        Ok(())
     }
 }
 
@@ -125,14 +145,20 @@ fn open(path: &Path) -> Result<Arc<Database>, String> {
     if !file.is_file() || file.len() > MAX_BYTES {
         return Err(format!("it is not a file of up to {} MiB", MAX_BYTES >> 20));
     }
-    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = || OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (path.to_owned(), Some(changed));
+    if let Some(database) = known().get_or_insert_default().get(&key).and_then(Weak::upgrade) {
+        return Ok(database);
+    }
+    // Not under the lock: a file system that hangs would hold up those who use other databases.
+    let database = Arc::new(Reader::open_readfile(path).map_err(|error| error.to_string())?);
+    let mut open = known();
     let open = open.get_or_insert_default();
     open.retain(|_, database| database.strong_count() > 0);
-    let key = (path.to_owned(), Some(changed));
+    // Another container may have been quicker.
     if let Some(database) = open.get(&key).and_then(Weak::upgrade) {
         return Ok(database);
     }
-    let database = Arc::new(Reader::open_readfile(path).map_err(|error| error.to_string())?);
     open.insert(key, Arc::downgrade(&database));
     Ok(database)
 }

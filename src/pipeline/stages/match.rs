@@ -8,6 +8,7 @@
 //! | `pipeline_name` | text | absent | nothing, but it must not be empty |
 //! | `drop_counter_reason` | text | `match_stage` | under which dropped lines are counted |
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::golang::selector::Selector;
@@ -123,6 +124,19 @@ impl Stage for Match {
         match &self.action {
             Action::Keep(chain) => chain.held_since(),
             Action::Drop(_) => None,
+        }
+    }
+
+    fn files(&self, to: &mut Vec<PathBuf>) {
+        if let Action::Keep(chain) = &self.action {
+            chain.files(to);
+        }
+    }
+
+    fn open(&mut self) -> Result<(), Vec<Wrong>> {
+        match &mut self.action {
+            Action::Keep(chain) => chain.open(),
+            Action::Drop(_) => Ok(()),
         }
     }
 

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::fmt::{self, Write};
 
 use super::destinations::more;
-use super::{Ago, Escaped, Exact, Shape, begin_table, end_table, last_error};
+use super::{Ago, Escaped, Exact, LONGEST_ERROR, Shape, begin_table, end_table, last_error};
 use crate::status::Report;
 use crate::status::numbers::{Bytes, Count, Of, Rate, Span};
 use crate::status::verdict::short;
@@ -23,7 +23,8 @@ pub(super) fn section(out: &mut String, report: &Report) -> fmt::Result {
     let open = view.containers.len() + view.unlisted;
     let (took, may) = (view.rings_bytes, view.rings_budget_bytes);
     write!(out, "<p>{}", Of(open as u64, "container"))?;
-    if may > 0 {
+    // No budget is in force while RING_BUDGET cannot be used.
+    if may > 0 && may < u64::MAX {
         let (took, may) = (Exact(took, Bytes(took)), Exact(may, Bytes(may)));
         write!(out, "; all logs, those of stopped containers too, take {took} of {may} on disk")?;
     }
@@ -68,7 +69,14 @@ fn rows(out: &mut String, container: &ContainerView, trouble: Trouble, has_sever
     write!(
         out,
         "<td role=\"cell\" rowspan=\"{rows}\" data-label=\"State\"><span class=\"state {level}\">{shape}{word}</span>\
-         <span class=\"quiet\">{runs}</span></td>\n\
+         <span class=\"quiet\">{runs}</span>"
+    )?;
+    if let Some(reason) = &container.unusable {
+        write!(out, "<span class=\"bad\">{}</span>", Escaped(reason.chars().take(LONGEST_ERROR).collect::<String>()))?;
+    }
+    write!(
+        out,
+        "</td>\n\
          <td role=\"cell\" rowspan=\"{rows}\" class=\"number\" data-label=\"Lines/s\">"
     )?;
     match lines_per_second {
@@ -89,7 +97,10 @@ fn rows(out: &mut String, container: &ContainerView, trouble: Trouble, has_sever
     }
     if destinations.is_empty() {
         let columns = if has_several { 4 } else { 3 };
-        writeln!(out, "<td role=\"cell\" colspan=\"{columns}\">its options cannot be used; lines are kept</td>")?;
+        writeln!(
+            out,
+            "<td role=\"cell\" colspan=\"{columns}\">its options cannot be used; lines are buffered on disk</td>"
+        )?;
     }
     out.write_str("</tr>\n</tbody>\n")
 }

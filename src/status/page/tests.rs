@@ -99,8 +99,11 @@ fn a_container_with_several_destinations_has_a_row_for_each() {
     // The bar is a thousand units long, and shows the one that is furthest behind.
     assert!(page.contains("class=\"kept\" width=\"400\"") && page.contains("class=\"waiting\" width=\"250\""));
     assert!(page.contains("aria-label=\"25 B of 100 B wait for Loki\""));
-    let without = html(&report(vec![ContainerView { destinations: Vec::new(), ..container("web") }])).unwrap();
-    assert!(without.contains("its options cannot be used; lines are kept"));
+    let unusable = Some("tag: <template>".to_owned());
+    let without = ContainerView { destinations: Vec::new(), unusable, ..container("web") };
+    let without = html(&report(vec![without])).unwrap();
+    assert!(without.contains("its options cannot be used; lines are buffered on disk"));
+    assert!(without.contains("<span class=\"bad\">tag: &lt;template"), "{without}");
 }
 
 #[test]

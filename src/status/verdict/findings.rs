@@ -18,7 +18,8 @@ const LONGEST_REASON: usize = 300;
 
 /// All of them.
 pub fn all(view: &View, now: i64) -> Vec<Finding> {
-    let mut all = down(view);
+    let mut all: Vec<_> = settings(view).into_iter().collect();
+    all.extend(down(view));
     all.extend(disk(view));
     all.extend(unlogged(view));
     all.extend(lost(view, now));
@@ -157,17 +158,37 @@ fn lost(view: &View, now: i64) -> Option<Finding> {
     })
 }
 
+/// Settings that cannot be used.
+fn settings(view: &View) -> Option<Finding> {
+    let reason = (!view.bad_settings.is_empty()).then(|| clipped(&view.bad_settings.join("; ")))?;
+    let which = match view.bad_settings.len() {
+        1 => "a setting of the plugin cannot be used".to_owned(),
+        several => format!("{several} settings of the plugin cannot be used"),
+    };
+    Some(Finding {
+        level: Level::Critical,
+        text: format!("New containers are refused, because {which}: {reason}."),
+        brief: "new containers are refused".into(),
+        reason,
+        is_past: false,
+    })
+}
+
 /// Containers that are read and go nowhere.
 fn unusable(view: &View) -> Option<Finding> {
-    let all: Vec<_> = view.containers.iter().filter(|container| container.destinations.is_empty()).collect();
-    let containers = (!all.is_empty()).then(|| names(all.iter().map(|container| container.name.as_str())))?;
+    let all: Vec<_> = view.containers.iter().filter(|container| container.unusable.is_some()).collect();
+    let first = all.first()?;
+    let containers = names(all.iter().map(|container| container.name.as_str()));
+    let reason = first.unusable.as_deref().map(clipped).unwrap_or_default();
+    let of_first = if all.len() > 1 { format!("; of {}", first.name) } else { String::new() };
     Some(Finding {
         level: Level::Warning,
         text: format!(
-            "The options of {containers} cannot be used with the plugin's settings: lines are kept, and not sent."
+            "Lines of {containers} are buffered on disk and not sent, because options or a file that they name cannot be \
+             used{of_first}: {reason}."
         ),
-        brief: "options that cannot be used".into(),
-        reason: "the plugin's log says which".into(),
+        brief: "lines are not sent".into(),
+        reason,
         is_past: false,
     })
 }
@@ -188,7 +209,8 @@ fn stranded(view: &View) -> Option<Finding> {
 
 /// Containers that are behind though their destination answers.
 fn behind(view: &View) -> Option<Finding> {
-    let late: Vec<_> = lanes(view).filter(|(_, lane)| is_late(lane)).collect();
+    // Those that are not sent at all have a finding of their own.
+    let late: Vec<_> = lanes(view).filter(|(container, lane)| container.unusable.is_none() && is_late(lane)).collect();
     let (furthest, lane) = late.iter().max_by(|one, other| one.1.lag_seconds.total_cmp(&other.1.lag_seconds))?;
     let lines: u64 = late.iter().map(|(_, lane)| lane.lag_lines).sum();
     let error = lane.last_error.as_ref().filter(|error| lane.last_sent.is_none_or(|sent| error.at > sent));

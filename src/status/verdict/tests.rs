@@ -213,7 +213,11 @@ fn what_is_lost_is_told_with_its_reasons_for_as_long_as_it_is_news() {
 fn other_trouble_is_told_behind_its_cause() {
     let in_memory =
         |name| ContainerView { ring: RingView { in_memory: true, ..RingView::default() }, ..container(name) };
-    let unusable = |name| ContainerView { destinations: Vec::new(), ..container(name) };
+    let unusable = |name| ContainerView {
+        destinations: Vec::new(),
+        unusable: Some("loki-timeout: \"soon\" is not a duration".into()),
+        ..container(name)
+    };
     let late = |name, seconds, wait| {
         let mut container = waiting(name, 1_000, 1, None);
         let lane = &mut container.destinations[0];
@@ -235,7 +239,8 @@ fn other_trouble_is_told_behind_its_cause() {
         (
             vec![unusable("web"), unusable("db")],
             Level::Warning,
-            "The options of web, db cannot be used with the plugin's settings: lines are kept, and not sent.",
+            "Lines of web, db are buffered on disk and not sent, because options or a file that they name cannot be used; \
+             of web: loki-timeout: \"soon\" is not a duration.",
         ),
         (
             vec![late("web", 300.0, 1.0)],
@@ -260,9 +265,28 @@ fn other_trouble_is_told_behind_its_cause() {
         view.containers = vec![late("web", 300.0, 1.0), unusable("db"), in_memory("cache")];
         view.destinations = vec![away(URL, 5.0, (3, 1))];
     });
-    let beginnings = ["Loki at", "The disk", "1 line was", "The options", "web is", "The plugin has just begun"];
+    let beginnings = ["Loki at", "The disk", "1 line was", "Lines of db", "web is", "The plugin has just begun"];
     assert!(findings.iter().zip(beginnings).all(|((_, text), begin)| text.starts_with(begin)), "{findings:?}");
     assert_eq!((findings.len(), verdict.level), (6, Level::Critical));
+}
+
+#[test]
+fn a_setting_that_cannot_be_used_comes_first() {
+    let reason = "RING_BUDGET: \"ten\" is not a size above zero (try 20m, 512k, 1g)";
+    for (bad, expected) in [
+        (1, format!("New containers are refused, because a setting of the plugin cannot be used: {reason}.")),
+        (
+            2,
+            format!("New containers are refused, because 2 settings of the plugin cannot be used: {reason}; {reason}."),
+        ),
+    ] {
+        let (verdict, findings) = judged(|view| {
+            view.bad_settings = vec![reason.to_owned(); bad];
+            view.destinations = vec![away(URL, 5.0, (3, 1))];
+        });
+        assert_eq!((findings.len(), &findings[0]), (2, &(Level::Critical, expected)));
+        assert_eq!(verdict.wrong.what, "new containers are refused");
+    }
 }
 
 #[test]
@@ -306,6 +330,7 @@ fn a_container_has_its_worst_trouble() {
     both.ring.in_memory = true;
     assert_eq!(Trouble::of_container(&both, NOW).word, "in memory");
     both.ring.in_memory = false;
-    both.destinations.clear();
+    both.unusable = Some("a file is missing".into());
+    both.destinations[0].up = true;
     assert_eq!(Trouble::of_container(&both, NOW).word, "not sent");
 }

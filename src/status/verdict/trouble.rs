@@ -72,7 +72,7 @@ impl Trouble {
             () if loss == Level::Critical => Self::new(loss, "lost lines"),
             () if waits && is_nearly_full(container, lane) => Self::new(Level::Critical, "ring full"),
             () if waits => Self::new(Level::Warning, "waits"),
-            () if is_late(lane) => Self::new(Level::Warning, "behind"),
+            () if container.unusable.is_none() && is_late(lane) => Self::new(Level::Warning, "behind"),
             () if loss == Level::Warning => Self::new(loss, "lost lines"),
             () => Self::new(Level::Ok, "well"),
         }
@@ -83,7 +83,7 @@ impl Trouble {
         let lanes = container.destinations.iter().map(|lane| Self::of_lane(container, lane, now));
         let own = match () {
             () if container.ring.in_memory => Self::new(Level::Critical, "in memory"),
-            () if container.destinations.is_empty() => Self::new(Level::Warning, "not sent"),
+            () if container.unusable.is_some() => Self::new(Level::Warning, "not sent"),
             () => Self::new(Level::Ok, "well"),
         };
         lanes.chain([own]).max_by_key(|trouble| trouble.level).unwrap_or(own)

@@ -23,6 +23,7 @@ impl Registry {
     pub fn view(&self) -> View {
         let (mut containers, unlogged_streams) = self.open();
         let waiting = waiting(&containers);
+        let unusable = containers.iter().filter(|container| container.unusable().is_some()).count();
         containers.sort_by_cached_key(|container| (std::cmp::Reverse(container.unsent()), container.name.clone()));
         let unlisted = containers.len().saturating_sub(MOST_CONTAINERS);
         containers.truncate(MOST_CONTAINERS);
@@ -45,7 +46,9 @@ impl Registry {
             containers: containers.iter().map(|container| ContainerView::of(container, now)).collect(),
             unlisted,
             unlogged_streams,
+            unusable,
             stranded: self.stranded(),
+            bad_settings: self.inner.setup.mistakes.iter().map(ToString::to_string).collect(),
             destinations,
             rings_bytes,
             rings_budget_bytes,
@@ -122,6 +125,7 @@ impl ContainerView {
             lines_per_second: line_rate.per_second(),
             bytes_per_second: byte_rate.per_second(),
             discarded_bytes: happened.discarded,
+            unusable: container.unusable(),
             ring: RingView {
                 bytes: ring.allocated(),
                 limit_bytes: ring.budget_bytes(),
