@@ -10,6 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Buffers that are kept. Eight pushes to one destination are on their way at once, with up to four buffers each.
 const MOST: usize = 32;
 
+/// Bytes of all buffers that are kept.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+
 /// A buffer that has grown above this is not kept.
 const LARGEST: usize = 4 * 1024 * 1024;
 
@@ -38,7 +41,9 @@ pub fn take(least: usize) -> Vec<u8> {
 pub fn give(buffer: &mut Vec<u8>) {
     let buffer = std::mem::take(buffer);
     let mut pool = pool();
-    if buffer.capacity() > 0 && buffer.capacity() <= LARGEST && pool.buffers.len() < MOST {
+    let kept: usize = pool.buffers.iter().map(Vec::capacity).sum();
+    let fits = buffer.capacity() <= LARGEST && kept + buffer.capacity() <= MOST_BYTES;
+    if buffer.capacity() > 0 && fits && pool.buffers.len() < MOST {
         pool.buffers.push(buffer);
     }
 }

@@ -109,3 +109,55 @@ fn of_tenants_that_a_pipeline_makes_only_the_refused_one_waits() {
         assert_same(&lines(&scene.loki, ("team", team)), &expected);
     }
 }
+
+#[test]
+fn a_tenant_that_is_refused_says_nothing_about_another() {
+    let scene = Scene::new();
+    scene.loki.fail_only(&[("team", "red")], status(403), Times::UntilHealed);
+    let container = |name: &str, team: &str| {
+        let labels = format!("team={team}");
+        scene.container(name).option("loki-tenant-id", team).option("loki-external-labels", &labels)
+    };
+    let red: Vec<_> = (0..5).map(|at| container(&format!("red-{at}"), "red").start()).collect();
+    red.iter().for_each(|run| run.out("hello"));
+    assert_eventually!(scene.loki.pushes().len() >= 5);
+    let blue = container("blue", "blue").start();
+    blue.out("hello");
+    assert!(scene.loki.wait_for(|state| state.count(&[("team", "blue")]) == 1, patience()));
+    assert_eq!(scene.loki.count(&[("team", "red")]), 0);
+    scene.loki.heal();
+    assert!(scene.loki.wait_for(|state| state.count(&[("team", "red")]) == 5, patience()));
+}
+
+/// More containers than may push at once are not answered, for longer than a test may last: those that are answered do not wait for them.
+fn pushes_that_hang_hold_up_nobody(retries: Option<&str>) {
+    let scene = Scene::new();
+    scene.loki.fail_only(&[("team", "slow")], Failure::Hang, Times::UntilHealed);
+    let container = |name: &str, team: &str| {
+        let labels = format!("team={team}");
+        let container = scene.container(name).option("loki-timeout", "10m").option("loki-external-labels", &labels);
+        match retries {
+            Some(retries) => container.option("loki-retries", retries),
+            None => container,
+        }
+    };
+    let slow: Vec<_> = (0..12).map(|at| container(&format!("slow-{at}"), "slow").start()).collect();
+    slow.iter().for_each(|run| run.out("hello"));
+    assert_eventually!(scene.loki.pushes().len() >= 8);
+    let quick = container("quick", "quick").start();
+    for at in 0..3 {
+        quick.out(format!("{at}"));
+        assert!(scene.loki.wait_for(|state| state.count(&[("team", "quick")]) > at, patience()));
+    }
+    assert_eq!(scene.loki.count(&[("team", "slow")]), 0);
+}
+
+#[test]
+fn of_pushes_that_hang_the_others_learn_nothing() {
+    pushes_that_hang_hold_up_nobody(None);
+}
+
+#[test]
+fn of_pushes_that_hang_the_others_learn_nothing_when_tries_are_counted() {
+    pushes_that_hang_hold_up_nobody(Some("3"));
+}

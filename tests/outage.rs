@@ -374,8 +374,22 @@ fn one_loki_that_is_away_does_not_hold_up_the_way_to_another() {
 
 #[test]
 fn while_loki_is_away_one_knocks_for_all() {
+    one_knocks_for_all(status(503, "later"), "Loki takes no lines");
+}
+
+#[test]
+fn while_a_tenant_is_limited_one_knocks_for_all() {
+    one_knocks_for_all(status(429, "Ingestion rate limit exceeded for user fake"), "Loki limits the rate");
+}
+
+#[test]
+fn while_credentials_are_refused_one_knocks_for_all() {
+    one_knocks_for_all(status(403, "forbidden"), "Loki takes no lines");
+}
+
+fn one_knocks_for_all(failure: Failure, said: &str) {
     let scene = Scene::new();
-    scene.loki.fail(status(503, "later"), Times::UntilHealed);
+    scene.loki.fail(failure, Times::UntilHealed);
     let wait = Duration::from_millis(200);
     let backoff = |name: String| scene.container(&name).option("loki-min-backoff", "200ms");
     let runs: Vec<_> = (0..20).map(|at| backoff(format!("c{at}")).start()).collect();
@@ -391,5 +405,6 @@ fn while_loki_is_away_one_knocks_for_all() {
     let names: BTreeSet<_> =
         scene.loki.entries().into_iter().map(|entry| entry.labels["container_name"].clone()).collect();
     assert_eq!(names.len(), 20);
-    assert_eq!(scene.plugin.log().matches("Loki takes no lines").count(), 1, "one outage is said once");
+    let count = scene.plugin.log().matches(said).count();
+    assert!(count == 1 || said.contains("rate") && count > 0, "one outage is said once, not {count} times");
 }

@@ -21,6 +21,8 @@ const HEAD: usize = 6;
 pub struct StreamEncoder {
     /// Room for the head, and the encoded labels.
     beginning: Vec<u8>,
+    /// It has memory of its own, and none of the pool.
+    is_small: bool,
     /// That, and the entries.
     buffer: Vec<u8>,
     entries: usize,
@@ -110,6 +112,9 @@ pub mod proto {
     }
 }
 
+/// A body may take this part more than its length.
+const SLACK: usize = 8;
+
 // === impl Metadata ===
 
 impl Metadata {
@@ -153,7 +158,12 @@ impl StreamEncoder {
     pub fn new(labels: &str) -> Self {
         let mut beginning = vec![0; HEAD];
         put_bytes(0x0a, labels.as_bytes(), &mut beginning);
-        Self { beginning, buffer: Vec::new(), entries: 0, counted: 0 }
+        Self { beginning, buffer: Vec::new(), is_small: false, entries: 0, counted: 0 }
+    }
+
+    /// The same, without a buffer from the pool, which may be much larger than what comes into it.
+    pub fn small(labels: &str) -> Self {
+        Self { is_small: true, ..Self::new(labels) }
     }
 
     /// Adds a line at `time`, in nanoseconds since 1970.
@@ -200,14 +210,24 @@ impl StreamEncoder {
 
     /// Drops the entries and keeps the labels.
     pub fn clear(&mut self) {
-        buffers::give(&mut self.buffer);
+        self.free();
         self.entries = 0;
         self.counted = 0;
     }
 
+    fn free(&mut self) {
+        if self.is_small {
+            self.buffer = Vec::new();
+        } else {
+            buffers::give(&mut self.buffer);
+        }
+    }
+
     fn begin(&mut self) {
         if self.buffer.is_empty() {
-            self.buffer = buffers::take(0);
+            if !self.is_small {
+                self.buffer = buffers::take(0);
+            }
             self.buffer.clear();
             self.buffer.extend_from_slice(&self.beginning);
         }
@@ -230,7 +250,20 @@ impl StreamEncoder {
         }
         // Refused only above 4 GiB, which no batch comes near.
         let len = SNAPPY.with_borrow_mut(|snappy| snappy.compress(message, &mut memory)).unwrap_or(0);
+        if memory.capacity() > len + len / SLACK + 4096 {
+            // A body may wait for minutes, and the rest of its memory would wait with it.
+            let body = Bytes::copy_from_slice(&memory[..len]);
+            buffers::give(&mut memory);
+            return body;
+        }
         Bytes::from_owner(Body { memory, len })
+    }
+
+    /// The body, once; the entries are counted on, and their memory is given back.
+    pub fn finish(&mut self) -> Bytes {
+        let body = self.body();
+        self.free();
+        body
     }
 }
 

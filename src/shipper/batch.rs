@@ -17,6 +17,7 @@ pub(super) const ORIGINAL_TIME: &str = "original_time";
 #[derive(Debug)]
 pub struct Batch {
     encoder: StreamEncoder,
+    sealed: Option<Bytes>,
     /// The first entry behind the batch.
     next_seq: u64,
     last_time: i64,
@@ -67,6 +68,7 @@ impl Batch {
     pub fn with_limit(labels: &str, limit: usize) -> Self {
         Self {
             encoder: StreamEncoder::new(labels),
+            sealed: None,
             next_seq: 0,
             last_time: 0,
             limit,
@@ -79,9 +81,30 @@ impl Batch {
         }
     }
 
+    /// The same for one of many that are filled at once: with memory of its own, as much as it needs.
+    pub fn small(labels: &str, limit: usize) -> Self {
+        Self { encoder: StreamEncoder::small(labels), ..Self::with_limit(labels, limit) }
+    }
+
     /// The request's body.
     pub fn body(&mut self) -> Bytes {
-        self.encoder.body()
+        match &self.sealed {
+            Some(body) => body.clone(),
+            None => self.encoder.body(),
+        }
+    }
+
+    /// Makes the body, and gives back the memory of what it is made of: no line can be added until the batch is emptied. Gives its bytes.
+    pub fn seal(&mut self) -> usize {
+        if self.entries() == 0 {
+            return 0;
+        }
+        self.sealed.get_or_insert_with(|| self.encoder.finish()).len()
+    }
+
+    /// Bytes of the request so far, uncompressed.
+    pub fn encoded(&self) -> usize {
+        self.encoder.encoded()
     }
 
     /// Lines in it.
@@ -153,6 +176,7 @@ impl Batch {
     /// Empties it, and gives back its memory.
     pub fn clear(&mut self) {
         self.encoder.clear();
+        self.sealed = None;
         (self.cut_lines, self.too_old, self.too_new, self.joined) = (0, 0, 0, 0);
         (self.least, self.left_out) = (i64::MAX, 0);
     }

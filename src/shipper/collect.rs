@@ -47,6 +47,8 @@ pub struct Collector {
     lines: Lines,
     metadata: Metadata,
     batch_size: usize,
+    /// Bytes of all batches together after which a round ends.
+    room: usize,
     labels: Arc<[String; 2]>,
     batches: [Batch; 2],
     /// In place of these, when there is a pipeline.
@@ -110,6 +112,7 @@ impl Collector {
             lines: Lines::new(ring, &restart),
             metadata: Metadata::new(plan.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
             batch_size: plan.batch_size,
+            room: usize::MAX,
             batches: labels.each_ref().map(|labels| Batch::new(labels)),
             labels: Arc::new(labels),
             piped: plan.pipeline.clone().map(piped),
@@ -125,6 +128,20 @@ impl Collector {
             gap: Lost::default(),
             toll: Toll::default(),
         }
+    }
+
+    /// From now on a round ends when its batches have so many bytes together.
+    pub fn set_room(&mut self, bytes: usize) {
+        self.room = bytes;
+        if let Some(piped) = &mut self.piped {
+            piped.set_room(bytes);
+        }
+    }
+
+    /// Compresses what was collected, and gives back the memory of what it is made of. Gives the bytes of all bodies.
+    pub fn seal(&mut self) -> usize {
+        self.lines.shrink();
+        (0..self.batches()).filter_map(|at| self.batch(at).map(Batch::seal)).sum()
     }
 
     /// From now on a batch ends at so many bytes of lines.
@@ -154,6 +171,7 @@ impl Collector {
             lines: Lines::new(&self.ring, &Place { left_out: self.acknowledged.left_out, ..self.restart }),
             metadata: self.metadata.clone(),
             batch_size: self.batch_size,
+            room: usize::MAX,
             labels: self.labels.clone(),
             batches,
             piped: self.piped.as_mut().map(|piped| Box::new(piped.fork(key.clone()))),
@@ -280,6 +298,11 @@ impl Collector {
         self.more
     }
 
+    /// About how many bytes of the ring were not read.
+    pub fn pending(&self, published: &Published) -> u64 {
+        published.bytes.saturating_sub(self.seen)
+    }
+
     /// Whether so much is unread that nothing is gained by waiting for more: a batch, or what the ring should not have to keep.
     pub fn is_enough(&self, published: &Published) -> bool {
         let enough = (self.batch_size as u64).min(self.ring.budget_bytes() / FULL_ENOUGH);
@@ -306,7 +329,7 @@ impl Collector {
             end,
             bytes: (self.ring.budget_bytes() / LARGEST_ROUND).min(READ_AT_ONCE),
         };
-        let Self { lines, piped, batches, times, clamps, batch_size, .. } = self;
+        let Self { lines, piped, batches, times, clamps, batch_size, room, .. } = self;
         self.more = match piped {
             Some(piped) => {
                 let round = Round { now: now.host, window: *clamps[0].window(), with_metadata };
@@ -333,7 +356,7 @@ impl Collector {
                         let metadata = if with_metadata { &metadata.with(ORIGINAL_TIME, &own) } else { metadata };
                         batch.take_clamped(line, time, metadata);
                     }
-                    batch.is_full(*batch_size)
+                    batch.is_full(*batch_size) || batches[0].encoded() + batches[1].encoded() >= *room
                 };
                 let more = lines.read(pass_below, limit, |line, _| take(line));
                 if !more && ended && is_end {

@@ -6,7 +6,7 @@
 //! times, and none of them sleeps on when Loki is back. A host and a tenant that others have nothing to do with are not touched.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,11 +16,13 @@ use tracing::{info, warn};
 
 use super::backoff::Backoff;
 use super::breaker::{Admission, OVERDUE, Standing};
+use super::budget::{Budget, Share};
 use super::counters::ToOne;
 use super::events::LastError;
 use super::gate::{Gate, Pass};
 use super::loki_clock::LokiClock;
 use super::nanoseconds;
+use super::route::Route;
 use super::slots::{Slot, Slots};
 use super::window::Now;
 use crate::loki::{Answer, Client, Kind, PushError};
@@ -41,9 +43,12 @@ const MOST_TENANTS: usize = 1024;
 /// One Loki, one set of credentials; one tenant, unless a pipeline or a rule names others.
 #[derive(Debug)]
 pub struct Destination {
+    /// Tells it from all others, for as long as the process lives.
+    number: u64,
     name: String,
     client: Client,
     slots: Arc<Slots>,
+    budget: Arc<Budget>,
     /// The breaker of all who go to this host.
     host: Arc<Gate>,
     /// The breakers of tenants; `None` is the destination's own.
@@ -83,6 +88,7 @@ struct Outage {
 pub struct Permit {
     destination: Arc<Destination>,
     slot: Slot,
+    share: Share,
     who: Standing,
     is_patient: bool,
     /// What was got before it was known which stream would be sent.
@@ -109,12 +115,15 @@ pub struct Attempt<'a> {
 // === impl Destination ===
 
 impl Destination {
-    /// A destination under a name for the log, in which there is no secret. `host` is shared with others that go there.
-    pub fn new(name: String, client: Client, host: Arc<Gate>, counters: ToOne) -> Arc<Self> {
+    /// A destination under a name for the log, in which there is no secret. `host` is shared with others that go there, `budget` with all.
+    pub fn new(name: String, client: Client, host: Arc<Gate>, budget: Arc<Budget>, counters: ToOne) -> Arc<Self> {
+        static DESTINATIONS: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
+            number: DESTINATIONS.fetch_add(1, Ordering::Relaxed),
             name,
             client,
             slots: Slots::new(),
+            budget,
             host,
             tenants: Mutex::default(),
             outage: Mutex::default(),
@@ -133,8 +142,14 @@ impl Destination {
     }
 
     /// Waits for the right to send, to `tenant` if that is known already; `None` in it is the destination's own. A shipper that
-    /// `is_patient` waits out an outage with the others; one that counts its tries does not.
-    pub async fn admit(self: &Arc<Self>, who: Standing, tenant: Option<Option<&str>>, is_patient: bool) -> Permit {
+    /// `is_patient` waits out an outage with the others; one that counts its tries does not. `want` is how many bytes there are to read.
+    pub async fn admit(
+        self: &Arc<Self>,
+        who: Standing,
+        tenant: Option<Option<&str>>,
+        is_patient: bool,
+        want: u64,
+    ) -> Permit {
         let gate = tenant.map(|tenant| self.gate(tenant));
         let may_go = |gate: &Option<Arc<Gate>>| gate.as_ref().is_none_or(|gate| gate.look(who) == Admission::Go);
         loop {
@@ -148,7 +163,8 @@ impl Destination {
                 }
             }
             let slot = self.slots.take(who.has_failed).await;
-            let permit = |passes| Permit { destination: self.clone(), slot, who, is_patient, passes };
+            let share = self.budget.share(Route::new(self.number, tenant.flatten()), want).await;
+            let permit = |passes| Permit { destination: self.clone(), slot, share, who, is_patient, passes };
             if !is_patient {
                 return permit(None);
             }
@@ -278,6 +294,21 @@ impl Destination {
 // === impl Permit ===
 
 impl Permit {
+    /// How many bytes may be read, the last line of which may exceed them.
+    pub fn room(&self) -> usize {
+        usize::try_from(self.share.room()).unwrap_or(usize::MAX)
+    }
+
+    /// What was read takes so many bytes until it is answered.
+    pub fn keep(&mut self, bytes: usize) {
+        self.share.shrink_to(bytes as u64);
+    }
+
+    /// So many bytes of it were answered.
+    pub fn release(&mut self, bytes: usize) {
+        self.share.release(bytes as u64);
+    }
+
     /// A push of the stream with this number, to its tenant or else to the destination's; `None` when a breaker does not let it go.
     pub fn attempt<'a>(&'a mut self, stream: u64, tenant: Option<&'a str>) -> Option<Attempt<'a>> {
         let who = Standing { stream, ..self.who };

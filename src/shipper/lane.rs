@@ -33,6 +33,9 @@ use crate::pipeline::entry::TENANT;
 /// How often a lane that may not send looks whether the ring has overwritten what it has still to send.
 pub const LOOK: Duration = Duration::from_secs(5);
 
+/// Bytes that a round of a pipeline would like to read, for all of its streams.
+const LARGEST_ROUND: u64 = 4 << 20;
+
 /// Lanes of one container and destination. Each reads the ring again, and has a copy of what the stages of a pipeline remember. Beyond this
 /// the container waits as a whole.
 pub const MOST_LANES: usize = 16;
@@ -176,11 +179,13 @@ impl Lane {
         let mut shutdown = way.shutdown.clone();
         let who = Standing { stream: way.id << 20, has_failed: self.failures > 0 };
         let (resume, tenant) = (self.resume, self.waits_for.clone());
+        // What failed is tried with little.
+        let want = if self.failures > 0 { 0 } else { self.want(way) };
         let mut admitted = pin!(async {
             if let Some(resume) = resume {
                 sleep_until(resume).await;
             }
-            way.destination.admit(who, tenant.as_ref().map(Option::as_deref), way.is_patient()).await
+            way.destination.admit(who, tenant.as_ref().map(Option::as_deref), way.is_patient(), want).await
         });
         loop {
             tokio::select! {
@@ -204,6 +209,16 @@ impl Lane {
         }
     }
 
+    /// About how many bytes the next round would like to read.
+    fn want(&self, way: &Way) -> u64 {
+        let most = match way.plan.pipeline {
+            // Of many streams, each of which gets a request of its own.
+            Some(_) => LARGEST_ROUND,
+            None => way.plan.streams.len() as u64 * way.plan.batch_size as u64,
+        };
+        self.collector.pending(&way.follow.borrow()).min(most)
+    }
+
     /// Moves behind lines of which none is to be sent, whatever state Loki is in.
     pub fn pass_over(&mut self, way: &Way) {
         let (ended, published) = (*way.live.borrow() == 0, *way.follow.borrow());
@@ -222,10 +237,12 @@ impl Lane {
     pub async fn send(&mut self, way: &Way, mut permit: Permit, children: &mut Vec<Self>, others: usize) {
         let (ended, published) = (*way.live.borrow() == 0, *way.follow.borrow());
         self.collector.set_batch_size(way.destination.batch_size(way.plan.batch_size));
+        self.collector.set_room(permit.room());
         self.collector.collect(&published, ended, way.destination.takes_metadata(), &way.destination.now());
         if self.collector.is_clamped() {
             way.save(self.number, &self.collector);
         }
+        permit.keep(self.collector.seal());
         match self.push_all(way, &mut permit, children, others).await {
             Round::Settled { is_pushed } => {
                 if is_pushed {
@@ -265,6 +282,7 @@ impl Lane {
                 return Round::Wait;
             };
             let (body, entries, bytes) = (batch.body(), batch.entries(), batch.bytes() as u64);
+            let taken = body.len();
             let answer = attempt.push(body).await;
             let error = match answer.outcome {
                 Ok(()) => {
@@ -273,6 +291,7 @@ impl Lane {
                     way.events.sent(entries as u64, bytes, nanoseconds());
                     is_pushed = true;
                     self.settle(way, at, 0);
+                    permit.release(taken);
                     continue;
                 }
                 Err(error) => error,
@@ -339,6 +358,7 @@ impl Lane {
             }
             is_pushed = true;
             self.settle(way, at, refused);
+            permit.release(taken);
         }
         Round::Settled { is_pushed }
     }

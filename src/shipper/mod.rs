@@ -20,11 +20,13 @@
 //! * [`guard`]: when lines that are refused one by one are kept instead of dropped, pure;
 //! * [`backoff`]: how long to wait; [`breaker`]: when all wait together, pure; [`gate`]: a breaker that many wait at;
 //! * [`destination`]: the connection pool, and what all containers of a destination share; [`slots`]: how many requests at once, and of whom;
+//! * [`budget`]: how much all containers have in memory; [`route`]: what pushes have in common that wait and fail together;
 //! * [`events`]: what can happen, each with its log line and counter; [`counters`]: those of the whole plugin.
 
 pub mod backoff;
 pub mod batch;
 pub mod breaker;
+pub mod budget;
 pub mod collect;
 pub mod counters;
 pub mod destination;
@@ -37,6 +39,7 @@ mod loki_clock;
 mod note;
 mod piped;
 pub mod progress;
+pub mod route;
 pub mod scope;
 pub mod slots;
 pub mod verdict;

@@ -39,6 +39,9 @@ pub struct Piped {
     labels: [Option<Labels>; 2],
     metadata: Vec<(String, String)>,
     batch_size: usize,
+    /// Bytes of all batches together after which a round ends, and what they have.
+    room: usize,
+    encoded: usize,
     now: State,
     settled: State,
     /// Something went in since then.
@@ -84,6 +87,11 @@ struct Out {
 // === impl Piped ===
 
 impl Piped {
+    /// From now on a round ends when its batches have so many bytes together.
+    pub fn set_room(&mut self, bytes: usize) {
+        self.room = bytes;
+    }
+
     /// From now on a batch ends at so many bytes of lines.
     pub fn set_batch_size(&mut self, bytes: usize) {
         self.batch_size = bytes;
@@ -104,6 +112,8 @@ impl Piped {
             labels,
             metadata: plan.metadata.clone(),
             batch_size: plan.batch_size,
+            room: usize::MAX,
+            encoded: 0,
             now: state.clone(),
             settled: state,
             is_changed: false,
@@ -247,6 +257,8 @@ impl Piped {
             labels: self.labels.clone(),
             metadata: self.metadata.clone(),
             batch_size: self.batch_size,
+            room: usize::MAX,
+            encoded: 0,
             now: state.clone(),
             settled: state,
             is_changed: false,
@@ -300,6 +312,7 @@ impl Piped {
             self.settled = self.now.clone();
         }
         self.batches.clear();
+        self.encoded = 0;
         // A round that ends sooner than the one before leaves lines of that one to the next.
         let to_come = self.settled.pipeline.held_since().map_or(next, |held| held.min(next));
         self.done.retain(|(_, _, last)| *last >= to_come);
@@ -317,6 +330,7 @@ impl Piped {
         self.misaddressed = 0;
         self.streams.rewind();
         self.batches.clear();
+        self.encoded = 0;
     }
 
     /// Gives back the memory of batches.
@@ -395,6 +409,7 @@ impl Piped {
         };
         let size = self.batch_size;
         let out = self.out_of(number);
+        let before = out.batch.encoded();
         if is_clamped {
             out.batch.take_clamped(&line, time, &metadata);
         } else {
@@ -402,18 +417,21 @@ impl Piped {
         }
         out.seqs.push(entry.seq);
         let is_full = out.batch.is_full(size);
+        let added = out.batch.encoded() - before;
+        self.encoded += added;
         if is_full {
             // A stage may let go of many lines at once, and the rest of them needs a batch too.
             self.streams.get_mut(number).open = None;
         }
-        is_full || self.batches.len() >= MOST_STREAMS || self.streams.are_many()
+        let is_enough = self.encoded >= self.room || self.batches.len() >= MOST_STREAMS;
+        is_full || is_enough || self.streams.are_many()
     }
 
     /// The batch that takes the next line of a stream.
     fn out_of(&mut self, number: usize) -> &mut Out {
         let stream = self.streams.get_mut(number);
         let at = *stream.open.get_or_insert_with(|| {
-            let batch = Batch::with_limit(&stream.labels, stream.limit);
+            let batch = Batch::small(&stream.labels, stream.limit);
             self.batches.push(Out { stream: number, batch, seqs: Vec::new() });
             self.batches.len() - 1
         });

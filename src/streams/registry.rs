@@ -33,6 +33,7 @@ use crate::loki;
 use crate::pipeline::Registries;
 use crate::pools::Pool;
 use crate::ring::{self, BootId, Reader, RingError};
+use crate::shipper::budget::Budget;
 use crate::shipper::gate::{HostKey, Hosts};
 use crate::shipper::{self, destination::Destination};
 use crate::telemetry::throttle::Throttle;
@@ -83,6 +84,8 @@ pub(super) struct Inner {
     pub destinations: ShortLock<HashMap<Target, Weak<Destination>>>,
     /// What all who go to one host share.
     pub hosts: Hosts,
+    /// What all containers may have in memory on its way to Loki.
+    pub budget: Arc<Budget>,
     pub shippers: ShortLock<JoinSet<()>>,
     /// It is known which streams the process before this one left.
     pub known: watch::Sender<bool>,
@@ -171,6 +174,7 @@ impl Registry {
                 table: ShortLock::default(),
                 destinations: ShortLock::default(),
                 hosts: Hosts::default(),
+                budget: Arc::default(),
                 rings: ShortLock::default(),
                 stops: ShortLock::default(),
                 stranded: ShortLock::default(),
@@ -346,7 +350,8 @@ impl Registry {
         })?;
         let counters = self.inner.setup.sent.to(target.url.as_str());
         let host = self.inner.hosts.gate(HostKey::new(target.url.as_str(), &target.transport));
-        let destination = Destination::new(target.url.as_str().into(), client, host, counters);
+        let destination =
+            Destination::new(target.url.as_str().into(), client, host, self.inner.budget.clone(), counters);
         let mut destinations = self.inner.destinations.lock();
         destinations.retain(|_, destination| destination.strong_count() > 0);
         // Another container may have been quicker.

@@ -104,6 +104,7 @@ fn what_the_driver_does_is_what_its_constants_say() {
             "| {in_flight} for each destination and tenant, each with a batch (`loki-batch-size`, {} MiB at most)",
             largest / MIB
         ),
+        format!("compressed, and {} MiB of all together", constant("src/shipper/budget.rs", "TOTAL") / MIB),
         format!("cuts lines at {} KiB", constant("src/codec/partial.rs", "MAX_LINE") / 1024),
         format!("no container with more than {} labels", constant("src/loki/labels.rs", "MAX_LABELS")),
         format!("at most {} KiB of a container's own metadata", constant("src/streams/metadata.rs", "MOST") / 1024),
