@@ -51,6 +51,7 @@ mod answers;
 mod bad_disk;
 mod bad_input;
 mod bad_settings;
+mod clocks;
 mod contract;
 mod deploy;
 mod destinations;

@@ -4,15 +4,18 @@
 //! stderr interleave, a container that exits without a newline never sends `last`, and the head of a line may have been
 //! overwritten in the ring. One source has at most one line open, so the joiner holds at most two.
 //!
-//! A line ends for the joiner as soon as it is longer than [`MAX_LINE`]: it is handed out truncated, and its further chunks are
-//! left out. So no line is waited for that may go on for gigabytes, and none pins more of the ring than [`MAX_LINE`] and a chunk.
+//! A line ends for the joiner as soon as it is longer than [`MAX_LINE`], or than what a small ring can keep of it: it is handed out truncated, and its further chunks are
+//! left out. So no line is waited for that may go on for gigabytes, and none pins more of the ring than that and a chunk.
 
 use super::{Entry, Source};
 
 /// Loki refuses lines above 256 KiB (`max_line_size`); a joined line is cut so that it fits, marker included.
 pub const MAX_LINE: usize = 256 * 1024;
 
-/// Stands at the end of a line that was cut.
+/// The least that the longest line is cut at, in bytes: a chunk, and room for the marker.
+const LEAST_MOST: usize = 32 * 1024;
+
+/// Stands at the end of a line that was cut at [`MAX_LINE`].
 pub const MARKER: &[u8] = b" [cut by loki-rs at 256 KiB]";
 
 /// A line as it goes to Loki.
@@ -38,8 +41,10 @@ pub struct Line<'a> {
 pub type LeftOut = u64;
 
 /// Holds the lines that are not whole yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Joiner {
+    /// Bytes of the longest line, marker included.
+    most: usize,
     open: [Option<Open>; 2],
     left_out: [LeftOut; 2],
     /// The line handed out last; its memory serves the next one.
@@ -59,10 +64,16 @@ struct Open {
 
 // === impl Joiner ===
 
+impl Default for Joiner {
+    fn default() -> Self {
+        Self::new(MAX_LINE, [0; 2])
+    }
+}
+
 impl Joiner {
-    /// A joiner that goes on where these lines are left out, by [`Source::index`].
-    pub fn leaving_out(left_out: [LeftOut; 2]) -> Self {
-        Self { left_out, ..Self::default() }
+    /// A joiner that goes on where these lines are left out, by [`Source::index`], and hands out lines of `most` bytes at most.
+    pub fn new(most: usize, left_out: [LeftOut; 2]) -> Self {
+        Self { most: most.clamp(LEAST_MOST, MAX_LINE), open: [None, None], left_out, spare: Vec::new() }
     }
 
     /// Takes the entry numbered `seq` and hands out the lines it completes: none, one, or two when it also shows that
@@ -80,7 +91,7 @@ impl Joiner {
                 }
                 // A daemon without chunk metadata ends a line with an entry that is not partial.
                 Some(open) if open.id.is_empty() => {
-                    open.append(seq, entry.line);
+                    open.append(seq, entry.line, self.most);
                     self.flush(entry.source, emit);
                     return;
                 }
@@ -110,7 +121,7 @@ impl Joiner {
                     goes_on: 0,
                 }
             })
-            .append(seq, entry.line);
+            .append(seq, entry.line, self.most);
         let is_too_long = self.open[slot].as_ref().is_some_and(|open| open.cut > 0);
         if is_too_long && !chunk.last {
             self.left_out[slot] = left_out(chunk.id);
@@ -142,7 +153,7 @@ impl Joiner {
     pub fn flush(&mut self, source: Source, mut emit: impl FnMut(Line<'_>)) {
         if let Some(mut open) = self.open[source.index()].take() {
             if open.cut > 0 {
-                open.mark();
+                open.mark(self.most);
             }
             emit(Line {
                 source,
@@ -198,8 +209,8 @@ fn left_out(id: &[u8]) -> LeftOut {
 // === impl Open ===
 
 impl Open {
-    fn append(&mut self, seq: u64, bytes: &[u8]) {
-        let room = MAX_LINE - self.bytes.len();
+    fn append(&mut self, seq: u64, bytes: &[u8], most: usize) {
+        let room = most.saturating_sub(self.bytes.len());
         let taken = bytes.len().min(room);
         self.bytes.extend_from_slice(&bytes[..taken]);
         self.cut += (bytes.len() - taken) as u64;
@@ -207,8 +218,9 @@ impl Open {
     }
 
     /// Makes room for the marker, at the boundary of a character when the line is UTF-8.
-    fn mark(&mut self) {
-        let mut keep = MAX_LINE - MARKER.len();
+    fn mark(&mut self, most: usize) {
+        let marker = format!(" [cut by loki-rs at {} KiB]", most / 1024);
+        let mut keep = most.saturating_sub(marker.len()).min(self.bytes.len().saturating_sub(1));
         for _ in 0..3 {
             if self.bytes[keep] & 0xc0 != 0x80 {
                 break;
@@ -217,7 +229,7 @@ impl Open {
         }
         self.cut += (self.bytes.len() - keep) as u64;
         self.bytes.truncate(keep);
-        self.bytes.extend_from_slice(MARKER);
+        self.bytes.extend_from_slice(marker.as_bytes());
     }
 }
 
@@ -320,7 +332,7 @@ mod tests {
             joiner.push(0, chunk(Stdout, id, ordinal, false, &[b'x'; 16384]), |_| cut += 1);
         }
         assert_eq!(cut, 1);
-        let next = Joiner::leaving_out(joiner.left_out());
+        let next = Joiner::new(MAX_LINE, joiner.left_out());
         let [first, second] = [joiner, next].map(|mut joiner| {
             let mut lines = Vec::new();
             more.iter().for_each(|entry| joiner.push(0, *entry, |line| lines.push(line.bytes.to_vec())));

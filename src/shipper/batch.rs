@@ -1,10 +1,12 @@
 //! The lines of one source that go into one request.
 
 use bytes::Bytes;
+use prost::Message;
 
 use crate::codec::partial::{LeftOut, Line};
 use crate::loki::StreamEncoder;
 use crate::loki::encode::Metadata;
+use crate::loki::encode::proto::PushRequest;
 
 /// The most a request may have uncompressed: Loki refuses 4 MiB for good (gRPC between its parts), and nothing is
 /// gained by coming near.
@@ -143,6 +145,19 @@ impl Batch {
     /// The earliest time that one of its lines says.
     pub fn least(&self) -> i64 {
         self.least
+    }
+
+    /// The latest time with which one of its lines was accepted, when Loki has refused so many of them as too new.
+    pub fn latest_accepted(&mut self, refused: u64) -> Option<i64> {
+        let accepted = (self.entries() as u64).checked_sub(refused).filter(|accepted| *accepted > 0)?;
+        let message = snap::raw::Decoder::new().decompress_vec(&self.body()).ok()?;
+        let streams = PushRequest::decode(&message[..]).ok()?.streams;
+        let entries = streams.iter().flat_map(|stream| &stream.entries);
+        let mut times: Vec<_> =
+            entries.filter_map(|entry| entry.timestamp).map(|time| (time.seconds, time.nanos)).collect();
+        times.sort_unstable();
+        let (seconds, nanos) = *times.get(usize::try_from(accepted).ok()?.checked_sub(1)?)?;
+        Some(seconds.saturating_mul(1_000_000_000).saturating_add(nanos.into()))
     }
 
     /// The first entry behind it.

@@ -12,7 +12,7 @@ use super::note::Note;
 use super::piped::{Piped, Round};
 use super::progress::Progress;
 use super::scope::{Key, Scope};
-use super::window::{Clamp, Now, Refusal};
+use super::window::{Clamp, Now, Refusal, Tried};
 use crate::codec::Source;
 use crate::codec::partial::Line;
 use crate::loki::encode::Metadata;
@@ -318,8 +318,13 @@ impl Collector {
         // any.
         let pass_below = [0, 1].map(|at| if self.sent[at] { self.acknowledged.next_seq[at] } else { u64::MAX });
         let from = self.restart.position.seq;
-        for (clamp, next_seq) in self.clamps.iter_mut().zip(self.acknowledged.next_seq) {
-            clamp.begin(now, if self.piped.is_some() { from } else { next_seq.max(from) });
+        let Progress { next_seq, last_time, .. } = self.acknowledged;
+        for at in Source::ALL.map(Source::index) {
+            let (from, last) = match &self.piped {
+                Some(piped) => (from, piped.last_time()),
+                None => (from.max(next_seq[at]), last_time[at]),
+            };
+            self.clamps[at].begin(now, from, last);
         }
         let end = self.end.map_or(u64::MAX, |end| end.seq);
         // Otherwise what stands before it goes on, with lines that are behind it.
@@ -508,20 +513,24 @@ impl Collector {
         }
     }
 
-    /// Lines of the batch number `at` that are outside of what Loki accepts get a time inside, from the next collect on; false
-    /// when that cannot help any more.
+    /// Lines of the batch number `at`, of which so many were refused, get a time inside of what Loki accepts, from the next collect on; false
+    /// when only time helps.
     ///
     /// Lines are too old in a long outage: a container is made anew meanwhile, under its old name and labels, and what its successor writes
     /// gets to Loki first. They are too new when the clock of the host was ahead, or a stage has read a time without its zone.
-    pub fn clamp(&mut self, at: usize, refusal: &Refusal, now: &Now) -> bool {
-        let Some(piped) = &mut self.piped else {
-            let least = self.batches[at].least();
-            return self.clamps[at].refused(refusal, least, now);
+    pub fn clamp(&mut self, at: usize, refusal: &Refusal, refused: u64, now: &Now) -> bool {
+        let (last, is_raised) = match &mut self.piped {
+            Some(piped) => (piped.last_time(), refusal.oldest.is_some_and(|oldest| piped.lift(at, oldest))),
+            None => (self.acknowledged.last_time[at], false),
         };
-        let least = piped.batch(at).map_or(i64::MAX, |batch| batch.least());
-        let is_raised = refusal.oldest.is_some_and(|oldest| piped.lift(at, oldest));
+        let Some(batch) = self.batch(at) else { return false };
+        let tried = Tried { least: batch.least(), last, accepted: batch.latest_accepted(refused) };
+        if self.piped.is_none() {
+            return self.clamps[at].refused(refusal, &tried, now);
+        }
+        // Floors are those of the streams.
         let too_new = Refusal { oldest: None, ..*refusal };
-        self.clamps[0].refused(&too_new, least, now) || is_raised
+        self.clamps[0].refused(&too_new, &tried, now) || is_raised
     }
 
     /// Goes back to what is acknowledged, and holds no memory until the next [`Collector::collect`].

@@ -314,7 +314,9 @@ impl Lane {
             }
             let mut refused = 0;
             match what {
-                Verdict::Clamp { refusal, .. } if self.collector.clamp(at, &refusal, &way.destination.now()) => {
+                Verdict::Clamp { refusal, dropped }
+                    if self.collector.clamp(at, &refusal, dropped, &way.destination.now()) =>
+                {
                     way.events.retried(entries as u64);
                     return Round::Again;
                 }

@@ -31,11 +31,17 @@ pub struct Limit {
     pub bytes: u64,
 }
 
+/// Lines are cut that have this part of the ring's bound: until its end has come, a line pins what there is of it, and segments of a small ring
+/// hold few chunks.
+const LONGEST_LINE: u64 = 4;
+
 /// Reads the lines of one container.
 #[derive(Debug)]
 pub struct Lines {
     reader: Reader,
     joiner: Joiner,
+    /// Bytes of the longest line.
+    most: usize,
     /// Where the entries begin that the joiner holds, by source.
     held: [Option<Place>; 2],
     /// See [`Place::bytes`].
@@ -49,9 +55,11 @@ pub struct Lines {
 impl Lines {
     /// Lines from a place on.
     pub fn new(ring: &Arc<Ring>, place: &Place) -> Self {
+        let most = usize::try_from(ring.budget_bytes() / LONGEST_LINE).unwrap_or(usize::MAX);
         Self {
             reader: ring.reader_at(place.position),
-            joiner: Joiner::leaving_out(place.left_out),
+            joiner: Joiner::new(most, place.left_out),
+            most,
             held: [None, None],
             bytes: place.bytes,
             entries: place.entries,
@@ -66,7 +74,7 @@ impl Lines {
         limit: Limit,
         mut take: impl FnMut(&Line<'_>, &dyn Fn() -> Place) -> bool,
     ) -> bool {
-        let Self { reader, joiner, held, bytes, entries: counted } = self;
+        let Self { reader, joiner, held, bytes, entries: counted, .. } = self;
         let before = limit.before.filter(|before| *before > reader.position().seq).unwrap_or(u64::MAX);
         let most = bytes.saturating_add(limit.bytes);
         let mut enough = false;
@@ -176,7 +184,7 @@ impl Lines {
     /// Goes back, and forgets what it holds.
     pub fn seek(&mut self, place: &Place) {
         self.reader.seek(place.position);
-        self.joiner = Joiner::leaving_out(place.left_out);
+        self.joiner = Joiner::new(self.most, place.left_out);
         self.held = [None, None];
         (self.bytes, self.entries) = (place.bytes, place.entries);
     }

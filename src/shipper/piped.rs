@@ -221,6 +221,11 @@ impl Piped {
         self.streams.get(stream).tenant.as_deref()
     }
 
+    /// The latest time that a line was accepted with.
+    pub fn last_time(&self) -> i64 {
+        self.streams.last_time()
+    }
+
     /// Whether a line in the batches has another time than its own.
     pub fn is_clamped(&self) -> bool {
         self.batches.iter().any(|out| out.batch.is_clamped())

@@ -39,12 +39,16 @@ impl Progress {
     }
 }
 
+/// How far beyond the window lines may follow one that was the last in it, in nanoseconds. Loki's clock goes on while they are on their way.
+const ROOM: i64 = 1_000_000_000;
+
 /// The time of a line that says `time` behind one that was sent with `last`.
 pub fn follow(last: i64, time: i64, window: &Window) -> i64 {
     let (next, wanted) = (last.saturating_add(1), window.clamp(time));
     let behind = last.saturating_sub(wanted);
     let creeps = if wanted == time { (0..=LARGEST_STEP_BACK).contains(&behind) } else { behind >= 0 };
-    if creeps && next <= window.newest { next } else { wanted }
+    let is_inside = next <= window.newest.max(wanted).saturating_add(ROOM);
+    if creeps && is_inside { next } else { wanted }
 }
 
 #[cfg(test)]
@@ -79,7 +83,8 @@ mod tests {
             (NOW + 5, NOW + HOUR, NOW + 6),
             (NOW + 5, NOW - 9 * HOUR, NOW + 6),
             (NOW - 2 * HOUR, NOW - 9 * HOUR, NOW - HOUR),
-            (NOW + 10, NOW + 10, NOW + 10),
+            (NOW + 10, NOW + 10, NOW + 11),
+            (NOW + 10 + ROOM, NOW + 5, NOW + 5),
             (NOW + HOUR, NOW, NOW),
             (NOW + HOUR, NOW + HOUR, NOW),
         ] {

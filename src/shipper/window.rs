@@ -8,20 +8,26 @@
 //! A line that was sent once must be the same when it is sent again. So a window in which a line was clamped is pinned: to
 //! the entries that were sent with it, and on disk before they are sent. What comes behind them gets a window of its own time.
 
-/// `creation_grace_period` of Loki unless it is configured otherwise, in nanoseconds.
-pub const GRACE: i64 = 600 * 1_000_000_000;
+/// How far ahead of Loki's clock a line may be, in nanoseconds: `creation_grace_period` unless it is configured otherwise, less a second for lines
+/// that follow and get later times.
+pub const GRACE: i64 = 599 * SECOND;
+
+const SECOND: i64 = 1_000_000_000;
 
 /// Times that are raised go so far above the oldest that Loki accepts, in nanoseconds: that rises while lines are on their way.
-pub const LIFT: i64 = 60 * 1_000_000_000;
+pub const LIFT: i64 = 60 * SECOND;
+
+/// Room for clamped lines before one that keeps its time, in nanoseconds: as many lines may go there.
+const ROOM: i64 = 1_000_000;
 
 /// How much further back each refusal goes that a `Date` does not explain: the first step, doubled each time.
-const STEP: i64 = 600 * 1_000_000_000;
+const STEP: i64 = 600 * SECOND;
 
 /// Refusals of one batch as too new after which it waits. The distance is a fortnight by then, and Loki's clock is not what is wrong.
 const MOST_REFUSALS: u32 = 14;
 
 /// What a refusal taught about Loki's clock is forgotten after so long, in nanoseconds: somebody may have set that clock right.
-const MEMORY: i64 = 600 * 1_000_000_000;
+const MEMORY: i64 = 600 * SECOND;
 
 /// The time of day here and at Loki, in nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +47,17 @@ pub struct Refusal {
     pub too_new: Option<i64>,
 }
 
+/// What is known of a batch that was refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Tried {
+    /// The earliest time that one of its lines says.
+    pub least: i64,
+    /// The time of the last line of the stream that was accepted before.
+    pub last: i64,
+    /// The latest time of a line of it that was accepted, if any was.
+    pub accepted: Option<i64>,
+}
+
 /// Times of lines, in nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
@@ -56,10 +73,10 @@ pub struct Window {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clamp {
     window: Window,
-    /// Entries before this one may have been sent with the window, and some of them were clamped; 0 while it is not pinned.
+    /// Entries before this one were sent and are not settled; 0 when there are none.
+    tried: u64,
+    /// Entries before this one are sent with this window and no other; 0 while it is not pinned.
     until: u64,
-    /// Something was sent with the window and is not settled.
-    is_tried: bool,
     /// Refusals as too new since something was settled.
     refusals: u32,
     learnt: Option<Learnt>,
@@ -70,6 +87,8 @@ pub struct Clamp {
 struct Learnt {
     grace: i64,
     at: i64,
+    /// Not even a time behind that of the last accepted line was accepted.
+    is_set_back: bool,
 }
 
 // === impl Now ===
@@ -111,11 +130,11 @@ impl Default for Clamp {
 impl Clamp {
     /// The window with which entries before `until` may have been sent.
     pub fn pinned(window: Window, until: u64) -> Self {
-        Self { window, until, is_tried: false, refusals: 0, learnt: None }
+        Self { window, tried: until, until, refusals: 0, learnt: None }
     }
 
-    /// Chooses the window for what is read now, from entry `from` on.
-    pub fn begin(&mut self, now: &Now, from: u64) {
+    /// Chooses the window for what is read now, from entry `from` on, in a stream whose last line was accepted with the time `last`.
+    pub fn begin(&mut self, now: &Now, from: u64, last: i64) {
         if from < self.until {
             return;
         }
@@ -123,17 +142,19 @@ impl Clamp {
         let (base, before) = (now.best(), self.window);
         // A clock that was set back makes it as worthless as age does.
         self.learnt = self.learnt.filter(|learnt| (0..MEMORY).contains(&base.saturating_sub(learnt.at)));
-        let grace = match (self.learnt, now.loki) {
-            (Some(learnt), _) => learnt.grace,
-            (None, Some(_)) => GRACE,
+        let (grace, is_set_back) = match (self.learnt, now.loki) {
+            (Some(learnt), _) => (learnt.grace, learnt.is_set_back),
+            (None, Some(_)) => (GRACE, false),
             (None, None) => {
                 self.window = Window { oldest: before.oldest, ..Window::OPEN };
                 return;
             }
         };
         let newest = base.saturating_add(grace);
+        // What was accepted tells more than the clock of a proxy.
+        let newest = if is_set_back { newest } else { newest.max(behind(last)) };
         // What was inside when it was sent for the first time stays as it is.
-        let newest = if self.is_tried { newest.max(before.newest) } else { newest };
+        let newest = if from < self.tried { newest.max(before.newest) } else { newest };
         self.window = Window { oldest: before.oldest, newest, latest: base.saturating_add(grace.min(0)) };
     }
 
@@ -149,14 +170,14 @@ impl Clamp {
 
     /// A batch that ends before entry `until` is about to be sent; with `is_clamped`, lines in it have another time than their own.
     pub fn sending(&mut self, is_clamped: bool, until: u64) {
-        self.is_tried = true;
+        self.tried = self.tried.max(until);
         if is_clamped {
-            self.until = self.until.max(until);
+            self.until = self.tried;
         }
     }
 
-    /// Narrows the window to what a refusal says; false when that cannot help any more. `least` is the earliest time of a line in the batch.
-    pub fn refused(&mut self, refusal: &Refusal, least: i64, now: &Now) -> bool {
+    /// Narrows the window to what a refusal says; false when only time helps.
+    pub fn refused(&mut self, refusal: &Refusal, tried: &Tried, now: &Now) -> bool {
         let mut helps = false;
         if let Some(oldest) = refusal.oldest
             && self.window.oldest < oldest
@@ -164,42 +185,65 @@ impl Clamp {
             self.window.oldest = oldest.saturating_add(LIFT);
             helps = true;
         }
-        if let Some(too_new) = refusal.too_new
-            && self.refusals < MOST_REFUSALS
-        {
+        if let Some(too_new) = refusal.too_new {
             self.refusals += 1;
-            self.lower(too_new, least, now.best());
-            helps = true;
+            if self.refusals <= MOST_REFUSALS {
+                self.lower(too_new, tried, now);
+                helps = true;
+            } else {
+                self.refusals = 0;
+            }
+        }
+        if helps {
+            // A smaller batch of them gets no other window.
+            self.until = self.tried;
         }
         helps
     }
 
-    /// The first refusal is believed in what it says, the second leaves nothing ahead of Loki's clock, and each that follows is about a
-    /// clock that is not the one of which the `Date` was seen.
-    fn lower(&mut self, too_new: i64, least: i64, base: i64) {
-        let (newest, latest) = match self.refusals {
-            1 => (base.saturating_add(GRACE).min(too_new.saturating_sub(1)), base),
-            2 => (base, base),
-            more => {
-                let edge = base.saturating_sub(STEP << (more - 3));
-                (edge, edge)
+    /// Lines that were accepted beside those that were refused tell what is accepted. Without any, the first refusal is believed in what it
+    /// says, the second leaves nothing ahead of Loki's clock, and each that follows is about a clock that is not the one of which the `Date` was
+    /// seen; but before a time is earlier than that of the last accepted line, that is tried.
+    fn lower(&mut self, too_new: i64, tried: &Tried, now: &Now) {
+        let (base, before) = (now.best(), self.window.newest);
+        let sooner = too_new.saturating_sub(1).min(before);
+        let (newest, latest) = match tried.accepted {
+            // What was refused is told in whole seconds.
+            Some(accepted) if accepted < too_new.saturating_add(SECOND) => (sooner.max(accepted), accepted),
+            Some(accepted) => (sooner, accepted),
+            None => {
+                let edge = match self.refusals {
+                    1 if now.loki.is_some() => base.saturating_add(GRACE).min(sooner),
+                    1 => sooner,
+                    2 => base.min(before),
+                    more => base.saturating_sub(STEP << (more - 3)).min(before),
+                };
+                let last = behind(tried.last);
+                (if (edge..before).contains(&last) { last } else { edge }, base)
             }
         };
         let latest = latest.min(newest);
-        // Behind a line that was accepted with its own time, that time could not be kept.
-        let latest = if least <= newest { latest.min(least) } else { latest };
+        // A line that was accepted with its own time keeps it only if no other gets that or a later one before it.
+        let latest = if tried.least <= newest { latest.min(tried.least.saturating_sub(ROOM)) } else { latest };
         self.window = Window { newest, latest, ..self.window };
-        self.learnt = Some(Learnt { grace: newest.saturating_sub(base).min(GRACE), at: base });
+        let grace = newest.saturating_sub(base);
+        self.learnt = (grace < GRACE).then_some(Learnt { grace, at: base, is_set_back: newest < behind(tried.last) });
     }
 
     /// Everything before entry `next` is settled.
     pub fn settled(&mut self, next: u64) {
         if next >= self.until {
             self.until = 0;
-            self.is_tried = false;
-            self.refusals = 0;
+        }
+        if next >= self.tried {
+            (self.tried, self.refusals) = (0, 0);
         }
     }
+}
+
+/// Room for lines behind one that was accepted.
+fn behind(last: i64) -> i64 {
+    last.saturating_add(SECOND)
 }
 
 #[cfg(test)]

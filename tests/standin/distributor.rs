@@ -32,7 +32,7 @@ struct Faults(Vec<(String, usize)>);
 
 /// Judges a request, stores what passes, and says what Loki would say.
 pub fn push(store: &mut Store, limits: &Limits, tenant: &str, push: &Push) -> Answer {
-    let now = clock::now();
+    let now = clock::now() + i128::from(limits.clock_ahead);
     if push.streams.is_empty() {
         let sentence = "error at least one valid stream is required for ingestion";
         return Answer::error(422, sentence);

@@ -32,6 +32,8 @@ pub struct Limits {
     pub reject_old_samples_max_age: Duration,
     /// How far a line may be ahead of the clock.
     pub creation_grace_period: Duration,
+    /// How far the clock is ahead of the right one, in nanoseconds; answers are dated by it.
+    pub clock_ahead: i64,
     /// Bytes a second of a tenant. Past it (429) nothing of the request is stored.
     pub ingestion_rate: f64,
     /// Largest request that can ever pass.
@@ -81,6 +83,7 @@ impl Default for Limits {
             reject_old_samples: true,
             reject_old_samples_max_age: Duration::from_secs(7 * 24 * 3600),
             creation_grace_period: Duration::from_secs(10 * 60),
+            clock_ahead: 0,
             ingestion_rate: (4 * MIB) as f64,
             ingestion_burst_size: 6 * MIB,
             per_stream_rate_limit: 3 * MIB,

@@ -92,9 +92,10 @@ async fn serve_push(request: hyper::Request<Incoming>, mut visit: Visit, door: &
     }
     let store = || match &decoded {
         Err(answer) => answer.clone(),
-        Ok((tenant, push)) => {
-            visit.shared.change(|state| distributor::push(&mut state.store, &state.limits, tenant, push))
-        }
+        Ok((tenant, push)) => visit.shared.change(|state| {
+            let answer = distributor::push(&mut state.store, &state.limits, tenant, push);
+            answer.dated(state.limits.clock_ahead)
+        }),
     };
     match failure {
         None | Some(Failure::SlowRead { .. } | Failure::Early { .. }) => {

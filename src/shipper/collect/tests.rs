@@ -1,5 +1,8 @@
+mod clocks;
 mod lanes;
+mod loki;
 mod piped;
+mod small_rings;
 
 use super::*;
 use crate::codec::Source;
@@ -40,16 +43,25 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::of(4 << 20)
+    }
+
+    /// With a ring of so many bytes.
+    fn of(budget: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options { budget: 4 << 20, boot: BootId([1; 16]) };
+        let options = Options { budget, boot: BootId([1; 16]) };
         let ring = Ring::open(dir.path(), options, &DockerFrames).unwrap();
         Self { dir, ring }
     }
 
     fn write(&self, source: &str, line: &str, chunk: Option<(i32, bool)>) {
+        self.write_at(NOW, source, line, chunk);
+    }
+
+    fn write_at(&self, time_nano: i64, source: &str, line: &str, chunk: Option<(i32, bool)>) {
         let entry = LogEntry {
             source: source.into(),
-            time_nano: NOW,
+            time_nano,
             line: line.into(),
             partial: chunk.is_some(),
             partial_log_metadata: chunk.map(|(ordinal, last)| PartialLogEntryMetadata {
@@ -61,9 +73,12 @@ impl Scene {
         let mut frame = (entry.encoded_len() as u32).to_be_bytes().to_vec();
         entry.encode(&mut frame).unwrap();
         let mut writer = self.ring.writer("w");
-        let mut land = || writer.land(&DockerFrames, |to| to.put(&frame)).unwrap().records;
-        // A frame that no longer fits lands in what comes next.
-        assert!(land() == 1 || land() == 1);
+        let (mut records, mut done) = (0, 0);
+        // What no longer fits of a frame lands in what comes next.
+        while records == 0 {
+            let put = |to: crate::ring::Landing<'_>| to.put(&frame[done..]).inspect(|put| done += put);
+            records = writer.land(&DockerFrames, put).unwrap().records;
+        }
     }
 
     fn collector(&self, batch_size: usize) -> Collector {

@@ -35,6 +35,8 @@ pub struct Streams {
     settled: usize,
     /// Those of the process before, for streams that come again.
     floors: [Option<Floor>; FLOORS],
+    /// The latest time of a line that is with Loki; 0 before the first.
+    last_time: i64,
 }
 
 /// One of them.
@@ -114,9 +116,11 @@ impl Streams {
 
     /// Everything is with Loki. Those that come and go by the thousand are forgotten, if they `may_go`: they have few equal lines.
     pub fn settle(&mut self, may_go: bool) {
+        self.last_time = self.all.iter().map(|stream| stream.times.last()).fold(self.last_time, i64::max);
         let are_many = self.all.len() >= REMEMBERED || self.bytes >= REMEMBERED_BYTES;
         if are_many && may_go {
-            *self = Self { scope: std::mem::take(&mut self.scope), ..Self::default() };
+            let scope = std::mem::take(&mut self.scope);
+            *self = Self { scope, last_time: self.last_time, ..Self::default() };
         }
         for stream in &mut self.all {
             stream.settled.clone_from(&stream.times);
@@ -140,6 +144,7 @@ impl Streams {
     /// Takes back what [`Streams::fork`] gave away.
     pub fn absorb(&mut self, child: Self, key: &Key) {
         self.scope.without.retain(|other| other != key);
+        self.last_time = self.last_time.max(child.last_time);
         for stream in child.all.into_iter().filter(|stream| stream.is_ours) {
             let number = self.find_or_add(&stream.key.clone());
             self.bytes = (self.bytes + stream.labels.len()).saturating_sub(self.all[number].labels.len());
@@ -158,6 +163,11 @@ impl Streams {
         for stream in all {
             stream.is_ours = scope.has(&stream.key, stream.tenant.as_deref());
         }
+    }
+
+    /// The latest time that a line was accepted with.
+    pub fn last_time(&self) -> i64 {
+        self.last_time
     }
 
     /// Back to where everything was with Loki.

@@ -27,6 +27,11 @@ struct Given {
 // === impl Times ===
 
 impl Times {
+    /// The time of the last line; 0 before the first.
+    pub fn last(&self) -> i64 {
+        self.0.back().map_or(0, |given| given.last)
+    }
+
     /// The time of the next line, which says `time`; with `is_own` a stage has read that.
     pub fn of(&mut self, time: i64, is_own: bool, window: &Window) -> i64 {
         let given = &mut self.0;
