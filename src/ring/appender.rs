@@ -215,23 +215,44 @@ impl Appender {
     /// Makes sure that there is a segment with room, and that the bytes at its end are `owner`'s.
     fn prepare<F: Framing>(&mut self, ring: &Ring, owner: &[u8; 64], landed: &mut Landed) -> io::Result<&mut Active> {
         self.make_room::<F>(ring, 1, landed)?;
-        if self.active.as_ref().is_some_and(|active| active.owner != *owner) {
-            self.park(ring);
-            let returned = self.parked.remove(owner).unwrap_or_default();
-            if !returned.is_empty() {
-                self.make_room::<F>(ring, 1 + F::LONGEST as u64, landed)?;
-            }
-            if let Some(active) = &mut self.active {
-                active.owner = *owner;
-                active.note(OWNER, *owner);
-                if let Err(error) = active.append(&returned) {
-                    active.torn = returned;
-                    active.refused.get_or_insert(error);
-                }
-            }
+        let is_theirs = |active: &Active| active.owner == *owner;
+        if self.parked.contains_key(owner) || !self.active.as_ref().is_some_and(is_theirs) {
+            self.give_back::<F>(ring, owner, landed)?;
             self.make_room::<F>(ring, 1, landed)?;
         }
         self.active.as_mut().ok_or_else(|| io::Error::other("the ring has no segment"))
+    }
+
+    /// Makes `owner` the writer at the end of the segment. Its torn bytes are given up in memory only after they have
+    /// landed, so an error at any step loses none of them.
+    fn give_back<F: Framing>(&mut self, ring: &Ring, owner: &[u8; 64], landed: &mut Landed) -> io::Result<()> {
+        let returned = self.parked.get(owner).map_or(0, Vec::len) as u64;
+        if returned > 0 {
+            // Before anything changes: the ring may be full of protected records.
+            self.make_room::<F>(ring, 1 + returned, landed)?;
+        }
+        self.park(ring);
+        for tries in 1.. {
+            let Some(active) = &mut self.active else { break };
+            active.owner = *owner;
+            active.note(OWNER, *owner);
+            let Some(returned) = self.parked.get(owner) else { break };
+            match active.append(returned) {
+                Ok(()) => {
+                    self.parked.remove(owner);
+                    break;
+                }
+                // Memory is the last resort, and there is no other.
+                Err(error) if active.memory => return Err(error),
+                Err(error) => {
+                    let need = 1 + returned.len() as u64;
+                    self.shunned = error.raw_os_error().filter(|_| tries == TRIES);
+                    active.refused.get_or_insert(error);
+                    self.make_room::<F>(ring, need, landed)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes torn bytes of the present owner out of the segment, for its return.

@@ -120,6 +120,51 @@ fn a_writer_that_returns_finds_its_torn_record_again() {
     assert_eq!(payloads(&mut ring.reader()), [&b"of the new stream"[..], b"of the old stream"]);
 }
 
+/// Two streams whose records are torn take turns, also while the ring is full of protected records: each waits for
+/// room with nothing but its own torn bytes, and none of them is lost however often it is refused.
+#[test]
+fn torn_bytes_outlive_a_return_to_a_ring_that_is_full() {
+    for payload in [1, 7, 20, 60, 150] {
+        let dir = tempfile::tempdir().unwrap();
+        let ring = open(dir.path(), BOOT);
+        ring.protect_from(0, 0);
+        let (mut old, mut new) = (ring.writer("old"), ring.writer("new"));
+        let torn = [record(1, b"of the old stream"), record(2, &[b'n'; 190])];
+        let mut landed = land(&mut old, &torn[0][..9]).bytes;
+        let mut rest = record(100, &vec![b'x'; payload]);
+        let refused = loop {
+            match new.land(&Toy, |to| to.put(&rest)) {
+                Ok(landed) => drop(rest.drain(..landed.bytes)),
+                Err(error) => {
+                    assert!(is_protected(&error));
+                    break old.land(&Toy, |_| Err(io::ErrorKind::WouldBlock.into())).unwrap_err();
+                }
+            }
+            if rest.is_empty() {
+                rest = record(100, &vec![b'x'; payload]);
+            }
+            let error = old.land(&Toy, |_| Err(io::ErrorKind::WouldBlock.into())).unwrap_err();
+            if is_protected(&error) {
+                break error;
+            }
+        };
+        assert!(is_protected(&refused) || refused.kind() == io::ErrorKind::WouldBlock, "{refused}");
+        // Refused again and again, by turns.
+        for _ in 0..3 {
+            let _ = new.land(&Toy, |_| Err(io::ErrorKind::WouldBlock.into()));
+            let _ = old.land(&Toy, |_| Err(io::ErrorKind::WouldBlock.into()));
+        }
+        ring.unprotect();
+        land(&mut new, &rest);
+        land(&mut new, &torn[1][..100]);
+        landed += land(&mut old, &torn[0][landed..]).bytes;
+        land(&mut new, &torn[1][100..]);
+        assert_eq!(landed, torn[0].len());
+        let shown = payloads(&mut ring.reader());
+        assert_eq!(shown[shown.len() - 2..], [b"of the old stream".to_vec(), vec![b'n'; 190]], "payload {payload}");
+    }
+}
+
 #[test]
 fn a_stream_that_ends_torn_leaves_filler_and_what_is_whole_inside_it() {
     let dir = tempfile::tempdir().unwrap();
