@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 
 use crate::codec::frame;
 use crate::frames::DockerFrames;
-use crate::ring::{BootId, INFO, Ring, RingError, cursors};
+use crate::ring::{BootId, INFO, Notice, Ring, RingError, cursors};
 use crate::streams::Info;
 
 /// What to look at.
@@ -86,7 +86,13 @@ fn dump(dir: &Path, out: &mut impl Write) -> io::Result<()> {
     if !dir.is_dir() {
         return Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is not the folder of a ring", dir.display())));
     }
-    let mut reader = open(dir)?.reader();
+    let ring = open(dir)?;
+    for notice in ring.take_notices() {
+        if let Notice::SetAside { path, reason, .. } = notice {
+            eprintln!("{}: {reason}", path.display());
+        }
+    }
+    let mut reader = ring.reader();
     while let Some(chunk) = reader.fill() {
         let mut entries = frame::entries(chunk.bytes);
         let mut records = 0;

@@ -24,6 +24,8 @@ pub(super) struct Active {
     pub memory: bool,
     /// Why it has to be left for another segment.
     pub refused: Option<io::Error>,
+    /// How long somebody has left the file, when it was cut.
+    pub cut_at: Option<u64>,
     /// What the disk did not take of its structures.
     pub unwritten: Vec<Note>,
     /// Bytes of data that have room in the file.
@@ -75,6 +77,7 @@ impl Active {
             file: Arc::new(file),
             memory,
             refused: None,
+            cut_at: None,
             unwritten: Vec::new(),
             allocated: 0,
             committed: 0,
@@ -93,11 +96,12 @@ impl Active {
         Self::new(header, file, false)
     }
 
-    /// Makes a segment with room for `first` bytes of data.
-    pub(super) fn on_disk(ring: &Ring, header: Header, first: u64) -> Result<(Self, Place), RingError> {
+    /// Makes a segment with room for `first` bytes of data, under the first number from the header's on that is free.
+    pub(super) fn on_disk(ring: &Ring, mut header: Header, first: u64) -> Result<(Self, Place), RingError> {
         ring.make_dir()?;
-        let path = place::segment_path(&ring.dir, header.number);
-        let file = place::create(&path)?;
+        let (file, number) = place::create_segment(&ring.dir, header.number)?;
+        header.number = number;
+        let path = place::segment_path(&ring.dir, number);
         // A disk that takes no file costs no other.
         ring.retire_for(header.data_start() + first, false);
         let mut active = Self::new(header, file, false);
@@ -154,7 +158,7 @@ impl Active {
         bytes.resize(torn + new, 0);
         let from = self.header.data_start() + self.landed;
         self.landed += new as u64;
-        self.file.read_exact_at(&mut bytes[torn..], from)
+        place::read_exact(&self.file, &mut bytes[torn..], from)
     }
 
     /// Takes whole records from the beginning of `bytes`, which stand behind what is committed, into the open block,
@@ -203,6 +207,10 @@ impl Active {
     /// Writes one of the fixed structures. A segment of which the disk does not take that is left for another; what has
     /// landed in it is in the page cache and stays readable.
     pub(super) fn note(&mut self, at: u64, structure: [u8; 64]) {
+        if self.cut_at.is_some_and(|len| len < self.header.data_start()) {
+            // The others are gone; one alone would not be believed.
+            return;
+        }
         if let Err(error) = self.file.write_all_at(&structure, at) {
             self.unwritten.push((at, structure));
             self.refused.get_or_insert(error);
@@ -211,8 +219,24 @@ impl Active {
 
     /// Looks whether the file is still where the next process would look for it.
     pub(super) fn look_for(&mut self, dir: &Path) {
+        self.look_at_length();
         if !self.memory && !place::is_at(&self.file, &place::segment_path(dir, self.header.number)) {
             self.refused.get_or_insert_with(|| io::Error::other("somebody has deleted or replaced it"));
+        }
+    }
+
+    /// Looks whether the file is as long as what has landed in it. Bytes that land behind a cut are lost with the process:
+    /// the structures that tell where they are may be gone.
+    pub(super) fn look_at_length(&mut self) {
+        let landed = self.header.data_start() + self.landed;
+        if self.memory || self.cut_at.is_some() {
+            return;
+        }
+        if let Ok(len) = self.file.metadata().map(|metadata| metadata.len())
+            && len < landed
+        {
+            self.cut_at = Some(len);
+            self.refused.get_or_insert_with(|| io::Error::other("somebody has cut it short"));
         }
     }
 

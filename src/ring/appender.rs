@@ -5,15 +5,13 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::Arc;
 
 use nix::errno::Errno;
 
 use super::active::{Active, MOST};
 use super::format::{FILLER, OWNER, SLOTS, encode_owner};
-use super::place;
-use super::{Framing, Ring, RingError, lock};
+use super::{Framing, Revoked, Ring, RingError, lock};
 
 /// Puts one stream's bytes into a ring.
 #[derive(Debug)]
@@ -53,8 +51,6 @@ pub(super) struct Appender {
     parked: HashMap<[u8; 64], Vec<u8>>,
     /// Why the disk is not to be tried for the bytes that are to land.
     pub shunned: Option<i32>,
-    /// Segments that were left since the last sync, by number.
-    pub unsynced: Vec<(u64, Arc<File>)>,
 }
 
 // === impl Writer ===
@@ -78,13 +74,15 @@ impl Writer {
     ///
     /// # Errors
     /// What `bring` returned. Before it is called: [`is_protected`](super::is_protected) when room could only be made
-    /// of records that are, and others when neither disk nor memory has room.
+    /// of records that are, [`is_revoked`](super::is_revoked) when a newer instance of the ring has the folder, and others
+    /// when neither disk nor memory has room.
     pub fn land<F: Framing>(
         &mut self,
         framing: &F,
         mut bring: impl FnMut(Landing<'_>) -> io::Result<usize>,
     ) -> io::Result<Landed> {
         let ring = &*self.ring;
+        let Some(_tenure) = ring.lease.enter() else { return Err(io::Error::other(Revoked)) };
         let mut appender = lock(&ring.appender);
         appender.shunned = None;
         let mut landed = Landed::default();
@@ -127,10 +125,16 @@ impl Writer {
     }
 
     /// Ends the stream: bytes of a record that will never be whole become filler, and what is whole among them is kept.
+    /// Does nothing when a newer instance of the ring has the folder.
     pub fn finish<F: Framing>(&mut self, framing: &F) -> Landed {
         let ring = &*self.ring;
+        let Some(_tenure) = ring.lease.enter() else { return Landed::default() };
         let mut appender = lock(&ring.appender);
         let mut landed = Landed::default();
+        if let Some(active) = &mut appender.active {
+            active.look_at_length();
+        }
+        appender.leave_refused::<F>(ring, &mut landed);
         if let Some(parked) = appender.parked.remove(&self.owner) {
             landed.garbage += parked.len() as u64;
         }
@@ -197,9 +201,8 @@ impl Appender {
     }
 
     /// Begins behind a segment that is not written to any more. Torn bytes at its end wait for their writer.
-    pub(super) fn behind(closed: Active, file: File) -> Self {
-        let parked = HashMap::from([(closed.owner, closed.torn)]);
-        Self { parked, unsynced: vec![(closed.header.number, Arc::new(file))], ..Self::default() }
+    pub(super) fn behind(closed: Active) -> Self {
+        Self { parked: HashMap::from([(closed.owner, closed.torn)]), ..Self::default() }
     }
 
     /// The number of the segment that is written to.
@@ -214,6 +217,9 @@ impl Appender {
 
     /// Makes sure that there is a segment with room, and that the bytes at its end are `owner`'s.
     fn prepare<F: Framing>(&mut self, ring: &Ring, owner: &[u8; 64], landed: &mut Landed) -> io::Result<&mut Active> {
+        if let Some(active) = &mut self.active {
+            active.look_at_length();
+        }
         self.make_room::<F>(ring, 1, landed)?;
         let is_theirs = |active: &Active| active.owner == *owner;
         if self.parked.contains_key(owner) || !self.active.as_ref().is_some_and(is_theirs) {
@@ -276,14 +282,14 @@ impl Appender {
     /// Looks at what has landed.
     fn take_in<F: Framing>(&mut self, ring: &Ring, framing: &F, bytes: &mut Vec<u8>, landed: &mut Landed) {
         let Some(active) = &mut self.active else { return };
-        let read = active.read_back(landed.bytes, bytes);
-        if let Err(error) = read {
-            // Nobody knows what is there; what comes next goes elsewhere.
-            landed.garbage += bytes.len() as u64;
-            active.refused.get_or_insert(error);
-            return;
+        match active.read_back(landed.bytes, bytes) {
+            Ok(()) => self.commit(ring, framing, bytes, landed),
+            Err(error) => {
+                // What is there cannot be known; what comes next goes elsewhere.
+                landed.garbage += bytes.len() as u64;
+                active.refused.get_or_insert(error);
+            }
         }
-        self.commit(ring, framing, bytes, landed);
     }
 
     /// Takes whole records into the ring, and tells readers. `bytes` stand behind what is committed and are all there is.
@@ -316,23 +322,17 @@ impl Appender {
         }
     }
 
-    /// Writes down in a slot how far the open block goes, and gives the files that a sync must cover.
-    pub(super) fn prepare_sync(&mut self, dir: &Path) -> Vec<(u64, Arc<File>)> {
-        // What is not in the directory any more is not found after a power loss.
-        self.unsynced.retain(|(number, file)| place::is_at(file, &place::segment_path(dir, *number)));
-        let mut files = std::mem::take(&mut self.unsynced);
-        if let Some(active) = self.active.as_mut().filter(|active| active.dirty && !active.memory) {
-            active.note(SLOTS[active.syncs % 2], active.open.as_block().encode());
-            active.syncs += 1;
-            active.dirty = false;
-            files.push((active.header.number, active.file.clone()));
-        }
-        files
+    /// Writes down in a slot how far the open block goes, and gives the file that a sync must cover.
+    pub(super) fn prepare_sync(&mut self) -> Option<Arc<File>> {
+        let active = self.active.as_mut().filter(|active| active.dirty && !active.memory)?;
+        active.note(SLOTS[active.syncs % 2], active.open.as_block().encode());
+        active.syncs += 1;
+        active.dirty = false;
+        Some(active.file.clone())
     }
 
     /// The disk did not take what [`Appender::prepare_sync`] gave: the next sync covers it too.
-    pub(super) fn sync_failed(&mut self, files: Vec<(u64, Arc<File>)>) {
-        self.unsynced.extend(files);
+    pub(super) fn sync_failed(&mut self) {
         if let Some(active) = &mut self.active {
             active.dirty = true;
         }

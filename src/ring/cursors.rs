@@ -37,9 +37,10 @@ impl Cursors {
     /// who does not know where the records go to must not forget how far they got.
     ///
     /// # Errors
-    /// When a file is there and cannot be read.
+    /// When a file is there and cannot be read, or a [newer instance](Ring::open) of the ring has the folder.
     pub fn open(ring: &Arc<Ring>, names: &[String]) -> Result<Self, RingError> {
         crate::lock::may_wait();
+        let _tenure = ring.enter()?;
         let dir = ring.dir();
         let paths = || names.iter().map(|name| dir.join(format!("{PREFIX}{name}")));
         let all = paths().map(|path| Cursor::open(&path)).collect::<Result<Vec<_>, _>>()?;
@@ -79,7 +80,7 @@ impl Cursors {
     /// Saves a position and a note for the cursor number `at`.
     ///
     /// # Errors
-    /// See [`Cursor::save`].
+    /// See [`Cursor::save`]; also when a [newer instance](Ring::open) of the ring has the folder.
     pub fn save(&mut self, at: usize, position: Position, note: [u8; NOTE]) -> Result<(), RingError> {
         let saved = self.save_one(at, position, note);
         self.show();
@@ -88,6 +89,8 @@ impl Cursors {
 
     fn save_one(&mut self, at: usize, position: Position, note: [u8; NOTE]) -> Result<(), RingError> {
         crate::lock::may_wait();
+        let ring = self.ring.clone();
+        let _tenure = ring.enter()?;
         self.inform();
         let has_files = self.all.iter().enumerate().all(|(other, cursor)| other == at || !cursor.is_new());
         let begun = if has_files { Ok(()) } else { self.begin_new(self.ring.oldest(), [0; NOTE]) };
@@ -104,9 +107,11 @@ impl Cursors {
     /// Saves again what the disk did not take.
     ///
     /// # Errors
-    /// When the disk still does not take it.
+    /// When the disk still does not take it, or a [newer instance](Ring::open) of the ring has the folder.
     pub fn save_again(&mut self) -> Result<(), RingError> {
         crate::lock::may_wait();
+        let ring = self.ring.clone();
+        let _tenure = ring.enter()?;
         self.all.iter_mut().try_for_each(Cursor::save_again)
     }
 

@@ -24,7 +24,16 @@ pub(super) const ENTRY: usize = 64;
 /// files.
 const LARGEST_SEGMENT: u64 = 4 * 1024 * 1024;
 const MAGIC: &[u8; 8] = b"lokiring";
+/// The version of the format that is written.
 const VERSION: u32 = 2;
+
+/// The versions that are read: the one that is written and the one of the release before, which stays here, with a test,
+/// for as long as that release can be upgraded. In every version the first 64 bytes of a segment are magic, version and, in
+/// the last four, the checksum, so that a segment of a later release is known for what it is.
+const VERSIONS_READ: [u32; 1] = [VERSION];
+
+/// Numbers of records and of segments are below this: a greater one is damage, and counting on from it would overflow.
+pub(super) const MOST: u64 = 1 << 62;
 
 /// Tells one boot of a machine from another: `/proc/sys/kernel/random/boot_id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +52,17 @@ pub(super) struct Header {
     /// Entries the index can take.
     pub index_capacity: u64,
     pub boot: BootId,
+}
+
+/// Why the first bytes of a segment are no header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Flaw {
+    #[error("its header is damaged")]
+    Damaged,
+    #[error("it is of version {0} of the format, and this release reads {VERSIONS_READ:?}")]
+    Version(u32),
+    #[error("its header says what no release wrote")]
+    Absurd,
 }
 
 /// A run of whole records.
@@ -83,6 +103,12 @@ impl BootId {
 // === impl Header ===
 
 impl Header {
+    /// The most that can stand before the data.
+    pub const MOST_BEFORE_DATA: u64 = {
+        let entries = LARGEST_SEGMENT / BLOCK + 2;
+        INDEX + (entries * ENTRY as u64).next_multiple_of(4096)
+    };
+
     /// The shape of a new segment in a ring of `budget` bytes.
     pub fn new<F: Framing>(number: u64, first_seq: u64, budget: u64, boot: BootId) -> Self {
         // Three of the longest records and some, so that what is carried over from the segment before is a small part.
@@ -113,10 +139,11 @@ impl Header {
         out.seal()
     }
 
-    pub fn decode(bytes: &[u8], boot: BootId) -> Option<Self> {
-        let fields = unseal(bytes)?;
-        if &fields[..8] != MAGIC || fields[8..12] != VERSION.to_le_bytes() {
-            return None;
+    pub fn decode(bytes: &[u8], boot: BootId) -> Result<Self, Flaw> {
+        let fields = unseal(bytes).filter(|fields| &fields[..8] == MAGIC).ok_or(Flaw::Damaged)?;
+        let version = u32::from_le_bytes([fields[8], fields[9], fields[10], fields[11]]);
+        if !VERSIONS_READ.contains(&version) {
+            return Err(Flaw::Version(version));
         }
         let header = Self {
             number: u64_at(fields, 16),
@@ -126,8 +153,9 @@ impl Header {
             // 96 of the 128 bits fit and are enough to tell boots apart.
             boot: if fields[48..60] == boot.0[..12] { boot } else { BootId([0; 16]) },
         };
-        // Sane bounds, so that arithmetic on a header from anywhere cannot overflow.
-        (header.capacity <= 1 << 30 && header.index_capacity <= 1 << 20).then_some(header)
+        // Sane bounds, so that arithmetic on a header from anywhere cannot overflow, nor a buffer take all memory.
+        let is_sane = header.capacity <= 1 << 26 && header.index_capacity <= 1 << 14;
+        if is_sane && header.number < MOST && header.first_seq < MOST { Ok(header) } else { Err(Flaw::Absurd) }
     }
 }
 
@@ -153,7 +181,7 @@ impl Block {
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let fields = unseal(bytes)?;
-        Some(Self {
+        let block = Self {
             offset: u64_at(fields, 0),
             len: u64_at(fields, 8),
             first_seq: u64_at(fields, 16),
@@ -161,7 +189,9 @@ impl Block {
             first_time: u64_at(fields, 32) as i64,
             last_time: u64_at(fields, 40) as i64,
             crc: u32::from_le_bytes([fields[48], fields[49], fields[50], fields[51]]),
-        })
+        };
+        let is_sane = block.offset <= 1 << 30 && block.len <= 1 << 30;
+        (is_sane && block.first_seq < MOST && block.count <= 1 << 30).then_some(block)
     }
 
     /// Whether the entry can follow a block that ended at `end` with `next_seq` to come.
@@ -235,9 +265,26 @@ mod tests {
     fn a_header_tells_its_boot() {
         let boot = BootId([7; 16]);
         let header = Header { number: 1, first_seq: 9, capacity: 4096, index_capacity: 3, boot };
-        assert_eq!(Header::decode(&header.encode(), boot), Some(header));
+        assert_eq!(Header::decode(&header.encode(), boot), Ok(header));
         let other = Header::decode(&header.encode(), BootId([8; 16])).unwrap();
         assert!(!other.boot.survived_until(BootId([8; 16])));
+    }
+
+    /// A header as each version that is read was written, byte for byte.
+    #[test]
+    fn every_version_in_the_table_is_read_and_no_other() {
+        let header = Header { number: 7, first_seq: 9, capacity: 4096, index_capacity: 3, boot: BootId([7; 16]) };
+        let fields = |version: u32| {
+            let numbers = [7u64, 9, 4096, 3].map(u64::to_le_bytes).concat();
+            let bytes = [b"lokiring", &version.to_le_bytes()[..], &[0; 4], &numbers, &[7; 12]].concat();
+            [&bytes[..], &crc32fast::hash(&bytes).to_le_bytes()].concat()
+        };
+        assert!(VERSIONS_READ.contains(&VERSION));
+        for version in 0..100 {
+            let expected = if version == 2 { Ok(header) } else { Err(Flaw::Version(version)) };
+            assert_eq!(Header::decode(&fields(version), BootId([7; 16])), expected);
+        }
+        assert_eq!(header.encode(), fields(VERSION)[..]);
     }
 
     #[test]

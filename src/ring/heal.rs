@@ -1,10 +1,9 @@
 //! Back to the disk: segments that were made while it gave no room, files that somebody has deleted while they were
 //! written to, and structures of a segment that it did not take.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 
 use super::appender::Landed;
 use super::format::Note;
@@ -15,6 +14,8 @@ use crate::disk;
 /// What [`Ring::heal`] did.
 #[derive(Debug, Default)]
 pub struct Healed {
+    /// Nothing was done: a newer instance of the ring has the folder, see [`Ring::open`].
+    pub is_revoked: bool,
     /// Why segments are still in memory, or have to be now.
     pub in_memory: Option<RingError>,
     /// Why a file was left before it was full, and another one begun.
@@ -29,6 +30,7 @@ impl Ring {
     /// Brings to the disk what should be there and is not. Slow, as disks are; call it from a thread that may wait.
     pub fn heal<F: Framing>(&self) -> Healed {
         crate::lock::may_wait();
+        let Some(_tenure) = self.lease.enter() else { return Healed { is_revoked: true, ..Healed::default() } };
         let _one_at_a_time = lock(&self.healing);
         let mut healed = Healed::default();
         let mut landed = Landed::default();
@@ -81,7 +83,7 @@ impl Ring {
         let incomplete: Vec<Segment> = self.state().segments.iter().filter(is_incomplete).cloned().collect();
         for segment in incomplete {
             let Place::Disk(path) = &segment.place else { continue };
-            match OpenOptions::new().write(true).open(path).and_then(|file| write_down(&file, &segment.unwritten)) {
+            match place::open(path, true).and_then(|file| write_down(&file, &segment.unwritten)) {
                 Ok(()) => {}
                 // One that was deleted needs nothing more.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -103,37 +105,44 @@ impl Ring {
     /// Copies a segment into a file of its own; false when there is no need any more.
     fn bring_to_disk(&self, segment: &Segment, from: &File) -> Result<bool, RingError> {
         let len = segment.data_start + segment.data_len;
-        // The room of a deleted file is counted for as long as it is open.
-        let more = if segment.memory { len } else { 0 };
-        if self.check_protected(more, false).is_err() {
+        // A deleted file takes room for as long as it is open, so the copy is in addition to it.
+        if self.check_protected(len, false).is_err() {
             return Ok(false);
         }
-        self.retire_for(more, false);
+        self.retire_for(len, false);
         if !self.has(segment.number) {
             return Ok(false);
         }
         self.make_dir()?;
         let path = place::segment_path(&self.dir, segment.number);
         let new = path.with_extension("new");
+        // One that a kill has left is half a copy.
+        let _ = fs::remove_file(&new);
         let written = place::create(&new).and_then(|file| {
-            let copied = place::allocate(&file, 0, len)
-                .and_then(|()| place::copy(from, &file, len))
-                .and_then(|()| write_down(&file, &segment.unwritten))
-                .and_then(|()| fs::rename(&new, &path));
-            copied.map(|()| file).map_err(|source| RingError { doing: "write the segment", path: path.clone(), source })
+            place::allocate(&file, 0, len)?;
+            place::copy(from, &file, len)?;
+            write_down(&file, &segment.unwritten)?;
+            self.make_way(segment.number, &path);
+            place::rename_to_free(&new, &path)?;
+            Ok(place::used(&file))
         });
-        let file = written.inspect_err(|_| drop(fs::remove_file(&new)))?;
+        let used = written.map_err(|source| {
+            let _ = fs::remove_file(&new);
+            RingError { doing: "write the segment", path: path.clone(), source }
+        })?;
         let there = self.settled(segment, |segment| {
             segment.place = Place::Disk(path.clone());
             segment.memory = false;
-            segment.allocated = len.next_multiple_of(4096);
+            segment.allocated = used.max(len);
         });
+        if !segment.memory {
+            place::cut(from);
+        }
         if there {
-            lock(&self.appender).unsynced.push((segment.number, Arc::new(file)));
-            self.retire_for(0, false);
+            self.state().unsynced.insert(segment.number);
         } else {
             // Retired meanwhile, and its file was not known.
-            let _ = fs::remove_file(&path);
+            place::remove(&path);
         }
         Ok(there)
     }

@@ -2,8 +2,11 @@
 //!
 //! # What it promises
 //!
-//! * **Bounded.** Never more than [`Options::budget`] bytes on disk. When it is full the oldest segment goes, and
-//!   whoever had not read it yet is told how many records that were.
+//! * **Bounded.** Never more than [`Options::budget`] bytes on disk, files that are deleted and still open included: a
+//!   retired segment is cut before it is removed. When the ring is full the oldest segment goes, and a reader that had not
+//!   come so far is told how many records that were. Open files are bounded too, see [`MOST_OPEN`].
+//! * **One folder, one owner.** [`Ring::open`] takes the folder from an older instance, which changes nothing from then on
+//!   ([`lease`]). A segment is made under a name that is free, and never over a file that is there.
 //! * **Nothing between pipe and file.** Bytes are moved by `splice(2)`, straight from the pipe to the end of the newest
 //!   segment ([`Writer::land`]). There is no instant at which a byte is neither in the pipe nor in the page cache, and
 //!   none at which it is in both, so a `kill -9` at any instruction loses nothing and doubles nothing.
@@ -11,6 +14,8 @@
 //!   learn how far the ring goes.
 //! * **Nothing invented.** After a power loss only what a checksum proves is read. What [`Ring::sync`] had covered is
 //!   there; what was damaged is skipped and counted.
+//! * **Nothing removed unread.** A segment that cannot be read is [set aside](set_aside): renamed, counted in the budget,
+//!   said, and removed when its turn comes. A bad sector in the data costs its block. The rest goes on.
 //! * **Found quickly.** [`Reader::seek_last`] and [`Reader::seek_time`] read one block index and one block, however
 //!   large the ring is.
 //!
@@ -24,13 +29,14 @@
 //! <dir>/info.json            what the owner says about the ring; written when the first segment is made
 //! <dir>/cursor-<name>        how far a shipper has come, see [`cursors`]
 //! <dir>/0000000000000007.seg segments, numbered upwards; only the last one is written to
+//! <dir>/0000000000000006.seg.unreadable   a segment that could not be read
 //! ```
 //!
 //! A segment, all integers little-endian, all structures of fixed size ([`format`]):
 //!
 //! ```text
 //!      0  header   magic, version, number, first record, capacity, boot id, CRC-32. Written last when a segment is made:
-//!                  a segment without a valid header was never finished, and holds nothing that is not elsewhere.
+//!                  one of which nothing is written but owner and torn bytes holds nothing that is not elsewhere.
 //!    512  slot A   the open block as of a sync, CRC-32 over itself and over the data
 //!   1024  slot B   the same as of the sync before or after: the valid one that reaches further wins
 //!   1536  owner    which writer the bytes behind the last whole record belong to
@@ -58,7 +64,8 @@
 //!
 //! When the disk gives no room, new segments are made in memory, at most [`MEMORY_BUDGET`] bytes of them. A file that
 //! the disk takes nothing more of, or that somebody has deleted, is left before it is full; it is open and can still be
-//! read. [`Ring::heal`], called again and again, brings all of that to the disk as soon as it can be done.
+//! read. [`Ring::heal`], called again and again, brings all of that to the disk as soon as it can be done. A file that
+//! somebody has cut (`truncate -s 0`) is noticed before anything else lands in it, and left too.
 //!
 //! # Opening again
 //!
@@ -78,16 +85,19 @@ pub mod cursors;
 mod format;
 mod given;
 mod heal;
+mod lease;
 mod next;
 mod place;
 mod reader;
 mod recovery;
+mod resume;
 mod room;
+mod set_aside;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -103,14 +113,25 @@ use format::Block;
 pub use format::BootId;
 use format::Note;
 pub use heal::Healed;
+use lease::{Lease, Revoked};
 use place::Place;
 pub use reader::{Chunk, Lost, Reader};
+use set_aside::Aside;
+pub use set_aside::Notice;
 
 /// Overwrites bytes that are no record, one by one.
 pub const FILLER: u8 = crate::ring::format::FILLER;
 
 /// The most that segments in memory may take when the disk gives no room, in bytes.
 pub const MEMORY_BUDGET: u64 = 4 * 1024 * 1024;
+
+/// The most files of a ring that are open because the disk refused a part of them, or because somebody has deleted them.
+/// With them there are open at once: the one that is written to, one that is synced, one that is copied to its place, one
+/// for each reader that reads at this moment, and those in memory, of which [`MEMORY_BUDGET`] allows fewer than twenty.
+pub const MOST_OPEN: usize = 16;
+
+/// Bytes of a ring's budget that are left to the small files beside the segments: the description and some cursors.
+const BESIDE: u64 = if cfg!(test) { 0 } else { 32 * 1024 };
 
 /// The least a ring can be bounded to: less would hold neither history nor an outage of seconds.
 pub const LEAST_BUDGET: u64 = if cfg!(test) { 64 * 1024 } else { 512 * 1024 };
@@ -180,6 +201,13 @@ pub struct RingError {
     source: io::Error,
 }
 
+impl RingError {
+    /// Whether nothing was done because a newer instance of the ring has the folder, see [`Ring::open`].
+    pub fn is_revoked(&self) -> bool {
+        is_revoked(&self.source)
+    }
+}
+
 /// Room could only be made of records that are protected.
 #[derive(Debug, thiserror::Error)]
 #[error("the ring is full of records that are protected")]
@@ -190,15 +218,23 @@ pub fn is_protected(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Protected>())
 }
 
+/// Whether a [`Writer::land`] failed because a newer instance of the ring has the folder, see [`Ring::open`].
+pub fn is_revoked(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Revoked>())
+}
+
 /// One container's ring. Cheap to open: a segment costs two small reads, a ring that does not exist costs none.
 #[derive(Debug)]
 pub struct Ring {
     dir: PathBuf,
+    lease: Lease,
     options: Options,
     state: Mutex<State>,
     appender: Mutex<appender::Appender>,
     published: watch::Sender<Published>,
     describe: Mutex<Option<Vec<u8>>>,
+    /// What is to be said of its files, see [`Ring::take_notices`].
+    notices: Mutex<Vec<Notice>>,
     /// Held by the one that heals.
     healing: Mutex<()>,
     /// By who needs them: records from this one on are not retired, see [`Ring::protect_from`].
@@ -216,6 +252,11 @@ struct State {
     sealed: Vec<Block>,
     /// Records below this number were retired; others that are missing are damaged.
     retired_to: u64,
+    /// Numbers of segments that were left since the last sync. By number: a file that is open keeps its blocks when it is
+    /// removed.
+    unsynced: BTreeSet<u64>,
+    /// Segments that cannot be read, by their numbers.
+    set_aside: Vec<Aside>,
 }
 
 /// What is known of a segment without reading it.
@@ -246,12 +287,15 @@ struct Segment {
 // === impl Ring ===
 
 impl Ring {
-    /// Opens what is in `dir`; an absent one is an empty ring, and nothing is made until something is written.
+    /// Opens what is in `dir` and takes it from an older instance, which may still be read, and changes nothing any more.
+    /// An absent folder is an empty ring, and nothing is made until something is written. Waits for the disk and for what
+    /// the older instance is writing at this moment: call it from a thread that may wait, with no lock held.
     ///
     /// # Errors
-    /// When the directory or a segment cannot be read. Damage is not an error: it is skipped and counted.
+    /// When the directory cannot be read, or the process has no file or memory left. Damage is not an error: a segment that
+    /// cannot be read is set aside, counted and [said](Ring::take_notices).
     pub fn open<F: Framing>(dir: &Path, options: Options, framing: &F) -> Result<Arc<Self>, RingError> {
-        Self::found(dir, options, framing, recovery::Access::Own)
+        Self::found(dir, options, framing, Lease::take(dir))
     }
 
     /// The same for one that may be another process's: it is to be read alone, and changes nothing in `dir`, also while
@@ -261,27 +305,28 @@ impl Ring {
     /// As with [`Ring::open`].
     pub fn look<F: Framing>(dir: &Path, boot: BootId, framing: &F) -> Result<Arc<Self>, RingError> {
         // Nothing is written through it, so its bound does not matter.
-        Self::found(dir, Options { budget: LEAST_BUDGET, boot }, framing, recovery::Access::Look)
+        Self::found(dir, Options { budget: LEAST_BUDGET, boot }, framing, Lease::none())
     }
 
-    fn found<F: Framing>(
-        dir: &Path,
-        options: Options,
-        framing: &F,
-        access: recovery::Access,
-    ) -> Result<Arc<Self>, RingError> {
+    fn found<F: Framing>(dir: &Path, options: Options, framing: &F, lease: Lease) -> Result<Arc<Self>, RingError> {
         crate::lock::may_wait();
         let budget = options.budget.max(LEAST_BUDGET);
         let options = Options { budget, ..options };
+        // A newer instance waits for this one to be open before it takes the folder.
+        let tenure = lease.enter();
+        let access = if tenure.is_some() { recovery::Access::Own } else { recovery::Access::Look };
         let found = recovery::recover(dir, &options, framing, access)?;
+        drop(tenure);
         let published = Published { next_seq: found.state.next_seq, bytes: 0 };
         Ok(Arc::new(Self {
             dir: dir.to_path_buf(),
+            lease,
             options,
             state: Mutex::new(found.state),
             appender: Mutex::new(found.appender),
             published: watch::Sender::new(published),
             describe: Mutex::default(),
+            notices: Mutex::new(found.notices),
             healing: Mutex::default(),
             protected: Mutex::default(),
         }))
@@ -323,7 +368,8 @@ impl Ring {
 
     /// Bytes the ring takes now, on disk and in memory.
     pub fn allocated(&self) -> u64 {
-        self.state().segments.iter().map(|segment| segment.allocated).sum()
+        let state = self.state();
+        state.segments.iter().map(|segment| segment.allocated).sum::<u64>() + state.used_aside()
     }
 
     /// The most that the ring may take on disk, in bytes.
@@ -353,9 +399,12 @@ impl Ring {
     /// disk takes nothing, where there is less.
     pub fn room_behind(&self, position: Position) -> u64 {
         let state = self.state();
-        let Some(last) = state.segments.back() else { return self.options.budget };
+        let Some(last) = state.segments.back() else { return self.budget(false) };
         let kept = state.segments.iter().filter(|segment| segment.number >= position.segment);
         let taken: u64 = kept.filter(|segment| segment.memory == last.memory).map(|segment| segment.allocated).sum();
+        // What was set aside goes in the order of its number, as segments do.
+        let aside = state.set_aside.iter().filter(|aside| !last.memory && aside.number >= position.segment);
+        let taken = taken + aside.map(|aside| aside.used).sum::<u64>();
         let free = self.budget(last.memory).saturating_sub(taken);
         let (has, set_aside) = (last.data_len, last.allocated.saturating_sub(last.data_start));
         let grown = last.capacity.saturating_sub(set_aside).min(free);
@@ -373,9 +422,10 @@ impl Ring {
     /// What `info.json` beside the segments shall say. Written now if the ring exists, else with the first segment.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the file cannot be written, or a [newer instance](Ring::open) has the folder.
     pub fn describe(&self, info: &[u8]) -> Result<(), RingError> {
         crate::lock::may_wait();
+        let _tenure = self.enter()?;
         *lock(&self.describe) = Some(info.to_vec());
         if self.dir.is_dir() {
             let path = self.dir.join(INFO);
@@ -406,18 +456,28 @@ impl Ring {
     /// Makes what was written so far survive a power loss. Slow, as disks are; call it from a thread that may wait.
     ///
     /// # Errors
-    /// When the disk does not take it; the ring goes on, and the next sync tries again.
+    /// When the disk does not take it; the ring goes on, and the next sync tries again. Also when a
+    /// [newer instance](Ring::open) has the folder.
     pub fn sync(&self) -> Result<(), RingError> {
         crate::lock::may_wait();
+        let tenure = self.enter()?;
         self.complete()?;
         // The writer is held up for one small write; the sync itself happens without its lock.
-        let files = lock(&self.appender).prepare_sync(&self.dir);
-        if files.is_empty() {
+        let active = lock(&self.appender).prepare_sync();
+        // A newer instance does not wait for the disk to be done.
+        drop(tenure);
+        let closed = std::mem::take(&mut self.state().unsynced);
+        if active.is_none() && closed.is_empty() {
             return Ok(());
         }
-        let synced = files.iter().try_for_each(|(_, file)| file.sync_data()).and_then(|()| disk::sync_dir(&self.dir));
-        synced.map_err(|source| {
-            lock(&self.appender).sync_failed(files);
+        let synced = closed.iter().try_for_each(|number| self.sync_closed(*number));
+        let synced = synced.and_then(|()| active.as_ref().map_or(Ok(()), |file| file.sync_data()));
+        synced.and_then(|()| disk::sync_dir(&self.dir)).map_err(|source| {
+            lock(&self.appender).sync_failed();
+            let mut state = self.state();
+            let State { segments, unsynced, .. } = &mut *state;
+            let is_there = |number: &u64| segments.iter().any(|segment| segment.number == *number);
+            unsynced.extend(closed.into_iter().filter(is_there));
             RingError { doing: "sync the ring in", path: self.dir.clone(), source }
         })
     }
@@ -426,6 +486,22 @@ impl Ring {
     fn given(&self) -> given::Given {
         let state = self.state();
         given::Given { next_seq: state.next_seq, next_number: state.next_number }
+    }
+
+    /// Syncs a segment that is not written to any more, one open file at a time. One that was retired meanwhile, or that
+    /// somebody has deleted, is not found after a power loss either way.
+    fn sync_closed(&self, number: u64) -> io::Result<()> {
+        match place::open(&place::segment_path(&self.dir, number), false) {
+            Ok(file) => file.sync_data(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The right to change the folder.
+    fn enter(&self) -> Result<lease::Tenure<'_>, RingError> {
+        let revoked = || RingError { doing: "change", path: self.dir.clone(), source: io::Error::other(Revoked) };
+        self.lease.enter().ok_or_else(revoked)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -36,8 +36,9 @@ impl Appender {
             return Ok(active.landed + need <= active.allocated);
         }
         active.allocated = to;
+        let used = (start + to).max(place::used(&active.file));
         if let Some(segment) = ring.state().segments.back_mut() {
-            segment.allocated = start + to;
+            segment.allocated = used;
         }
         Ok(true)
     }
@@ -72,6 +73,7 @@ impl Appender {
         ring.complete()?;
         let header = ring.next_header::<F>(ring.options.budget);
         let made = Active::on_disk(ring, header, self.first_allocation(&header))?;
+        let header = made.0.header;
         let path = |number| place::segment_path(&ring.dir, number);
         let old = self.roll(ring, made).map_err(|source| {
             // Without a header it is no segment.
@@ -134,11 +136,12 @@ impl Appender {
         // From here on the segment exists.
         active.file.write_all_at(&header.encode(), 0)?;
 
-        let (memory, allocated) = (active.memory, header.data_start() + active.allocated);
+        let (memory, allocated) =
+            (active.memory, (header.data_start() + active.allocated).max(place::used(&active.file)));
         let mut old = self.active.replace(active);
         if let Some(old) = &mut old {
             old.look_for(&ring.dir);
-            if memory && !old.memory {
+            if memory && !old.memory && old.cut_at.is_none() {
                 // A kill takes them from memory; found here, they would be put together with what comes much later.
                 let _ = old.file.set_len(old.header.data_start() + old.committed);
             }
@@ -146,12 +149,19 @@ impl Appender {
         let mut state = ring.state();
         if let (Some(old), Some(last)) = (&mut old, state.segments.back_mut()) {
             last.unwritten = std::mem::take(&mut old.unwritten);
+            if old.cut_at.is_some() {
+                // What is left of it must be proven.
+                last.trusted = false;
+                last.place = Place::Disk(place::segment_path(&ring.dir, old.header.number));
+                last.allocated = place::used(&old.file);
+            }
             // A file that was refused can be read for as long as it is open.
             if !old.memory && old.refused.is_none() {
                 last.place = Place::Disk(place::segment_path(&ring.dir, old.header.number));
-                self.unsynced.push((old.header.number, old.file.clone()));
+                state.unsynced.insert(old.header.number);
             }
         }
+        state.limit_open(&ring.dir);
         state.sealed.clear();
         state.next_number = header.number + 1;
         state.segments.push_back(Segment {

@@ -3,12 +3,11 @@
 mod tail;
 
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::format::{Block, FILLER};
 use super::place::Place;
-use super::{Framing, Position, Ring, Scan, Segment, State, recovery};
+use super::{Framing, Position, Ring, Scan, Segment, State, place, recovery, resume};
 use crate::buffers;
 
 /// The most bytes a read of an open-ended chunk brings.
@@ -52,7 +51,7 @@ pub struct Lost {
 /// Where a reader stands in the ring.
 enum Next {
     /// In this segment, before its end.
-    Segment { segment: Segment, active: bool },
+    Segment(Segment),
     /// At the end of the ring.
     End,
 }
@@ -123,7 +122,7 @@ impl Reader {
             }
             match self.next() {
                 Next::End => return None,
-                Next::Segment { segment, active } => self.read(&segment, active),
+                Next::Segment(segment) => self.read(&segment),
             }
         }
         Some(Chunk {
@@ -160,8 +159,8 @@ impl Reader {
             block.map_or((segment.data_len, segment.next_seq), |block| (block.end(), block.next_seq()));
         let mut bytes = vec![0; end.saturating_sub(self.position.offset) as usize];
         let from = segment.data_start + self.position.offset;
-        if segment.place.file().and_then(|file| file.read_exact_at(&mut bytes, from)).is_err() {
-            return self.pass(&segment);
+        if segment.place.file().and_then(|file| place::read_exact(&file, &mut bytes, from)).is_err() {
+            return self.pass_to(end, next_seq);
         }
         // Not the first byte: that begins no record, or this would not have been asked for.
         let (mut at, mut first, mut left) = (1, None, 0);
@@ -190,9 +189,14 @@ impl Reader {
 
     /// Goes to the end of a segment that cannot be read.
     fn pass(&mut self, segment: &Segment) {
-        self.lost.damaged += segment.next_seq.saturating_sub(self.position.seq);
-        self.position.offset = segment.data_len;
-        self.position.seq = segment.next_seq.max(self.position.seq);
+        self.pass_to(segment.data_len, segment.next_seq);
+    }
+
+    /// Goes over damage to a place in the same segment.
+    fn pass_to(&mut self, offset: u64, next_seq: u64) {
+        self.lost.damaged += next_seq.saturating_sub(self.position.seq);
+        self.position.offset = offset;
+        self.position.seq = next_seq.max(self.position.seq);
     }
 
     /// Goes to the first record whose time is at least `time`, or to the end.
@@ -278,8 +282,7 @@ impl Reader {
             let at = state.segments.partition_point(|segment| segment.number < here);
             match state.segments.get(at) {
                 Some(segment) if segment.number == here && self.position.offset < segment.data_len => {
-                    let active = at + 1 == state.segments.len();
-                    return Next::Segment { segment: segment.clone(), active };
+                    return Next::Segment(segment.clone());
                 }
                 Some(segment) => {
                     let next = if segment.number == here { state.segments.get(at + 1) } else { Some(segment) };
@@ -300,7 +303,7 @@ impl Reader {
     }
 
     /// Reads bytes at the position into the buffer, or passes what cannot be read.
-    fn read(&mut self, segment: &Segment, active: bool) {
+    fn read(&mut self, segment: &Segment) {
         let outcome = match segment.trusted {
             // What cannot be read at once may be readable but for one block.
             true => self.read_open(segment).or_else(|_| self.read_block(segment)),
@@ -308,12 +311,10 @@ impl Reader {
         };
         match outcome {
             Ok(()) => {}
-            Err(_) if !active && !self.is_there(segment.number) => {
-                // Retired since it was looked up; the next look finds the gap.
+            Err(_) if !self.is_where_it_was(segment) => {
+                // Retired since it was looked up, or brought to another place; the next look finds the gap, or the place.
             }
-            Err(_) => {
-                self.pass(segment);
-            }
+            Err(_) => self.pass(segment),
         }
     }
 
@@ -333,7 +334,7 @@ impl Reader {
         let len = (segment.data_len - self.position.offset).min(CHUNK) as usize;
         let file = segment.place.file()?;
         let from = segment.data_start + self.position.offset;
-        file.read_exact_at(self.room(len), from)?;
+        place::read_exact(&file, self.room(len), from)?;
         self.chunk = (0, len);
         Ok(())
     }
@@ -349,7 +350,10 @@ impl Reader {
         let from = offset.saturating_sub(block.offset);
         self.index = Some((segment.number, blocks));
         let proven = match proven {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+            // A file that is retired is cut before it is removed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound || !self.is_where_it_was(segment) => {
+                return Err(error);
+            }
             // The disk does not give it.
             proven => proven.unwrap_or(0),
         };
@@ -367,12 +371,12 @@ impl Reader {
     fn prove(&mut self, segment: &Segment, block: &Block) -> io::Result<u64> {
         let file = segment.place.file()?;
         let bytes = self.room(block.len as usize);
-        file.read_exact_at(bytes, segment.data_start + block.offset)?;
+        place::read_exact(&file, bytes, segment.data_start + block.offset)?;
         if segment.trusted || crc32fast::hash(bytes) == block.crc {
             return Ok(block.len);
         }
         // The entry may have survived a power loss that the end of the block did not; what a sync covered did.
-        let prefix = recovery::read_slots(&file)?.into_iter().find(|slot| {
+        let prefix = resume::read_slots(&file)?.into_iter().find(|slot| {
             let covered = bytes.get(..slot.len as usize);
             slot.offset == block.offset && covered.is_some_and(|bytes| crc32fast::hash(bytes) == slot.crc)
         });
@@ -390,12 +394,17 @@ impl Reader {
             Place::Open(file) => file.clone(),
             place => place.file()?,
         };
-        let header = recovery::read_header(&file, &self.ring.options)?
-            .ok_or_else(|| io::Error::other("the header of the segment is damaged"))?;
+        let header = recovery::read_header(&file, &self.ring.options)?.map_err(io::Error::other)?;
         recovery::read_index(&file, &header, &segment.unwritten)
     }
 
-    fn is_there(&self, number: u64) -> bool {
-        self.ring.state().segments.iter().any(|segment| segment.number == number)
+    fn is_where_it_was(&self, segment: &Segment) -> bool {
+        let state = self.ring.state();
+        let now = state.segments.iter().find(|now| now.number == segment.number);
+        now.is_some_and(|now| match (&now.place, &segment.place) {
+            (Place::Disk(now), Place::Disk(then)) => now == then,
+            (Place::Open(now), Place::Open(then)) => Arc::ptr_eq(now, then),
+            _ => false,
+        })
     }
 }

@@ -1,10 +1,23 @@
 //! Room for what comes: the budget, what goes to keep it, and what must not.
 
+use std::fs;
 use std::io;
+use std::ops::Range;
+use std::path::Path;
 
 use super::format::Header;
+use super::lease::Lease;
 use super::place::{self, Place};
-use super::{Framing, MEMORY_BUDGET, Protected, Ring, Segment, State, lock};
+use super::{BESIDE, Framing, MEMORY_BUDGET, MOST_OPEN, Protected, Ring, Segment, State, lock};
+
+/// What has to go.
+#[derive(Debug, Default)]
+struct Going {
+    /// By their places in the list of segments.
+    segments: Vec<usize>,
+    /// How many of those that were set aside.
+    set_aside: usize,
+}
 
 // === impl Ring ===
 
@@ -17,48 +30,46 @@ impl Ring {
 
     /// Whether [`Ring::retire_for`] would take records that are protected.
     pub(super) fn check_protected(&self, more: u64, in_memory: bool) -> io::Result<()> {
-        let Some(protected) = lock(&self.protected).values().min().copied() else { return Ok(()) };
-        let state = self.state();
-        let mut used = state.used(in_memory);
-        for at in state.retirable(in_memory) {
-            if used + more <= self.budget(in_memory) {
-                break;
-            }
-            if state.segments[at].next_seq > protected {
-                return Err(io::Error::other(Protected));
-            }
-            used -= state.segments[at].allocated;
-        }
-        Ok(())
+        let Some(protected) = self.protected_from() else { return Ok(()) };
+        let going = self.state().going(more, in_memory, self.budget(in_memory), Some(protected));
+        going.map(drop).map_err(io::Error::other)
+    }
+
+    /// Number of the first record that is protected.
+    fn protected_from(&self) -> Option<u64> {
+        lock(&self.protected).values().min().copied()
     }
 
     /// Retires segments until `more` bytes fit the budget, on disk or in memory. The last one stays: it is written to.
     pub(super) fn retire_for(&self, more: u64, in_memory: bool) {
+        let protected = self.protected_from();
         let mut state = self.state();
-        while state.used(in_memory) + more > self.budget(in_memory) {
-            let Some(oldest) = state.retirable(in_memory).next() else { return };
-            // What is in memory and older has no reason to stay when this goes.
-            let first = if in_memory { oldest } else { 0 };
-            state.note_retired(oldest);
-            for segment in state.segments.drain(first..=oldest) {
-                if let Place::Disk(path) = &segment.place {
-                    // What cannot be removed now is found when the ring is opened again.
-                    let _ = std::fs::remove_file(path);
-                }
-            }
-        }
+        let budget = self.budget(in_memory);
+        let going = state.going(more, in_memory, budget, protected);
+        // Protected since it was asked for: the bound counts for more.
+        let going = going.or_else(|Protected| state.going(more, in_memory, budget, None)).unwrap_or_default();
+        let gone = match going.segments.last() {
+            Some(_) if in_memory => going.segments.iter().rev().flat_map(|at| state.take(*at..at + 1)).collect(),
+            // What is in memory and older has no reason to stay when these go.
+            Some(last) => state.take(0..last + 1),
+            None => Vec::new(),
+        };
+        let expired = state.set_aside.drain(..going.set_aside).collect();
+        drop(state);
+        self.remove(gone);
+        self.expire(expired);
     }
 
     /// Removes segments whose records are all before number `seq`, which nobody needs any more. The one that is written
-    /// to stays.
+    /// to stays. Does nothing when a [newer instance](Ring::open) has the folder.
     pub fn retire_before(&self, seq: u64) {
+        let Some(_tenure) = self.lease.enter() else { return };
         let mut state = self.state();
         let last = state.segments.len().saturating_sub(1);
         let done = state.segments.iter().take(last).take_while(|segment| segment.next_seq <= seq).count();
-        if let Some(last) = done.checked_sub(1) {
-            state.note_retired(last);
-        }
-        state.segments.drain(..done).for_each(|segment| self.remove(&segment));
+        let gone = state.take(0..done);
+        drop(state);
+        self.remove(gone);
     }
 
     /// Bytes on disk of the oldest segments whose records are all before number `seq`; the one that is written to is not
@@ -71,37 +82,57 @@ impl Ring {
     }
 
     /// Removes so many of these segments, the oldest first; gives their bytes. Also for a ring that was only looked at,
-    /// while nobody has it open.
+    /// while no other has it open. Does nothing when a [newer instance](Ring::open) has the folder.
     pub fn retire_oldest_before(&self, seq: u64, segments: usize) -> u64 {
+        let unowned = if self.lease.is_none() { Lease::take_free(&self.dir) } else { None };
+        let lease = unowned.as_ref().unwrap_or(&self.lease);
+        let Some(_tenure) = lease.enter() else { return 0 };
         let segments = self.sizes_before(seq).len().min(segments);
-        let gone: Vec<Segment> = self.state().segments.drain(..segments).collect();
-        gone.iter().for_each(|segment| self.remove(segment));
-        gone.iter().map(|segment| segment.allocated).sum()
+        let gone = self.state().take(0..segments);
+        let bytes = gone.iter().map(|segment| segment.allocated).sum();
+        self.remove(gone);
+        bytes
     }
 
-    /// Removes all segments, if all records are before number `seq` and no more than whole records has landed.
+    /// Removes all segments, if all records are before number `seq` and no more than whole records has landed. Does
+    /// nothing when a [newer instance](Ring::open) has the folder.
     pub fn retire_all_before(&self, seq: u64) {
+        let Some(_tenure) = self.lease.enter() else { return };
         let _nobody_heals = lock(&self.healing);
         let mut appender = lock(&self.appender);
         let mut state = self.state();
         if state.next_seq > seq || !appender.has_whole_records_only() {
             return;
         }
-        state.segments.drain(..).for_each(|segment| self.remove(&segment));
+        let all = state.segments.len();
+        let gone = state.take(0..all);
         state.sealed.clear();
+        drop(state);
         appender.active = None;
-        appender.unsynced.clear();
+        self.remove(gone);
     }
 
-    fn remove(&self, segment: &Segment) {
-        if !segment.memory {
-            // What cannot be removed now is found when the ring is opened again.
-            let _ = std::fs::remove_file(place::segment_path(&self.dir, segment.number));
+    /// Removes what was retired, and gives its blocks back also where a file is still open.
+    fn remove(&self, gone: Vec<Segment>) {
+        for segment in gone {
+            if !segment.memory {
+                let path = place::segment_path(&self.dir, segment.number);
+                match &segment.place {
+                    Place::Disk(path) => place::remove(path),
+                    Place::Open(file) => {
+                        // Somebody may have put something else in its place.
+                        if place::is_at(file, &path) {
+                            let _ = fs::remove_file(&path);
+                        }
+                        place::cut(file);
+                    }
+                }
+            }
         }
     }
 
     pub(super) fn budget(&self, in_memory: bool) -> u64 {
-        if in_memory { MEMORY_BUDGET } else { self.options.budget }
+        if in_memory { MEMORY_BUDGET } else { self.options.budget.saturating_sub(BESIDE) }
     }
 }
 
@@ -110,13 +141,63 @@ impl Ring {
 impl State {
     /// Bytes on disk or in memory.
     fn used(&self, in_memory: bool) -> u64 {
-        self.segments.iter().filter(|segment| segment.memory == in_memory).map(|segment| segment.allocated).sum()
+        let segments = self.segments.iter().filter(|segment| segment.memory == in_memory);
+        segments.map(|segment| segment.allocated).sum::<u64>() + if in_memory { 0 } else { self.used_aside() }
     }
 
-    /// The segment at `at` is about to go.
-    fn note_retired(&mut self, at: usize) {
-        let end = self.segments.get(at).map_or(0, |segment| segment.next_seq);
-        self.retired_to = self.retired_to.max(end);
+    /// Bytes on disk of what was set aside.
+    pub(super) fn used_aside(&self) -> u64 {
+        self.set_aside.iter().map(|aside| aside.used).sum()
+    }
+
+    /// What has to go for `more` bytes to fit, the oldest first. A segment that was set aside goes in its turn, or instead of
+    /// records that are protected: those can still be sent.
+    fn going(&self, more: u64, in_memory: bool, budget: u64, protected: Option<u64>) -> Result<Going, Protected> {
+        let mut going = Going::default();
+        let mut used = self.used(in_memory);
+        let mut segments = self.retirable(in_memory).peekable();
+        while used + more > budget {
+            let aside = self.set_aside.get(going.set_aside).filter(|_| !in_memory);
+            let segment = segments.peek().map(|at| (*at, &self.segments[*at]));
+            let is_protected = |segment: &Segment| protected.is_some_and(|from| segment.next_seq > from);
+            match (aside, segment) {
+                (Some(aside), Some((_, segment))) if aside.number > segment.number && !is_protected(segment) => {}
+                (Some(aside), _) => {
+                    used = used.saturating_sub(aside.used);
+                    going.set_aside += 1;
+                    continue;
+                }
+                (None, Some((_, segment))) if is_protected(segment) => return Err(Protected),
+                (None, Some(_)) => {}
+                (None, None) => break,
+            }
+            if let Some((at, segment)) = segment {
+                used = used.saturating_sub(segment.allocated);
+                going.segments.push(at);
+                segments.next();
+            }
+        }
+        Ok(going)
+    }
+
+    /// Takes segments out, by their places in the list.
+    fn take(&mut self, range: Range<usize>) -> Vec<Segment> {
+        let gone: Vec<_> = self.segments.drain(range).collect();
+        gone.iter().for_each(|segment| _ = self.unsynced.remove(&segment.number));
+        self.retired_to = self.retired_to.max(gone.last().map_or(0, |last| last.next_seq));
+        gone
+    }
+
+    /// Closes the oldest of too many files that are open because the disk refused a part of them or they were deleted. What
+    /// is not in the folder either is then gone, and found to be damaged.
+    pub(super) fn limit_open(&mut self, dir: &Path) {
+        let last = self.segments.len().saturating_sub(1);
+        let is_open = |segment: &&mut Segment| !segment.memory && matches!(segment.place, Place::Open(_));
+        let mut open: Vec<_> = self.segments.iter_mut().take(last).filter(is_open).collect();
+        let too_many = open.len().saturating_sub(MOST_OPEN);
+        for segment in open.drain(..too_many) {
+            segment.place = Place::Disk(place::segment_path(dir, segment.number));
+        }
     }
 
     /// Segments that may be retired, the oldest first.

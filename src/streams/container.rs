@@ -97,7 +97,7 @@ impl Container {
         let name: Arc<str> = name.into();
         let ring = Ring::open(dir, options, &DockerFrames)?;
         let cursors = Cursors::open(&ring, cursors)?;
-        Ok(Arc::new(Self {
+        let container = Arc::new(Self {
             id: id.into(),
             ring,
             sent: cursors.shown(),
@@ -115,7 +115,9 @@ impl Container {
             attachments: AtomicU64::new(0),
             condemned: AtomicBool::new(false),
             at_disk: Mutex::default(),
-        }))
+        });
+        container.events.noticed(container.ring.take_notices());
+        Ok(container)
     }
 
     /// Why its lines are buffered and not sent: what is wrong with its options, or with a file that they name.
@@ -221,7 +223,13 @@ impl Container {
         if self.condemned.load(Ordering::Acquire) {
             return;
         }
-        self.events.healed(&self.ring.heal::<DockerFrames>());
+        let healed = self.ring.heal::<DockerFrames>();
+        self.events.healed(&healed);
+        self.events.noticed(self.ring.take_notices());
+        if healed.is_revoked {
+            // The container was started again meanwhile. Its cursors are the newer ring's as well.
+            return;
+        }
         let (cursors, sent) = {
             let mut cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
             // That it could not be saved was said by who saved it.
@@ -231,7 +239,9 @@ impl Container {
         if let Some(sent) = sent.filter(|_| self.forgets) {
             self.ring.retire_all_before(sent);
         }
-        if let Err(error) = self.ring.sync() {
+        if let Err(error) = self.ring.sync()
+            && !error.is_revoked()
+        {
             self.events.not_synced(&error);
         }
         for file in cursors {

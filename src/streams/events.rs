@@ -4,11 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::counters::Counters;
 use super::discard::Dropped;
-use crate::ring::{Healed, Landed, RingError};
+use crate::ring::{Healed, Landed, Notice, RingError};
 use crate::telemetry::throttle::Throttle;
 
 /// What a container wrote since it was opened.
@@ -32,6 +32,7 @@ struct Counts {
 /// The events of one container.
 #[derive(Debug)]
 pub struct Events {
+    container: Arc<str>,
     counts: Counts,
     all: Counters,
     garbage: Throttle,
@@ -49,6 +50,7 @@ impl Events {
     /// Events under the container's name, which count for the whole plugin as well.
     pub fn new(container: &Arc<str>, all: Counters) -> Self {
         Self {
+            container: container.clone(),
             counts: Counts::default(),
             all,
             garbage: Throttle::new(container, |container, bytes, _| {
@@ -100,9 +102,27 @@ impl Events {
 
     /// It was looked whether the disk has all it should.
     pub fn healed(&self, healed: &Healed) {
+        if healed.is_revoked {
+            debug!(container = %self.container, "ring left alone: its container was started again");
+        }
         self.disk(healed.in_memory.as_ref(), healed.left.as_ref());
         if healed.segments > 0 && healed.in_memory.is_none() {
             self.returned.add(1, String::new);
+        }
+    }
+
+    /// Something happened to the files of the ring. They are few: each is said.
+    pub fn noticed(&self, notices: Vec<Notice>) {
+        let container = &self.container;
+        for notice in notices {
+            match notice {
+                Notice::SetAside { path, reason, bytes, records } => {
+                    error!(%container, path = %path.display(), bytes, lines = known(records), reason, "segment set aside: it cannot be read");
+                }
+                Notice::Expired { path, bytes, records } => {
+                    warn!(%container, path = %path.display(), bytes, lines = known(records), "unreadable segment removed: the ring needed the room");
+                }
+            }
         }
     }
 
@@ -136,4 +156,9 @@ impl Events {
     pub fn not_synced(&self, error: &RingError) {
         self.sync.add(1, || error.to_string());
     }
+}
+
+/// A number of lines for the log.
+fn known(lines: Option<u64>) -> String {
+    lines.map_or_else(|| "unknown".into(), |lines| lines.to_string())
 }

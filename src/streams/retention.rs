@@ -48,8 +48,8 @@ pub fn survey(
         for file in fs::read_dir(&dir).into_iter().flatten().flatten() {
             if let Ok(metadata) = file.metadata() {
                 bytes += metadata.blocks() * 512;
-                // The cursor moves after the last line; only lines count.
-                if file.path().extension().is_some_and(|extension| extension == "seg") {
+                // The cursor moves after the last line; only lines count, also those that cannot be read.
+                if file.path().extension().is_some_and(|extension| extension == "seg" || extension == "unreadable") {
                     written = written.max(metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH));
                 }
             }

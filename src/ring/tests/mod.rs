@@ -1,9 +1,14 @@
 //! The ring against toy records, in tiny sizes: blocks of 512 bytes, segments of 4 KiB, five or six segments a ring.
 
 mod basic;
+mod bound;
+mod cut;
 mod damage;
+pub(super) mod faults;
 mod heal;
+mod lease;
 mod model;
+mod set_aside;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

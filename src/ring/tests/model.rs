@@ -6,6 +6,7 @@ use std::fs;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::faults::BadSector;
 use super::*;
 
 /// What can happen to a ring. Weights are in [`actions`].
@@ -42,6 +43,21 @@ enum Action {
     Heal,
     /// Somebody deletes the file that is written to, which is noticed before anything else happens.
     Delete,
+    /// Somebody cuts the file that is written to, to so many 16ths.
+    Cut(u8),
+    /// The ring is opened once more while the older instance is still there, and is asked of everything.
+    Succeed,
+    /// A sector of a closed segment cannot be read any more.
+    BadSector {
+        segment: u8,
+        sector: u8,
+    },
+    /// The header of a closed segment becomes that of a later version.
+    OtherVersion(u8),
+    /// Somebody puts a file where the next segment would be.
+    Squat,
+    /// Something opens all segments, as a sync or a reader on a slow disk has them open.
+    Hold,
 }
 
 fn actions() -> impl Strategy<Value = Vec<Action>> {
@@ -57,6 +73,12 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         1 => any::<bool>().prop_map(|takes| Action::Disk { takes }),
         2 => Just(Action::Heal),
         1 => Just(Action::Delete),
+        1 => (0u8..16).prop_map(Action::Cut),
+        1 => Just(Action::Succeed),
+        1 => (any::<u8>(), 0u8..24).prop_map(|(segment, sector)| Action::BadSector { segment, sector }),
+        1 => any::<u8>().prop_map(Action::OtherVersion),
+        1 => Just(Action::Squat),
+        1 => Just(Action::Hold),
     ];
     vec(action, 1..60)
 }
@@ -80,6 +102,11 @@ struct Model {
     refusal: Option<Refusal>,
     /// It did so once, and then the oldest segments may still be there.
     refused: bool,
+    /// Records of segments that something was done to: they may be readable or not, and are counted in either case.
+    spoiled: Vec<std::ops::Range<u64>>,
+    bad: Vec<BadSector>,
+    /// Open files, which must keep no room.
+    held: Vec<fs::File>,
 }
 
 impl Model {
@@ -101,6 +128,9 @@ impl Model {
             promised: 0,
             refusal: None,
             refused: false,
+            spoiled: Vec::new(),
+            bad: Vec::new(),
+            held: Vec::new(),
         }
     }
 
@@ -151,8 +181,36 @@ impl Model {
             }
             Action::Heal => self.heal(),
             Action::Delete => self.delete(),
+            Action::Cut(part) => self.cut(u64::from(*part)),
+            Action::Succeed if !self.is_in_memory() => self.succeed(),
+            Action::Succeed => {}
+            Action::BadSector { segment, sector } => {
+                if let Some(path) = self.spoil(*segment) {
+                    let at = 512 * u64::from(*sector);
+                    self.bad.push(BadSector::of(&path, at..at + 512));
+                }
+            }
+            Action::OtherVersion(_) if self.refusal.is_some() => {}
+            Action::OtherVersion(segment) => {
+                if let Some(path) = self.spoil(*segment) {
+                    set_aside::make_of_another_version(&path);
+                }
+            }
+            Action::Squat if self.refusal.is_some() => {}
+            Action::Squat => {
+                let next = self.ring.state().next_number;
+                let squat = place::create(&place::segment_path(self.dir.path(), next));
+                assert!(squat.is_ok() || self.squats(next));
+            }
+            Action::Hold => {
+                let paths = files(self.dir.path()).into_keys();
+                self.held
+                    .extend(paths.filter(|path| path.extension().is_some()).filter_map(|it| fs::File::open(it).ok()));
+                let too_many = self.held.len().saturating_sub(30);
+                self.held.drain(..too_many);
+            }
         }
-        let used = on_disk(self.dir.path());
+        let used = bound::measured(self.dir.path(), &self.held);
         assert!(self.refused || used <= LEAST_BUDGET, "{used} bytes on disk");
     }
 
@@ -180,6 +238,57 @@ impl Model {
         }
     }
 
+    fn squats(&self, number: u64) -> bool {
+        place::segment_path(self.dir.path(), number).exists()
+    }
+
+    /// The file of a closed segment, to which something is about to be done.
+    fn spoil(&mut self, which: u8) -> Option<PathBuf> {
+        let state = self.ring.state();
+        let closed = state.segments.len().saturating_sub(1);
+        let segment = state.segments.get(which as usize % closed.max(1)).filter(|_| closed > 0)?;
+        let Place::Disk(path) = &segment.place else { return None };
+        path.exists().then(|| {
+            self.spoiled.push(segment.first_seq..segment.next_seq);
+            path.clone()
+        })
+    }
+
+    /// Whether a record must be readable.
+    fn owes(&self, seq: u64) -> bool {
+        self.records[seq as usize].is_some() && !self.spoiled.iter().any(|range| range.contains(&seq))
+    }
+
+    /// The number of the segment that is written to, if it is in a file.
+    fn written_to(&self) -> Option<u64> {
+        let appender = lock(&self.ring.appender);
+        appender.active.as_ref().filter(|active| !active.memory).map(|active| active.header.number)
+    }
+
+    fn cut(&mut self, part: u64) {
+        let number = self.written_to();
+        let Some(path) = number.map(|number| place::segment_path(self.dir.path(), number)) else { return };
+        let Ok(file) = fs::OpenOptions::new().write(true).open(path) else { return };
+        let len = file.metadata().unwrap().len();
+        let Some(range) = self.ring.state().segments.back().map(|last| last.first_seq..last.next_seq) else { return };
+        if len * part / 16 == len {
+            return;
+        }
+        file.set_len(len * part / 16).unwrap();
+        self.spoiled.push(range);
+        let healed = self.ring.heal::<Toy>();
+        assert!(healed.left.is_some() || healed.in_memory.is_some(), "{healed:?}");
+        self.check_all();
+    }
+
+    fn succeed(&mut self) {
+        let stale = self.ring.clone();
+        self.reopen();
+        let before = files(self.dir.path());
+        lease::ask_everything_of(&stale);
+        assert_eq!(files(self.dir.path()), before);
+    }
+
     fn is_in_memory(&self) -> bool {
         self.ring.state().segments.iter().any(|segment| segment.memory)
     }
@@ -198,7 +307,7 @@ impl Model {
     }
 
     fn delete(&mut self) {
-        let number = lock(&self.ring.appender).number();
+        let number = self.written_to();
         let Some(path) = number.map(|number| place::segment_path(self.dir.path(), number)) else { return };
         if self.refusal.is_some() || fs::remove_file(path).is_err() {
             return;
@@ -217,7 +326,7 @@ impl Model {
         self.check(&read);
         assert_eq!(reader.position().seq, self.ring.published().next_seq);
         let owed = self.ring.oldest().seq..self.ring.published().next_seq;
-        let missing = owed.filter(|seq| self.records[*seq as usize].is_some() && !read.iter().any(|it| it.0 == *seq));
+        let missing = owed.filter(|seq| self.owes(*seq) && !read.iter().any(|it| it.0 == *seq));
         assert_eq!(missing.count(), 0);
     }
 
@@ -267,9 +376,14 @@ impl Model {
         let next_seq = self.ring.published().next_seq;
         let oldest = self.ring.oldest().seq;
         let position = self.reader.position();
+        // A kill closes what the process had open.
+        self.held.clear();
         self.ring = open(self.dir.path(), BootId([self.boot; 16]));
         self.check_numbers();
-        let oldest = if self.refused { self.ring.oldest().seq.min(oldest) } else { oldest };
+        let notices = self.ring.take_notices();
+        assert!(notices.iter().all(|notice| matches!(notice, Notice::SetAside { .. })), "{notices:?}");
+        let may_differ = self.refused || !self.spoiled.is_empty();
+        let oldest = if may_differ { self.ring.oldest().seq } else { oldest };
         assert_eq!(
             (self.ring.published().next_seq, self.ring.oldest().seq),
             (next_seq, oldest),
@@ -280,6 +394,12 @@ impl Model {
         self.check(&read);
         self.reader = self.ring.reader_at(position);
         self.pending[1 - self.last].clear();
+        let state = self.ring.state();
+        let behind = state.segments.back().map(|last| last.number);
+        if state.set_aside.last().map(|aside| aside.number) > behind {
+            // What is torn in front of a segment that cannot be read is not gone on with.
+            self.pending = Default::default();
+        }
     }
 
     fn power_loss(&mut self, mut seed: u64) {
@@ -304,6 +424,7 @@ impl Model {
             }
             fs::write(&path, torn).unwrap();
         }
+        self.held.clear();
         let oldest = self.ring.oldest().seq;
         self.boot += 1;
         self.ring = open(self.dir.path(), BootId([self.boot; 16]));
@@ -313,7 +434,7 @@ impl Model {
         self.check(&read);
         let seen: std::collections::BTreeSet<u64> = read.iter().map(|record| record.0).collect();
         for seq in oldest..self.promised {
-            let owed = self.records[seq as usize].is_some();
+            let owed = self.owes(seq);
             assert!(!owed || seen.contains(&seq), "record {seq} was synced and is gone; promised {}", self.promised);
         }
         self.records.truncate(self.ring.published().next_seq as usize);

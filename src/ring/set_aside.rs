@@ -1,0 +1,166 @@
+//! Segments that cannot be read: never removed unread, but given another name, counted in the ring's bound, and removed
+//! when their turn comes.
+//!
+//! `<number>.seg` becomes `<number>.seg.unreadable`, beside the others. A person can still look at it, and a ring that is
+//! opened again knows that there was a segment. The records in it are missing from then on; how many they are is said as
+//! far as its index, its slots and its mark still prove it, or the segments around it tell.
+
+use std::fs::{self, File};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::format::{Block, ENTRY, INDEX, MARK, SLOTS};
+use super::{Ring, lock, place};
+
+/// Something that happened to a ring's files that must not go unsaid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A segment could not be read and was set aside.
+    SetAside {
+        /// Where it is.
+        path: PathBuf,
+        /// Why it could not be read.
+        reason: String,
+        /// Bytes that it takes on disk.
+        bytes: u64,
+        /// Records in it, where that is known.
+        records: Option<u64>,
+    },
+    /// A segment that was set aside was removed: the ring needed the room.
+    Expired {
+        /// Where it was.
+        path: PathBuf,
+        /// Bytes that it took on disk.
+        bytes: u64,
+        /// Records in it, where that is known.
+        records: Option<u64>,
+    },
+}
+
+/// The most notices that wait to be taken. More come only from a folder full of files that are not the ring's.
+pub(super) const MOST_NOTICES: usize = 64;
+
+/// A segment that was set aside.
+#[derive(Clone, Debug)]
+pub(super) struct Aside {
+    pub number: u64,
+    pub path: PathBuf,
+    /// Bytes on disk.
+    pub used: u64,
+    /// Numbers of its records, where that is known.
+    pub records: Option<Range<u64>>,
+}
+
+// === impl Ring ===
+
+impl Ring {
+    /// What has happened to the ring's files since the last call, to be said in the log.
+    pub fn take_notices(&self) -> Vec<Notice> {
+        std::mem::take(&mut *lock(&self.notices))
+    }
+
+    /// Sets aside what somebody has put in the place of a segment: it is not the ring's to remove.
+    pub(super) fn make_way(&self, number: u64, path: &Path) {
+        if path.symlink_metadata().is_err() {
+            return;
+        }
+        let aside = Aside::put(number, path);
+        if aside.path != path {
+            self.note(aside.notice("it was put in the place of a segment that is in use".into()));
+            let mut state = self.state();
+            let at = state.set_aside.partition_point(|other| other.number < number);
+            state.set_aside.insert(at, aside);
+        }
+    }
+
+    /// Removes what was set aside and has to make room.
+    pub(super) fn expire(&self, gone: Vec<Aside>) {
+        for aside in gone {
+            place::remove(&aside.path);
+            let Aside { path, used: bytes, records, .. } = aside;
+            let records = records.map(|records| records.end - records.start);
+            self.note(Notice::Expired { path, bytes, records });
+        }
+    }
+
+    fn note(&self, notice: Notice) {
+        let mut notices = lock(&self.notices);
+        if notices.len() < MOST_NOTICES {
+            notices.push(notice);
+        }
+    }
+}
+
+// === impl Aside ===
+
+impl Aside {
+    /// A file that is already set aside, or has to stay where it is.
+    pub fn at(number: u64, path: PathBuf) -> Self {
+        let used = place::used_at(&path);
+        let records = place::open(&path, false).ok().and_then(|file| records(&file));
+        Self { number, path, used, records }
+    }
+
+    /// Sets a file aside. Where that is not allowed it stays, and is found again when the ring is opened again.
+    pub fn put(number: u64, path: &Path) -> Self {
+        Self::at(number, place::set_aside(path).unwrap_or_else(|_| path.to_path_buf()))
+    }
+
+    /// The notice of it.
+    pub fn notice(&self, reason: String) -> Notice {
+        let records = self.records.as_ref().map(|records| records.end - records.start);
+        Notice::SetAside { path: self.path.clone(), reason, bytes: self.used, records }
+    }
+}
+
+/// The numbers of the records of a segment whose header says nothing: what its index, its slots and its mark prove. Each of
+/// them carries its own checksum, so that a file of another kind has none.
+fn records(file: &File) -> Option<Range<u64>> {
+    let read = |at| {
+        let mut entry = [0; ENTRY];
+        place::read_up_to(file, &mut entry, at).ok()?;
+        Block::decode(&entry)
+    };
+    let mut all: Option<(Range<u64>, u64)> = None;
+    let mut take = |block: Block| {
+        let follows = match &all {
+            Some((records, end)) => block.offset == *end && block.first_seq == records.end,
+            None => block.offset == 0,
+        };
+        if follows {
+            let first = all.as_ref().map_or(block.first_seq, |(records, _)| records.start);
+            all = Some((first..block.next_seq(), block.end()));
+        }
+        follows
+    };
+    let mut at = INDEX;
+    while read(at).is_some_and(&mut take) {
+        at += ENTRY as u64;
+    }
+    let mut open: Vec<Block> = SLOTS.into_iter().chain([MARK]).filter_map(read).collect();
+    open.sort_by_key(|block| std::cmp::Reverse(block.count));
+    let _ = open.into_iter().any(take);
+    all.map(|(records, _)| records)
+}
+
+/// Segments in a folder and what was set aside, in the order of their numbers; and whether each of them is set aside.
+pub(super) fn list(dir: &Path) -> std::io::Result<Vec<(u64, PathBuf, bool)>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if let Some(number) = place::segment_number(&path) {
+            all.push((number, path, false));
+        } else if let Some(number) = place::aside_number(&path) {
+            all.push((number, path, true));
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
+/// Copies of segments that were never finished.
+pub(super) fn list_copies(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    let paths = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_segment = |path: &PathBuf| place::segment_number(&path.with_extension("seg")).is_some();
+    paths.filter(move |path| path.extension().is_some_and(|extension| extension == "new") && is_segment(path))
+}

@@ -1,0 +1,112 @@
+//! What a ring takes of the disk and of the process, measured and not reckoned.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+
+use super::*;
+
+/// Bytes on disk of everything in `dir` and of `held` files, also of those that were deleted.
+pub(super) fn measured(dir: &Path, held: &[File]) -> u64 {
+    let there = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    let there = there.filter(|file| file.path().extension().is_some()).map(|file| file.metadata().unwrap());
+    let held = held.iter().map(|file| file.metadata().unwrap());
+    let by_inode: BTreeMap<u64, u64> = there.chain(held).map(|file| (file.ino(), 512 * file.blocks())).collect();
+    by_inode.into_values().sum()
+}
+
+/// Files of `dir` that this process has open, also those that were deleted.
+fn open_files(dir: &Path) -> usize {
+    let links = fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
+    links.filter(|link| link.starts_with(dir)).count()
+}
+
+#[test]
+fn retired_segments_give_their_room_back_while_something_has_them_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    let mut writer = ring.writer("a");
+    let (mut held, mut slow) = (Vec::new(), ring.reader());
+    for time in 0..1000u64 {
+        land(&mut writer, &record(time as i64, &[b'x'; 90]));
+        // As a sync that takes minutes does, or a reader on a slow disk.
+        if time % 20 == 0 {
+            let paths = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+            held.extend(paths.filter_map(|path| File::open(path).ok()));
+        }
+        let used = measured(dir.path(), &held);
+        assert!(used <= LEAST_BUDGET, "{used} bytes on disk after {time} records");
+    }
+    assert!(held.iter().any(|file| file.metadata().unwrap().nlink() == 0), "none was retired");
+    let read = read_all(&mut slow);
+    let lost = slow.take_lost();
+    assert_eq!((read.len() as u64 + lost.overwritten, lost.damaged), (1000, 0), "overtaken, and told how far");
+}
+
+#[test]
+fn a_reader_that_is_overtaken_in_the_middle_of_a_read_invents_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    let mut writer = ring.writer("a");
+    (0..100).for_each(|time| _ = land(&mut writer, &record(time, &[b'x'; 90])));
+    let path = place::segment_path(dir.path(), 1);
+    let file = place::open(&path, false).unwrap();
+    let state = ring.state().segments[0].clone();
+    (100..1000).for_each(|time| _ = land(&mut writer, &record(time, &[b'x'; 90])));
+    let mut bytes = [0; 100];
+    let read = std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, state.data_start);
+    assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[test]
+fn a_ring_that_is_never_synced_has_few_files_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    let mut writer = ring.writer("a");
+    for time in 0..1000 {
+        land(&mut writer, &record(time, &[b'x'; 90]));
+        assert!(open_files(dir.path()) <= 1, "after {time} records");
+    }
+    ring.sync().unwrap();
+    assert!(ring.state().unsynced.is_empty() && open_files(dir.path()) == 1);
+}
+
+#[test]
+fn files_that_are_deleted_again_and_again_are_bounded_in_room_and_in_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    let mut writer = ring.writer("a");
+    let mut read = 0;
+    for time in 0..200 {
+        land(&mut writer, &record(time, &[b'x'; 90]));
+        fs::read_dir(dir.path()).unwrap().for_each(|entry| fs::remove_file(entry.unwrap().path()).unwrap());
+        if time % 3 == 0 {
+            assert!(ring.heal::<Toy>().in_memory.is_none());
+        }
+        let links = fs::read_dir("/proc/self/fd").unwrap().flatten().map(|fd| fd.path());
+        let ours = links.filter(|fd| fs::read_link(fd).is_ok_and(|link| link.starts_with(dir.path())));
+        let held: Vec<_> = ours.filter_map(|fd| File::open(fd).ok()).collect();
+        assert!(held.len() <= MOST_OPEN + 1, "{} open files", held.len());
+        assert!(measured(dir.path(), &held) <= LEAST_BUDGET);
+        read = read_all(&mut ring.reader()).len();
+    }
+    assert!(read > 0);
+}
+
+#[test]
+fn segments_that_a_failing_sync_is_behind_with_are_synced_by_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    let mut writer = ring.writer("a");
+    (0..100).for_each(|time| _ = land(&mut writer, &record(time, &[b'x'; 90])));
+    let before = ring.state().unsynced.clone();
+    assert!(before.len() >= 2);
+    // The oldest cannot be opened.
+    let path = place::segment_path(dir.path(), 1);
+    fs::rename(&path, dir.path().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", &path).unwrap();
+    assert!(ring.sync().unwrap_err().to_string().contains("sync"));
+    assert_eq!(ring.state().unsynced, before);
+    fs::rename(dir.path().join("elsewhere"), &path).unwrap();
+    ring.sync().unwrap();
+    assert!(ring.state().unsynced.is_empty());
+}
