@@ -1,6 +1,7 @@
 //! Every setting is read or refused as it should be.
 
 use super::*;
+use proptest::prelude::*;
 
 #[test]
 fn a_budget_is_a_size_or_a_share_with_a_ceiling() {
@@ -169,4 +170,23 @@ fn help_and_readme_follow_the_table() {
 fn the_environment_is_one_source() {
     assert_eq!(Environment.get("LOKI_RS_NO_SUCH_VARIABLE"), None);
     assert!(Environment.get("PATH").is_some());
+}
+
+proptest! {
+    /// Whatever an operator types, there are settings to go on with, and each mistake is one line.
+    #[test]
+    fn no_text_keeps_the_plugin_from_starting(
+        row in 0..SETTINGS.len() + OPTIONS.len(),
+        text in "\\PC{0,40}|[-+0-9.a-z%:/,={}\\[\\]\"\n]{0,40}",
+    ) {
+        let option = || OPTIONS.get(row - SETTINGS.len()).and_then(|spec| spec.env);
+        let name = SETTINGS.get(row).map(|spec| spec.name).or_else(option);
+        let strings: BTreeMap<_, _> = name.into_iter().map(|name| (name.to_owned(), text.clone())).collect();
+        let settings = Settings::read(&strings);
+        prop_assert!(settings.state_dir.is_absolute() && settings.socket.is_absolute());
+        for mistake in &settings.mistakes {
+            prop_assert!(!mistake.to_string().contains('\n'), "{}", mistake);
+        }
+        prop_assert_eq!(settings.mistakes.is_empty(), settings.checked().is_ok());
+    }
 }
