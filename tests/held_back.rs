@@ -161,3 +161,50 @@ fn of_pushes_that_hang_the_others_learn_nothing() {
 fn of_pushes_that_hang_the_others_learn_nothing_when_tries_are_counted() {
     pushes_that_hang_hold_up_nobody(Some("3"));
 }
+
+/// The ring overwrites what is held back, and only that is missing and counted; what went on is not.
+#[test]
+fn of_what_the_ring_overwrites_meanwhile_only_the_lines_that_were_held_back_count() {
+    let scene = Scene::new();
+    scene.loki.fail_only(&[OUT], status(403), Times::UntilHealed);
+    let run = scene.container("web").option("max-size", "256k").option("max-file", "2").start();
+    run.out("first");
+    assert_eventually!(!scene.loki.pushes().is_empty());
+    let (chatter, errors) = (numbered("chatter", 2000, 1000), numbered("error", 100, 100));
+    for (at, error) in errors.iter().enumerate() {
+        run.out_all(&chatter[at * 20..at * 20 + 20]);
+        run.err(error);
+        assert!(scene.loki.wait_for(|state| state.count(&[ERR]) > at, patience()), "error {at}");
+    }
+    scene.loki.heal();
+    run.out("last");
+    run.stop();
+    assert_eventually!(scene.plugin.files_of_containers() == 0);
+    assert_same(&lines(&scene.loki, ERR), &errors);
+    let arrived = lines(&scene.loki, OUT);
+    assert_eq!(arrived.last().map(String::as_str), Some("last"));
+    let missing = chatter.len() + 2 - arrived.len();
+    assert!(missing > 0, "the ring was to be too small");
+    assert_eventually!(
+        scene.plugin.sum_in_log("the ring was full", "lines") == missing as u64,
+        "{missing} are missing, and {} are counted",
+        scene.plugin.sum_in_log("the ring was full", "lines")
+    );
+}
+
+#[test]
+fn a_proxy_that_asks_for_time_gets_it() {
+    let scene = Scene::new();
+    let retry_after = Some("2".to_owned());
+    let content_type = "text/html".to_owned();
+    let failure = Failure::Proxy { code: 429, content_type, body: "<p>later</p>".into(), retry_after };
+    scene.loki.fail(failure, Times::Next(1));
+    let run = scene.container("web").start();
+    run.out("hello");
+    assert!(scene.loki.wait_for(|state| state.count(&[]) == 1, patience()));
+    assert_eventually!(scene.loki.pushes().len() == 2);
+    let pushes = scene.loki.pushes();
+    let waited = pushes[1].at - pushes[0].at;
+    assert!(waited >= std::time::Duration::from_secs(2), "{waited:?}");
+    run.stop();
+}
