@@ -198,9 +198,11 @@ impl Collector {
     /// Whether [`Collector::absorb`] may take back what was forked off: both have got to the same line, with the same lines held before it.
     pub fn may_absorb(&self, child: &Self) -> bool {
         let is_level = self.is_empty() && child.is_empty() && self.next_seq() == child.next_seq();
+        // What this one has behind that, as when it went back to a line whose end had not come, it passes over, and the other has not sent it.
+        let is_behind = self.acknowledged.next_seq.iter().any(|mark| *mark > child.next_seq());
         is_level
             && match (&self.piped, &child.piped) {
-                (Some(piped), Some(other)) => piped.holds_the_same(other),
+                (Some(piped), Some(other)) => !is_behind && piped.holds_the_same(other),
                 _ => !child.lines.holds_lines(),
             }
     }

@@ -139,6 +139,31 @@ fn a_tenant_that_is_refused_goes_alone_with_all_its_streams() {
     assert!(came.0.values().all(|entries| entries.len() == 5), "each once");
 }
 
+#[test]
+fn a_lane_does_not_go_back_into_one_that_has_passed_what_it_owes() {
+    let scene = Scene::new();
+    scene.write("stdout", "t2 long ", Some((1, false)));
+    scene.write("stderr", "t2 short", None);
+    let (mut first, mut came) = (collector(&scene, BY_TENANT, 1 << 20), Came::default());
+    collect(&mut first, false);
+    let key = first.key(0);
+    let mut behind = first.fork(&key);
+    // The first has nothing to send but what is not whole, and goes back to where that begins.
+    scene.write("stdout", "t2 line", Some((2, true)));
+    collect(&mut first, false);
+    first.rewind();
+    behind.end_at(first.end());
+    collect(&mut behind, false);
+    assert!(behind.next_seq() == first.next_seq() && !first.may_absorb(&behind));
+    collect(&mut first, false);
+    came.all(&mut first);
+    behind.end_at(first.end());
+    collect(&mut behind, false);
+    came.all(&mut behind);
+    assert!(first.may_absorb(&behind));
+    assert_eq!(came.0.values().map(Vec::len).sum::<usize>(), 2);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Write {
