@@ -163,3 +163,45 @@ fn connections_that_fell_silent_cost_one_timeout_and_not_one_each() {
         run.stop();
     }
 }
+
+#[test]
+fn an_answer_without_an_end_holds_up_nobody() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/loki/api/v1/push", listener.local_addr().expect("it has an address"));
+    // Ends with the process: it waits for connections that nobody makes.
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            std::thread::spawn(move || flood(connection));
+        }
+    });
+    let scene = Scene::new();
+    let others: Vec<_> = (0..2)
+        .map(|at| {
+            scene
+                .dockerd
+                .container(&format!("flooded{at}"))
+                .option("loki-url", &url)
+                .option("loki-timeout", "50s")
+                .start()
+        })
+        .collect();
+    for run in &others {
+        run.out("kept");
+    }
+    assert_eventually!(scene.plugin.log().contains("the answer has no end"));
+    let web = scene.container("web").start();
+    web.out("not concerned");
+    scene.assert_lines_in_loki("web", &["not concerned"]);
+    for run in others {
+        assert!(run.stop() < std::time::Duration::from_secs(3), "a stop is answered at once");
+    }
+    web.stop();
+}
+
+/// Says without an end that one may go on.
+fn flood(mut connection: std::net::TcpStream) {
+    use std::io::{Read, Write};
+    let _ = connection.read(&mut [0; 4096]);
+    let interim = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
+    while connection.write_all(&interim).is_ok() {}
+}

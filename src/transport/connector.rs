@@ -8,13 +8,14 @@
 
 use std::error::Error;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::Uri;
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
@@ -58,6 +59,8 @@ pub struct Wire {
     is_sunk: bool,
     /// Something was written, and nothing was read since.
     is_owed: bool,
+    /// Bytes read since something was written.
+    answered: usize,
 }
 
 /// What carries the bytes of a connection.
@@ -71,6 +74,18 @@ enum Io {
 
 /// A connection on its way.
 type Connecting = Pin<Box<dyn Future<Output = Result<Wire, BoxError>> + Send>>;
+
+/// The most that is read of an answer, heads and all, in bytes: above what is kept of any. hyper reads interim answers (100, 103) without an end and
+/// without a pause, and a server that sends nothing else would keep a thread busy for as long.
+const LONGEST_ANSWER: usize = 2 << 20;
+
+/// Bytes read at once. Answers are small, so that copying them costs nothing.
+const READ: usize = 8 << 10;
+
+/// A server that does not stop.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer has no end")]
+struct Endless;
 
 /// Nobody has answered.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +147,13 @@ impl Connector {
         #[cfg(test)]
         if let Some(dialing) = super::simulated::dial(&target) {
             return Box::pin(async move {
-                Ok(Wire { io: Io::Simulated(dialing.await?), whole_urls: false, is_sunk: false, is_owed: false })
+                Ok(Wire {
+                    io: Io::Simulated(dialing.await?),
+                    whole_urls: false,
+                    is_sunk: false,
+                    is_owed: false,
+                    answered: 0,
+                })
             });
         }
         let Some(proxied) = self.proxied.as_mut().filter(|proxied| proxied.proxy.is_for(&target)) else {
@@ -157,7 +178,7 @@ impl Connector {
 
 impl Wire {
     fn over(io: MaybeHttpsStream<Inner>, whole_urls: bool) -> Self {
-        Self { io: Io::Net(io), whole_urls, is_sunk: false, is_owed: false }
+        Self { io: Io::Net(io), whole_urls, is_sunk: false, is_owed: false, answered: 0 }
     }
 
     /// Takes a connection that the other side has closed for writing for one that swallows everything.
@@ -165,7 +186,6 @@ impl Wire {
     /// A server may answer before it has read the body, a proxy with 413 for one, and close. The answer has arrived then, and hyper would not read it:
     /// it gives up at the first write that fails. So the rest of the request is sunk, and what there is to read, or that there is nothing, decides.
     fn or_sunk<T>(&mut self, written: io::Result<T>, all: T) -> io::Result<T> {
-        self.is_owed = true;
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
         match written {
             Err(error) if matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset) => {
@@ -215,10 +235,18 @@ impl Connection for Wire {
 }
 
 impl Read for Wire {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let read = ready!(carry!(&mut self.io, io => Pin::new(io).poll_read(cx, buf)));
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if self.answered > LONGEST_ANSWER {
+            return Poll::Ready(Err(io::Error::other(Endless)));
+        }
+        let mut own = [MaybeUninit::uninit(); READ];
+        let most = own.len().min(buf.remaining());
+        let mut read = ReadBuf::uninit(&mut own[..most]);
+        ready!(carry!(&mut self.io, io => Pin::new(io).poll_read(cx, read.unfilled())))?;
         self.is_owed = false;
-        Poll::Ready(read)
+        self.answered = self.answered.saturating_add(read.filled().len());
+        buf.put_slice(read.filled());
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -228,6 +256,7 @@ impl Write for Wire {
             return Poll::Ready(Ok(buf.len()));
         }
         let written = ready!(carry!(&mut self.io, io => Pin::new(io).poll_write(cx, buf)));
+        (self.is_owed, self.answered) = (true, 0);
         Poll::Ready(self.or_sunk(written, buf.len()))
     }
 
@@ -257,6 +286,7 @@ impl Write for Wire {
             return Poll::Ready(Ok(all));
         }
         let written = ready!(carry!(&mut self.io, io => Pin::new(io).poll_write_vectored(cx, bufs)));
+        (self.is_owed, self.answered) = (true, 0);
         Poll::Ready(self.or_sunk(written, all))
     }
 }
