@@ -5,18 +5,19 @@ SHELL := /bin/bash
 # The name that `make install` gives the plugin: make install PLUGIN_NAME=loki-rs-next
 PLUGIN_NAME ?= loki-rs
 
-# make crash N=500, make soak SOAK_SECONDS=3600, make fuzz SECONDS=600 TARGETS=pipeline
+# make crash N=500, make soak SOAK_SECONDS=3600, make fuzz SECONDS=600 TARGETS=pipeline, make simulate SEEDS=100000
 N ?= 50
 SOAK_SECONDS ?= 600
 SECONDS ?= 60
 TARGETS ?=
+SEEDS ?= 2000
 
 export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 PLUGIN := $(CARGO_TARGET_DIR)/plugin
 IMAGE := $(CARGO_TARGET_DIR)/chatter.tar
 STAGED := LOKI_RS_PLUGIN=$(PLUGIN) LOKI_RS_IMAGE=$(IMAGE)
 
-.PHONY: help plugin install uninstall demo stage test crash soak fuzz bench bench-docker instructions check clean
+.PHONY: help plugin install uninstall demo stage test simulate crash soak fuzz bench bench-docker instructions check clean
 
 help:
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -41,6 +42,11 @@ stage: plugin
 test: stage ## all tests, on a private Docker Engine too
 	@. plugin/lib.sh && need_prometheus && need_browser
 	$(STAGED) cargo test --locked
+
+# With this flag Tokio takes its randomness from the seed too.
+simulate: ## play SEEDS (2000) random schedules of faults under simulated time, or one and what happens: SEED=7
+	RUSTFLAGS="$$RUSTFLAGS --cfg tokio_unstable" SEEDS=$(SEEDS) \
+		cargo test --locked --profile simulation --lib simulation:: -- --nocapture
 
 crash: stage ## kill the plugin under load N times (50), and judge docker logs and Loki
 	$(STAGED) KILLS=$(N) cargo test --locked --test driver kills_under_load -- --nocapture --test-threads 1

@@ -48,6 +48,8 @@ pub mod pools;
 pub mod relabel;
 pub mod ring;
 pub mod shipper;
+#[cfg(test)]
+mod simulation;
 pub mod status;
 pub mod streams;
 pub mod telemetry;

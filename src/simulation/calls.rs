@@ -1,0 +1,223 @@
+//! dockerd's calls of the plugin, each a task of its own, and how long they may take.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use tokio::task::spawn_local;
+use tokio::time::{sleep, timeout};
+
+use super::disk::FIFOS;
+use super::world::{Plugin, Shared, World};
+use super::{kernel, log, time};
+use crate::codec::frame;
+use crate::docker::messages::ReadConfig;
+use crate::docker::read_logs;
+
+/// A call may take so long, whatever hangs.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Longer than any call may take; what follows is not waited for.
+const FOR_EVER: Duration = Duration::from_secs(120);
+
+/// Waits for a call, and tells when it takes too long; `None` when it takes for ever.
+async fn timed<T>(world: &Shared, what: &str, call: impl Future<Output = T>) -> Option<T> {
+    let begun = time::passed();
+    let answer = timeout(FOR_EVER, call).await.ok();
+    let took = time::passed().saturating_sub(begun);
+    if took > PATIENCE {
+        world.borrow_mut().violated(format!("{what} took {:.3} s", took.as_secs_f64()));
+    }
+    answer
+}
+
+/// A process that follows takes up what the one before has left: dockerd repeats what was not answered.
+pub fn resume(world: &Shared, plugin: &Plugin) {
+    let stops: Vec<_> = {
+        let world = world.borrow();
+        world.containers.iter().filter(|container| container.stops).map(|container| container.number).collect()
+    };
+    for container in stops {
+        spawn_local(stopping(world.clone(), plugin.clone(), container));
+    }
+}
+
+/// `docker start`.
+pub fn start(world: &Shared, plugin: Option<&Plugin>, container: usize) {
+    let (Some(plugin), false) = (plugin.cloned(), world.borrow().containers[container].running.is_some()) else {
+        return;
+    };
+    let world = world.clone();
+    spawn_local(async move {
+        let (fifo, info) = {
+            let mut world = world.borrow_mut();
+            let fifos = world.fifos.clone();
+            let container = &mut world.containers[container];
+            (container.open(&fifos), container.info())
+        };
+        let run = world.borrow().containers[container].runs;
+        let started = timed(&world, &format!("StartLogging of c{container}"), plugin.registry.start(fifo, info)).await;
+        let mut world = world.borrow_mut();
+        if world.containers[container].runs != run {
+            return;
+        }
+        match started {
+            Some(Ok(())) => world.containers[container].prints = true,
+            Some(Err(error)) => {
+                log::note(&format!("StartLogging of c{container}: {error}"));
+                world.containers[container].close();
+            }
+            None => world.containers[container].close(),
+        }
+    });
+}
+
+/// The container exits: what it has printed goes into the pipe, StopLogging, and then dockerd closes it.
+pub fn stop(world: &Shared, plugin: Option<&Plugin>, container: usize) {
+    {
+        let mut world = world.borrow_mut();
+        let container = &mut world.containers[container];
+        if !container.prints || container.stops {
+            return;
+        }
+        (container.prints, container.stops) = (false, true);
+    }
+    if let Some(plugin) = plugin {
+        spawn_local(stopping(world.clone(), plugin.clone(), container));
+    }
+}
+
+async fn stopping(world: Shared, plugin: Plugin, container: usize) {
+    // What nobody reads goes nowhere; dockerd gives up on it.
+    while world.borrow().containers[container].is_stuck() && !world.borrow().containers[container].is_unrecorded {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let Some(fifo) = world.borrow().containers[container].running.as_ref().map(|running| running.fifo.clone()) else {
+        return;
+    };
+    timed(&world, &format!("StopLogging of c{container}"), plugin.registry.stop(&fifo)).await;
+    world.borrow_mut().containers[container].close();
+}
+
+/// `docker logs`: what it shows is the end of what was printed, in order.
+pub fn logs(world: &Shared, plugin: Option<&Plugin>, container: usize, tail: Option<u32>, follow: bool) {
+    let Some(plugin) = plugin.cloned() else { return };
+    if world.borrow().containers[container].runs == 0 {
+        return;
+    }
+    let world = world.clone();
+    spawn_local(async move { read(&world, &plugin, container, tail, follow).await });
+}
+
+/// `docker logs` of all containers, one after the other.
+pub async fn read_all(world: &Shared, plugin: &Plugin) {
+    let containers = world.borrow().containers.len();
+    for container in 0..containers {
+        if world.borrow().containers[container].runs > 0 {
+            read(world, plugin, container, None, false).await;
+        }
+    }
+}
+
+async fn read(world: &Shared, plugin: &Plugin, container: usize, tail: Option<u32>, follow: bool) {
+    let what = format!("docker logs of c{container}");
+    let stopped = stopped_fifo(world, container);
+    if let Some((fifo, info)) = &stopped {
+        let started = timed(world, &what, plugin.registry.start(fifo.clone(), info.clone())).await;
+        if let Some(Err(error)) = started {
+            log::note(&format!("{what}: {error}"));
+        }
+    }
+    let id = world.borrow().containers[container].id();
+    match timed(world, &what, plugin.registry.reader(&id)).await {
+        Some(Ok(reader)) => {
+            let config = ReadConfig { tail: tail.map_or(-1, i64::from), follow, ..ReadConfig::default() };
+            let body = timed(world, &what, read_logs::body(reader, config)).await;
+            let reading = async {
+                let mut bytes = Vec::new();
+                let mut body = body?;
+                while let Some(Ok(frame)) = body.frame().await {
+                    bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+                }
+                Some(bytes)
+            };
+            if follow && stopped.is_none() {
+                // Who follows goes away after a while.
+                let _ = timeout(Duration::from_secs(20), reading).await;
+            } else if let Some(Some(bytes)) = timed(world, &what, reading).await {
+                let lines = lines(&bytes);
+                let mut world = world.borrow_mut();
+                log::note(&format!("{what} shows {} lines", lines.len()));
+                if let Err(why) = shown(&world, container, &lines) {
+                    world.violated(format!("{what}: {why}"));
+                }
+            }
+        }
+        Some(Err(error)) => log::note(&format!("{what}: {error}")),
+        None => {}
+    }
+    if let Some((fifo, _)) = stopped {
+        timed(world, &what, plugin.registry.stop(&fifo)).await;
+        if let Some(name) = fifo.file_name() {
+            let real = world.borrow().fifos.join(name);
+            kernel::outside(|| drop(std::fs::remove_file(real)));
+        }
+    }
+}
+
+/// The FIFO that dockerd makes to read the log of a container that is not running.
+fn stopped_fifo(world: &Shared, container: usize) -> Option<(PathBuf, crate::streams::Info)> {
+    let world = world.borrow();
+    let container = &world.containers[container];
+    if container.running.is_some() {
+        return None;
+    }
+    let name = format!("logs-{}-{}", container.number, fastrand::u32(..));
+    kernel::outside(|| nix::unistd::mkfifo(&world.fifos.join(&name), nix::sys::stat::Mode::S_IRWXU)).ok()?;
+    Some((Path::new(FIFOS).join(name), container.info()))
+}
+
+/// The lines in frames, those in chunks put together.
+fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let (mut lines, mut open) = (Vec::new(), [Vec::new(), Vec::new()]);
+    let mut entries = frame::entries(bytes);
+    for entry in entries.by_ref() {
+        let text = &mut open[entry.source.index()];
+        text.extend_from_slice(entry.line);
+        // The last chunk of a line, and a whole line, get a newline for dockerd.
+        if text.pop_if(|last| *last == b'\n').is_some() {
+            lines.push(std::mem::take(text));
+        }
+    }
+    lines
+}
+
+/// Whether lines are of the container, in order and each once, and without a gap that has no excuse.
+fn shown(world: &World, container: usize, lines: &[Vec<u8>]) -> Result<(), String> {
+    let (oracle, mut last) = (&world.oracle, None::<usize>);
+    for line in lines {
+        match oracle.find(line) {
+            Some((of, at)) if of == container => {
+                if last.is_some_and(|last| last >= at) {
+                    return Err(format!("it shows line {at} behind line {}", last.unwrap_or_default()));
+                }
+                // What the disk did not take may be missing.
+                let gap = last.filter(|_| world.bad_disk.is_none()).map_or(at..at, |last| last + 1..at);
+                if let Some(missing) =
+                    gap.clone().find(|missing| oracle.containers[&container][*missing].excuse.is_none())
+                {
+                    return Err(format!("it does not show line {missing}, though lines before it and line {at}"));
+                }
+                last = Some(at);
+            }
+            _ if oracle.is_rest(line, super::dockerd::CHUNK) => {}
+            _ => {
+                return Err(format!(
+                    "it shows a line that the container has not printed: {:.200}",
+                    String::from_utf8_lossy(line)
+                ));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! A fake dockerd: what it does to FIFOs and how it calls the plugin, for one container.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::libc;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use prost::Message;
+
+use super::disk::FIFOS;
+use super::oracle::{Oracle, Printed};
+use super::{kernel, time};
+use crate::codec::entry::proto::{LogEntry, PartialLogEntryMetadata};
+use crate::streams::Info;
+
+/// dockerd cuts longer lines into chunks.
+pub const CHUNK: usize = 16 * 1024;
+
+/// A container that dockerd knows, running or not.
+#[derive(Debug)]
+pub struct Container {
+    pub number: usize,
+    pub options: BTreeMap<String, String>,
+    /// How often it was started.
+    pub runs: usize,
+    /// Lines it has begun to print.
+    pub lines: usize,
+    pub running: Option<Running>,
+    /// When it was started last.
+    pub started: Duration,
+    /// The plugin may have no record of its stream: it died before the disk took one. Its lines are lost from then on.
+    pub is_unrecorded: bool,
+    /// StartLogging was answered, and the container has not exited.
+    pub prints: bool,
+    /// It has exited, and StopLogging is still to be answered.
+    pub stops: bool,
+}
+
+/// A container's pipe, from dockerd's side.
+#[derive(Debug)]
+pub struct Running {
+    /// As dockerd names it to the plugin.
+    pub fifo: PathBuf,
+    /// Where it is.
+    real: PathBuf,
+    pipe: File,
+    /// Frames that the pipe had no room for, each with what it ends.
+    owed: VecDeque<(Vec<u8>, Option<Printed>)>,
+    /// Bytes that went into the pipe.
+    pub written: u64,
+    /// Since when the pipe has had no room.
+    pub stuck: Option<Duration>,
+}
+
+// === impl Container ===
+
+impl Container {
+    pub fn new(number: usize, options: BTreeMap<String, String>) -> Self {
+        Self {
+            number,
+            options,
+            runs: 0,
+            lines: 0,
+            running: None,
+            started: Duration::ZERO,
+            is_unrecorded: false,
+            prints: false,
+            stops: false,
+        }
+    }
+
+    pub fn id(&self) -> String {
+        format!("{:064x}", 0xc000 + self.number)
+    }
+
+    pub fn name(&self) -> String {
+        format!("c{}", self.number)
+    }
+
+    /// Whose lines of a source are.
+    pub fn tenant(&self, source: &str) -> &str {
+        if source == "stderr" && self.options.contains_key("loki-relabel-config") {
+            return "b";
+        }
+        self.options.get("loki-tenant-id").map_or("fake", String::as_str)
+    }
+
+    /// What StartLogging and ReadLogs say of it.
+    pub fn info(&self) -> Info {
+        Info {
+            config: self.options.clone(),
+            container_id: self.id(),
+            container_name: format!("/{}", self.name()),
+            container_image_name: "image:1".into(),
+            container_created: "2025-12-31T00:00:00Z".into(),
+            ..Info::default()
+        }
+    }
+
+    /// Makes the FIFO of another run in `dir`, before StartLogging.
+    pub fn open(&mut self, dir: &Path) -> PathBuf {
+        self.runs += 1;
+        (self.started, self.is_unrecorded) = (time::passed(), false);
+        let name = format!("{:08x}{:04x}", self.number, self.runs);
+        let (fifo, real) = (Path::new(FIFOS).join(&name), dir.join(&name));
+        let pipe = kernel::outside(|| make_fifo(&real));
+        self.running = Some(Running { fifo: fifo.clone(), real, pipe, owed: VecDeque::new(), written: 0, stuck: None });
+        fifo
+    }
+
+    /// Prints a line of about `len` bytes to a source, at the host's time `now`.
+    pub fn print(&mut self, oracle: &mut Oracle, source: usize, len: usize, now: i64) {
+        let Some(running) = &mut self.running else { return };
+        let text = super::oracle::text(self.number, self.lines, len);
+        self.lines += 1;
+        if text.len() > CHUNK {
+            oracle.begins(&text);
+        }
+        let chunks: Vec<_> = text.as_bytes().chunks(CHUNK).collect();
+        for (at, chunk) in chunks.iter().enumerate() {
+            let last = at + 1 == chunks.len();
+            let partial = (chunks.len() > 1).then(|| PartialLogEntryMetadata {
+                last,
+                id: format!("{:064x}", self.lines),
+                ordinal: i32::try_from(at + 1).unwrap_or(i32::MAX),
+            });
+            let entry = LogEntry {
+                source: ["stdout", "stderr"][source].into(),
+                time_nano: now,
+                line: chunk.to_vec(),
+                partial: partial.is_some(),
+                partial_log_metadata: partial,
+            };
+            let printed = last.then(|| Printed {
+                text: text.clone(),
+                source,
+                at: Duration::ZERO,
+                end: 0,
+                run: self.runs,
+                excuse: self.is_unrecorded.then_some("its stream could not be recorded before the plugin died"),
+            });
+            running.owed.push_back((frame(&entry), printed));
+        }
+    }
+
+    /// Writes what the pipe takes.
+    pub fn flush(&mut self, oracle: &mut Oracle) {
+        let Some(running) = &mut self.running else { return };
+        kernel::outside(|| {
+            while let Some((frame, ends)) = running.owed.front_mut() {
+                match running.pipe.write(frame) {
+                    Ok(n) => {
+                        running.stuck = None;
+                        running.written += n as u64;
+                        frame.drain(..n);
+                        if frame.is_empty() {
+                            if let Some(line) = ends.take() {
+                                oracle
+                                    .printed(self.number, Printed { at: time::passed(), end: running.written, ..line });
+                            }
+                            running.owed.pop_front();
+                        }
+                    }
+                    Err(error) => {
+                        assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "the container's pipe");
+                        running.stuck.get_or_insert_with(time::passed);
+                        return;
+                    }
+                }
+            }
+        });
+    }
+
+    /// Whether the container waits for its pipe.
+    pub fn is_stuck(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| !running.owed.is_empty())
+    }
+
+    /// For how long the container has waited for its pipe, unless it may.
+    pub fn waits_for(&self, now: Duration) -> Duration {
+        let may = self.is_unrecorded || self.options.contains_key("loki-backpressure");
+        let stuck = self.running.as_ref().filter(|_| !may).and_then(|running| running.stuck);
+        stuck.map_or(Duration::ZERO, |since| now.saturating_sub(since))
+    }
+
+    /// What dockerd held in memory is lost with it; of the container's lines in the pipe, those that the plugin has not
+    /// read.
+    pub fn lose_power(&mut self, oracle: &mut Oracle) {
+        (self.prints, self.stops) = (false, false);
+        if let Some(running) = self.running.take() {
+            oracle.excuse_in_pipe(self.number, self.runs, running.written.saturating_sub(running.unread()));
+        }
+    }
+
+    /// dockerd closes the pipe after StopLogging and removes it.
+    pub fn close(&mut self) {
+        (self.prints, self.stops) = (false, false);
+        if let Some(running) = self.running.take() {
+            kernel::outside(|| drop(fs::remove_file(&running.real)));
+        }
+    }
+}
+
+impl Running {
+    /// Bytes that nobody has read.
+    fn unread(&self) -> u64 {
+        use std::os::fd::AsRawFd;
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: the descriptor is open, and FIONREAD writes one int.
+        unsafe { libc::ioctl(self.pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+        u64::try_from(bytes).unwrap_or(0)
+    }
+}
+
+fn make_fifo(path: &Path) -> File {
+    mkfifo(path, Mode::S_IRWXU).expect("a FIFO can be made");
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path).expect("a FIFO can be opened")
+}
+
+/// As dockerd writes an entry: its length, and then the entry.
+fn frame(entry: &LogEntry) -> Vec<u8> {
+    let mut frame = u32::try_from(entry.encoded_len()).unwrap_or(u32::MAX).to_be_bytes().to_vec();
+    frame.extend(entry.encode_to_vec());
+    frame
+}

@@ -1,0 +1,305 @@
+//! A fake Loki: what matters of it to who pushes, see `pkg/distributor` and `pkg/ingester` of Loki.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
+use hyper::{Request, Response};
+use jiff::Timestamp;
+use prost::Message;
+use tokio::time::sleep;
+
+use super::time;
+use crate::loki::encode::proto::{Entry, PushRequest};
+
+/// `reject_old_samples_max_age`.
+const OLDEST: i64 = 7 * 24 * 3600 * SECOND;
+
+/// `creation_grace_period`.
+const NEWEST: i64 = 10 * 60 * SECOND;
+
+/// Half of `max_chunk_age`: how far behind the newest entry of its stream one may be.
+const BEHIND: i64 = 3600 * SECOND;
+
+const SECOND: i64 = 1_000_000_000;
+
+/// Longer than any push waits.
+const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
+
+/// How Loki, or what stands in front of it, answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weather {
+    Well,
+    /// An answer of Loki's own that stores nothing.
+    Says(u16, &'static str),
+    /// A page of something else.
+    Page(u16),
+    /// `429`, when to come again, and for which tenant: all of them or one.
+    Limited(Option<u32>, Option<&'static str>),
+    /// 403 for a tenant.
+    Forbids(&'static str),
+    /// No answer.
+    Hangs,
+    /// Stored, and the connection breaks before the answer.
+    Forgets,
+    /// The status, and never the end of the body.
+    Stalls(u16),
+    /// 413 for a body of more than so many bytes.
+    Small(usize),
+}
+
+/// A stream: tenant and labels.
+pub type Key = (String, String);
+
+/// One entry, as stored.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Since the simulation began.
+    pub arrived: Duration,
+    pub time: i64,
+    pub line: Vec<u8>,
+    pub metadata: Vec<(String, String)>,
+}
+
+/// One Loki.
+#[derive(Debug)]
+pub struct Loki {
+    pub name: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    weather: Weather,
+    streams: BTreeMap<Key, Vec<Stored>>,
+    newest: BTreeMap<Key, i64>,
+    lines: BTreeSet<Vec<u8>>,
+    /// When requests came and how they were answered.
+    requests: Vec<(i64, u16)>,
+    /// From when to when it took not everything, and whose: all tenants' or one's.
+    troubles: Vec<(Duration, Duration, Option<&'static str>)>,
+}
+
+// === impl Loki ===
+
+impl Loki {
+    pub fn new(name: &str) -> Arc<Self> {
+        let (streams, newest, lines) = Default::default();
+        let state =
+            State { weather: Weather::Well, streams, newest, lines, requests: Vec::new(), troubles: Vec::new() };
+        Arc::new(Self { name: name.into(), state: Mutex::new(state) })
+    }
+
+    pub fn set(&self, weather: Weather) {
+        let mut state = self.state();
+        state.weather = weather;
+        state.set_trouble(weather);
+    }
+
+    /// Whether all pushes of a tenant were accepted for a while.
+    pub fn accepted(&self, tenant: &str, from: Duration, to: Duration) -> bool {
+        let state = self.state();
+        !state.troubles.iter().any(|(begin, end, of)| *begin <= to && *end >= from && of.is_none_or(|of| of == tenant))
+    }
+
+    /// All streams, each with its entries as they came.
+    pub fn streams(&self) -> BTreeMap<Key, Vec<Stored>> {
+        self.state().streams.clone()
+    }
+
+    /// Whether it has a line, whatever its stream.
+    pub fn has(&self, line: &[u8]) -> bool {
+        self.state().lines.contains(line)
+    }
+
+    /// When requests came, in nanoseconds of true time, and how they were answered.
+    pub fn requests(&self) -> Vec<(i64, u16)> {
+        self.state().requests.clone()
+    }
+
+    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Broken> {
+        let tenant =
+            request.headers().get("x-scope-orgid").and_then(|id| id.to_str().ok()).unwrap_or("fake").to_owned();
+        let body = request.into_body().collect().await.map_err(|_| Broken)?.to_bytes();
+        // What a dead process had in its buffers never left the machine.
+        if super::disk::with(|disk| disk.is_dead()) {
+            return Err(Broken);
+        }
+        let weather = self.state().weather;
+        let (code, text) = match weather {
+            Weather::Says(code, text) => (code, text.to_owned()),
+            Weather::Page(code) => (code, "<html><body><h1>sign in</h1></body></html>".to_owned()),
+            Weather::Limited(_, of) if of.is_none_or(|of| of == tenant) => (
+                429,
+                format!(
+                    "Ingestion rate limit exceeded for user {tenant} (limit: 4194304 bytes/sec) while attempting to ingest '1' lines totaling '100' bytes, reduce log volume or contact your Loki administrator to see if the limit can be increased"
+                ),
+            ),
+            Weather::Forbids(of) if of == tenant => (403, "forbidden".to_owned()),
+            Weather::Small(most) if body.len() > most => {
+                (413, "<html><head><title>413 Request Entity Too Large</title></head></html>".to_owned())
+            }
+            Weather::Hangs => {
+                self.note(0);
+                sleep(FOR_EVER).await;
+                return Err(Broken);
+            }
+            _ => self.push(&tenant, &body),
+        };
+        if weather == Weather::Forgets {
+            self.note(0);
+            return Err(Broken);
+        }
+        self.note(code);
+        Ok(self.response(weather, code, text))
+    }
+
+    fn note(&self, code: u16) {
+        self.state().requests.push((time::now(), code));
+    }
+
+    fn response(&self, weather: Weather, code: u16, text: String) -> Response<Full<Bytes>> {
+        let page = matches!(weather, Weather::Page(_) | Weather::Small(_)) && code != 204;
+        let date = Timestamp::from_nanosecond(time::now().into()).unwrap_or_default();
+        let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let mut response = Response::builder().status(code).header(DATE, date);
+        if code != 204 {
+            response = response.header(CONTENT_TYPE, if page { "text/html" } else { "text/plain; charset=utf-8" });
+        }
+        if let Weather::Limited(Some(after), _) = weather
+            && code == 429
+        {
+            response = response.header(RETRY_AFTER, HeaderValue::from(after));
+        }
+        let body = if text.is_empty() { String::new() } else { text + "\n" };
+        response.body(Full::new(body.into())).unwrap_or_default()
+    }
+
+    /// Stores what it takes of a body, and says what it does not.
+    fn push(&self, tenant: &str, body: &[u8]) -> (u16, String) {
+        let Some(push) =
+            snap::raw::Decoder::new().decompress_vec(body).ok().and_then(|body| PushRequest::decode(&*body).ok())
+        else {
+            return (400, "snappy: corrupt input".into());
+        };
+        let now = time::now();
+        let mut state = self.state();
+        let mut answer = (204, String::new());
+        for stream in push.streams {
+            let key = (tenant.to_owned(), stream.labels.clone());
+            let (mut invalid, mut behind, all) = (Vec::new(), Vec::new(), stream.entries.len());
+            for entry in stream.entries {
+                let time = nanos(&entry);
+                let newest = state.newest.get(&key).copied().unwrap_or(i64::MIN);
+                if time < now - OLDEST {
+                    invalid.push(format!(
+                        "entry for stream '{}' has timestamp too old: {}, oldest acceptable timestamp is: {}",
+                        stream.labels,
+                        seconds(time),
+                        seconds(now - OLDEST)
+                    ));
+                } else if time > now + NEWEST {
+                    invalid.push(format!(
+                        "entry for stream '{}' has timestamp too new: {}",
+                        stream.labels,
+                        seconds(time)
+                    ));
+                } else if time < newest.saturating_sub(BEHIND) {
+                    behind.push(format!("entry with timestamp {} ignored, reason: 'entry too far behind, entry timestamp is: {}, oldest acceptable timestamp is: {}',", stamp(time), stamp(time), stamp(newest - BEHIND)));
+                } else {
+                    state.lines.insert(entry.line.clone());
+                    state.newest.insert(key.clone(), newest.max(time));
+                    let metadata = entry.structured_metadata.into_iter().map(|pair| (pair.name, pair.value)).collect();
+                    state.streams.entry(key.clone()).or_default().push(Stored {
+                        arrived: time::passed(),
+                        time,
+                        line: entry.line,
+                        metadata,
+                    });
+                }
+            }
+            if !behind.is_empty() {
+                let shown = behind[..behind.len().min(10)].join("\n");
+                answer = (
+                    400,
+                    format!(
+                        "{shown}\nuser '{tenant}', total ignored: {} out of {all} for stream: {}",
+                        behind.len(),
+                        stream.labels
+                    ),
+                );
+            } else if !invalid.is_empty() {
+                answer = (400, grouped(&invalid));
+            }
+        }
+        answer
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Ends a trouble, and begins another one.
+    fn set_trouble(&mut self, weather: Weather) {
+        let (now, for_ever) = (time::passed(), Duration::MAX);
+        if let Some((_, end, _)) = self.troubles.last_mut().filter(|(_, end, _)| *end == for_ever) {
+            *end = now;
+        }
+        let whose = match weather {
+            Weather::Well => return,
+            Weather::Forbids(of) | Weather::Limited(_, Some(of)) => Some(of),
+            _ => None,
+        };
+        self.troubles.push((now, for_ever, whose));
+    }
+}
+
+impl PartialEq for Stored {
+    /// Whether Loki cannot tell them apart.
+    fn eq(&self, other: &Self) -> bool {
+        (self.time, &self.line, &self.metadata) == (other.time, &other.line, &other.metadata)
+    }
+}
+
+/// The connection is of no use any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection breaks")]
+pub struct Broken;
+
+impl From<Infallible> for Broken {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+fn nanos(entry: &Entry) -> i64 {
+    entry.timestamp.map_or(0, |time| time.seconds * SECOND + i64::from(time.nanos))
+}
+
+/// As Go's `time.RFC3339`.
+fn seconds(nanos: i64) -> String {
+    Timestamp::from_second(nanos.div_euclid(SECOND)).unwrap_or_default().to_string()
+}
+
+fn stamp(nanos: i64) -> String {
+    Timestamp::from_nanosecond(nanos.into()).unwrap_or_default().to_string()
+}
+
+/// Several errors in one body, as `pkg/util/errors` puts them.
+fn grouped(errors: &[String]) -> String {
+    if let [one] = errors {
+        return one.clone();
+    }
+    let mut groups = BTreeMap::<&String, usize>::new();
+    for error in errors {
+        *groups.entry(error).or_default() += 1;
+    }
+    groups.iter().map(|(error, count)| format!("{count} errors like: {error}")).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,127 @@
+//! A simulation of everything between dockerd and Loki, in one process and one thread, under paused time.
+//!
+//! The plugin is real, from [`Registry`](crate::streams::Registry) to the bytes of a push. Its surroundings are fake: a
+//! [`dockerd`], [`loki`]s behind a [`network`], a [`disk`] below the [`kernel`]'s calls, a clock ([`time`]). A seed makes
+//! a [`schedule`] of what containers do and of faults; [`world`] plays it; [`oracle`] knows what was printed; [`law`]
+//! judges.
+//!
+//! `make simulate SEEDS=10000` plays many seeds, `make simulate SEED=7` one, with its schedule and what happens.
+
+mod calls;
+mod disk;
+mod dockerd;
+mod kernel;
+mod law;
+mod log;
+mod loki;
+mod network;
+mod oracle;
+mod schedule;
+mod time;
+mod world;
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use schedule::Schedule;
+use world::World;
+
+/// Seeds that are played within `cargo test`.
+const FEW: u64 = 24;
+
+/// What came of one seed.
+struct Outcome {
+    schedule: String,
+    violations: Vec<String>,
+    trace: Vec<String>,
+    lines: usize,
+}
+
+/// Plays one seed, on this thread.
+fn play(seed: u64) -> Outcome {
+    kernel::seed_randomness(seed);
+    fastrand::seed(seed);
+    let memory = Path::new("/dev/shm");
+    let root = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    let root = root.expect("a folder for the simulation");
+    // Some messages name paths: they are as long in every run.
+    let machine = root.path().join("machine");
+    for dir in ["fifos", "state"] {
+        std::fs::create_dir_all(machine.join(dir)).expect("a folder for the simulation");
+    }
+    time::begin();
+    disk::begin(&machine.join("state"), fastrand::Rng::with_seed(seed));
+    let schedule = Schedule::new(seed);
+    let text = schedule.to_string();
+    let mut world = tracing::subscriber::with_default(log::Listener, || World::new(schedule, machine).play());
+    law::judge(&mut world);
+    let mut trace = log::take();
+    for loki in &world.lokis {
+        let requests = loki.requests();
+        trace.extend(requests.iter().map(|(at, code)| format!("{} answered {code} at {at}", loki.name)));
+    }
+    disk::end();
+    Outcome { schedule: text, violations: world.violations, trace, lines: world.oracle.len() }
+}
+
+/// Plays a seed on a thread of its own, whose state of all kinds begins anew.
+fn play_apart(seed: u64) -> Outcome {
+    let played = thread::Builder::new().name(format!("seed {seed}")).spawn(move || play(seed));
+    played.expect("a thread").join().unwrap_or_else(|_| Outcome {
+        schedule: Schedule::new(seed).to_string(),
+        violations: vec!["it panicked".into()],
+        trace: Vec::new(),
+        lines: 0,
+    })
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn every_line_is_sent_or_accounted_for_whatever_happens() {
+    if let Some(seed) = number("SEED") {
+        let outcome = play_apart(seed);
+        println!("{}\n{}", outcome.schedule, outcome.trace.join("\n"));
+        assert!(outcome.violations.is_empty(), "{}", outcome.violations.join("\n"));
+        return;
+    }
+    let (first, seeds) = (number("FIRST").unwrap_or(1), number("SEEDS").unwrap_or(FEW));
+    let (next, lines, failed) = (AtomicU64::new(first), AtomicU64::new(0), Mutex::new(Vec::new()));
+    let workers = thread::available_parallelism().map_or(2, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + seeds {
+                        return;
+                    }
+                    let outcome = play_apart(seed);
+                    lines.fetch_add(outcome.lines as u64, Ordering::Relaxed);
+                    if !outcome.violations.is_empty() {
+                        // At once: the rest may take a while.
+                        eprintln!("seed {seed}: {}", outcome.violations.join("\n    "));
+                        failed.lock().unwrap().push((seed, outcome));
+                    }
+                }
+            });
+        }
+    });
+    let mut failed = failed.into_inner().unwrap();
+    failed.sort_by_key(|(seed, _)| *seed);
+    println!("{seeds} seeds, {} lines, {} seeds failed", lines.into_inner(), failed.len());
+    if let Some((seed, outcome)) = failed.first() {
+        panic!("{}\n{}\nagain: make simulate SEED={seed}", outcome.schedule, outcome.violations.join("\n"));
+    }
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    for seed in [1, 2, 3] {
+        assert_eq!(play_apart(seed).trace, play_apart(seed).trace, "seed {seed}");
+    }
+}

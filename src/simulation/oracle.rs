@@ -1,0 +1,96 @@
+//! What every container has printed, and what became of it: known to the simulation alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::time;
+
+/// One line of one container.
+#[derive(Clone, Debug)]
+pub struct Printed {
+    /// The whole text; no two are alike.
+    pub text: String,
+    /// 0 for stdout, 1 for stderr.
+    pub source: usize,
+    /// When its last byte was in the pipe, since the simulation began.
+    pub at: Duration,
+    /// Where its frames end in the bytes of its pipe.
+    pub end: u64,
+    /// Which run of the container printed it.
+    pub run: usize,
+    /// Why it may be missing.
+    pub excuse: Option<&'static str>,
+}
+
+/// All lines of a container, in the order in which they were printed.
+pub type Lines = Vec<Printed>;
+
+/// What all containers have printed.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    pub containers: BTreeMap<usize, Lines>,
+    /// Lines by text: container and place.
+    by_text: BTreeMap<Vec<u8>, (usize, usize)>,
+    /// Texts of more than one chunk, printed to their end or not: what is left of one may be sent as a line.
+    long: Vec<String>,
+}
+
+// === impl Oracle ===
+
+impl Oracle {
+    /// A container has printed a line.
+    pub fn printed(&mut self, container: usize, line: Printed) {
+        let lines = self.containers.entry(container).or_default();
+        self.by_text.insert(line.text.clone().into(), (container, lines.len()));
+        lines.push(line);
+    }
+
+    /// Which container printed a text, and as which of its lines.
+    pub fn find(&self, text: &[u8]) -> Option<(usize, usize)> {
+        self.by_text.get(text).copied()
+    }
+
+    /// Lines printed since `since` may be missing, and the last so many bytes of each pipe, by container and run.
+    pub fn excuse(&mut self, why: &'static str, since: Duration) {
+        for line in self.containers.values_mut().flatten().filter(|line| line.at >= since) {
+            line.excuse.get_or_insert(why);
+        }
+    }
+
+    /// What of a run of a container ends behind byte `landed` of its pipe may be missing.
+    pub fn excuse_in_pipe(&mut self, container: usize, run: usize, landed: u64) {
+        let lines = self.containers.entry(container).or_default();
+        for line in lines.iter_mut().filter(|line| line.run == run && line.end > landed) {
+            line.excuse.get_or_insert("it was in the pipe when the power failed");
+        }
+    }
+
+    /// A container begins to print a line in chunks.
+    pub fn begins(&mut self, text: &str) {
+        self.long.push(text.into());
+    }
+
+    /// Whether a text is what is left of a line in chunks of `chunk` bytes.
+    pub fn is_rest(&self, text: &[u8], chunk: usize) -> bool {
+        self.long.iter().any(|long| {
+            let begins = (0..long.len()).step_by(chunk).filter(|begin| long.as_bytes()[*begin..].starts_with(text));
+            begins.map(|begin| begin + text.len()).any(|end| end == long.len() || end % chunk == 0)
+        })
+    }
+
+    /// Lines in all.
+    pub fn len(&self) -> usize {
+        self.by_text.len()
+    }
+}
+
+/// The text of line number `n` of a container, of `len` bytes or a few more.
+pub fn text(container: usize, n: usize, len: usize) -> String {
+    let mut text = format!("c{container} line {n} at {:?} ", time::passed());
+    let filling =
+        ["all work and no play ", "0123456789 ", "äöü ß € ", "{\"a\": 1, \"b\": \"c\"} "][(container + n) % 4];
+    while text.len() < len {
+        text.push_str(filling);
+    }
+    text
+}

@@ -1,0 +1,60 @@
+//! True time, which goes on whatever happens, and the host's clock, which is set now and then.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::clock;
+
+/// When every simulation begins: 2026-01-01, in nanoseconds since 1970.
+const BEGINNING: i64 = 1_767_225_600_000_000_000;
+
+thread_local! {
+    /// The instant at which a life of the plugin began, and the true time then.
+    static LIFE: Cell<Option<(Instant, i64)>> = const { Cell::new(None) };
+    /// True time while there is no runtime.
+    static STOPPED: Cell<i64> = const { Cell::new(BEGINNING) };
+    /// By how much the host's clock is ahead, in nanoseconds.
+    static AHEAD: Cell<i64> = const { Cell::new(0) };
+}
+
+/// The simulation begins.
+pub fn begin() {
+    stop_at(BEGINNING);
+    AHEAD.set(0);
+}
+
+/// The runtime whose clock it was is gone.
+pub fn stop_at(now: i64) {
+    LIFE.set(None);
+    STOPPED.set(now);
+}
+
+/// True time in nanoseconds since 1970.
+pub fn now() -> i64 {
+    let Some((at, then)) = LIFE.get() else { return STOPPED.get() };
+    then + i64::try_from(at.elapsed().as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Another runtime has a clock of its own; true time goes on from `then`.
+pub fn go_on_from(then: i64) {
+    LIFE.set(Some((Instant::now(), then)));
+    clock::test::set(then + AHEAD.get());
+}
+
+/// Sets the host's clock: from here on it is `ahead` nanoseconds before true time.
+pub fn step(ahead: i64) {
+    AHEAD.set(ahead);
+    clock::test::set(now() + ahead);
+}
+
+/// Since the simulation began.
+pub fn passed() -> Duration {
+    Duration::from_nanos((now() - BEGINNING).unsigned_abs())
+}
+
+/// Until that much has passed since the simulation began.
+pub async fn until(passed_then: Duration) {
+    tokio::time::sleep(passed_then.saturating_sub(passed())).await;
+}
