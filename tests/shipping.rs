@@ -419,13 +419,13 @@ fn a_loki_that_refuses_structured_metadata_gets_lines_without_it() {
 
 #[test]
 fn of_lines_that_loki_refuses_each_is_counted_and_the_rest_is_kept() {
-    let scene = Scene::new();
+    let limits = Limits { max_line_size: 100, ..Limits::default() };
+    let scene = Scene::with(Start::default(), Standin::builder().limits(limits));
     let run = scene.container("web").start();
     run.out("first");
     scene.wait_for_lines("web", 1);
-    // A clock that is three hours ahead, until it is set right.
-    for at in 0..25 {
-        run.log(&Entry::new("stdout", now() + 3 * HOUR + at, format!("ahead {at}")));
+    for line in numbered("long", 25, 200) {
+        run.out(line);
     }
     run.out("last");
     scene.assert_lines_in_loki("web", &["first", "last"]);
@@ -435,7 +435,7 @@ fn of_lines_that_loki_refuses_each_is_counted_and_the_rest_is_kept() {
         "{} of 25 refused lines are counted",
         scene.plugin.sum_in_log("lines were dropped", "lines")
     );
-    assert!(scene.plugin.log().contains("timestamp too new"), "the reason is told");
+    assert!(scene.plugin.log().contains("max entry size"), "the reason is told");
 }
 
 #[test]
