@@ -45,15 +45,16 @@ pub(super) fn recover<F: Framing>(
     }
     let (mut state, mut notices, mut last) = (State::default(), Vec::new(), None);
     for (number, path, is_aside) in list(dir)? {
-        // Also of what cannot be read: no other file gets this number.
-        state.next_number = number + 1;
         if is_aside {
+            // No other file gets this number.
+            state.next_number = number + 1;
             state.set_aside.push(Aside::at(number, path));
             continue;
         }
         match load::<F>(&path, number, state.next_seq, options, access) {
             Ok((loaded, segment)) => {
                 note_gap(&mut state, &segment);
+                state.next_number = number + 1;
                 state.next_seq = segment.next_seq;
                 state.segments.push_back(segment);
                 // The one before is closed: a ring has few files open, however many segments it has.
@@ -72,6 +73,7 @@ pub(super) fn recover<F: Framing>(
                 if notices.len() < MOST_NOTICES {
                     notices.push(aside.notice(reason));
                 }
+                state.next_number = number + 1;
                 state.set_aside.push(aside);
             }
         }

@@ -91,6 +91,23 @@ fn a_ring_that_is_only_looked_at_changes_nothing_and_takes_nothing_away() {
     assert_eq!(payloads(&mut ring.reader()), [&b"first run"[..], b"torn"]);
 }
 
+/// A number that was taken and is free again is no sign of a segment that was lost: the ring goes on where it was.
+#[test]
+fn a_torn_record_survives_a_kill_after_a_file_in_the_next_place_was_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    land(&mut open(dir.path(), BOOT).writer("a"), &record(0, b"first"));
+    fs::write(place::segment_path(dir.path(), 2), b"").unwrap();
+    let torn = record(1, b"torn");
+    let ring = open(dir.path(), BOOT);
+    let mut cursors = Cursors::open(&ring, &["there".into()]).unwrap();
+    cursors.save(0, ring.oldest(), [0; cursor::NOTE]).unwrap();
+    land(&mut ring.writer("a"), &torn[..5]);
+    drop((cursors, ring));
+    let ring = open(dir.path(), BOOT);
+    assert_eq!(land(&mut ring.writer("a"), &torn[5..]).records, 1);
+    assert_eq!(payloads(&mut ring.reader()), [&b"first"[..], b"torn"]);
+}
+
 #[test]
 fn a_segment_is_never_made_over_a_file_that_is_there() {
     let dir = tempfile::tempdir().unwrap();
