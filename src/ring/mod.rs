@@ -29,7 +29,7 @@
 //! <dir>/info.json            what the owner says about the ring; written when the first segment is made
 //! <dir>/cursor-<name>        how far a shipper has come, see [`cursors`]
 //! <dir>/0000000000000007.seg segments, numbered upwards; only the last one is written to
-//! <dir>/0000000000000006.seg.unreadable   a segment that could not be read
+//! <dir>/0000000000000006.unreadable.seg   a segment that could not be read
 //! ```
 //!
 //! A segment, all integers little-endian, all structures of fixed size ([`format`]):

@@ -58,8 +58,8 @@ pub(super) fn open(path: &Path, write: bool) -> io::Result<File> {
 
 /// The number in the name of a segment that was set aside.
 pub(super) fn aside_number(path: &Path) -> Option<u64> {
-    let segment = path.file_name()?.to_str()?.strip_suffix(UNREADABLE)?.strip_suffix('.')?;
-    segment_number(Path::new(segment))
+    let number = path.file_name()?.to_str()?.strip_suffix(UNREADABLE)?;
+    segment_number(Path::new(&format!("{number}.seg")))
 }
 
 /// A new file. Never one that is there: that may be in use.
@@ -102,11 +102,11 @@ pub(super) fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// What the names of files end with that are in a segment's place and cannot be read as one.
-const UNREADABLE: &str = "unreadable";
+const UNREADABLE: &str = ".unreadable.seg";
 
 /// Gives what is in a segment's place another name, so that a person can look at it; and which one.
 pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    let aside = path.with_extension(format!("seg.{UNREADABLE}"));
+    let aside = path.with_extension(&UNREADABLE[1..]);
     rename_to_free(path, &aside).map(|()| aside)
 }
 

@@ -1,7 +1,7 @@
 //! Segments that cannot be read: never removed unread, but given another name, counted in the ring's bound, and removed
 //! when their turn comes.
 //!
-//! `<number>.seg` becomes `<number>.seg.unreadable`, beside the others. A person can still look at it, and a ring that is
+//! `<number>.seg` becomes `<number>.unreadable.seg`, beside the others. A person can still look at it, and a ring that is
 //! opened again knows that there was a segment. The records in it are missing from then on; how many they are is said as
 //! far as its index, its slots and its mark still prove it, or the segments around it tell.
 

@@ -49,7 +49,7 @@ pub fn survey(
             if let Ok(metadata) = file.metadata() {
                 bytes += metadata.blocks() * 512;
                 // The cursor moves after the last line; only lines count, also those that cannot be read.
-                if file.path().extension().is_some_and(|extension| extension == "seg" || extension == "unreadable") {
+                if file.path().extension().is_some_and(|extension| extension == "seg") {
                     written = written.max(metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH));
                 }
             }

@@ -113,7 +113,7 @@ fn a_segment_that_cannot_be_read_is_set_aside_and_the_rest_goes_on() {
             let look = Ring::look(dir.path(), boot, &Toy).unwrap();
             assert!(paths[at].symlink_metadata().is_ok(), "{what}");
             let ring = open(dir.path(), boot);
-            let aside = paths[at].with_extension("seg.unreadable");
+            let aside = paths[at].with_extension("unreadable.seg");
             assert!(aside.symlink_metadata().is_ok() && paths[at].symlink_metadata().is_err(), "{what}");
             if let Some(before) = before {
                 assert_eq!(fs::read(&aside).unwrap(), before, "{what}: nothing of it is changed");
@@ -192,7 +192,7 @@ fn what_was_set_aside_counts_in_the_bound_and_goes_in_its_turn() {
         let paths = written(dir.path());
         make_of_another_version(&paths[at]);
         let ring = open(dir.path(), BOOT);
-        let aside = paths[at].with_extension("seg.unreadable");
+        let aside = paths[at].with_extension("unreadable.seg");
         let number = place::segment_number(&paths[at]).unwrap();
         let mut writer = ring.writer("a");
         ring.take_notices();
@@ -232,7 +232,7 @@ fn what_was_set_aside_goes_before_records_that_are_protected() {
     };
     assert!(is_protected(&full));
     assert_eq!(ring.oldest().seq, oldest);
-    assert!(!paths[2].with_extension("seg.unreadable").exists());
+    assert!(!paths[2].with_extension("unreadable.seg").exists());
 }
 
 /// Wherever one sector of the data is bad, the block around it is lost, counted, and nothing else; in a segment of this
