@@ -408,3 +408,39 @@ fn one_knocks_for_all(failure: Failure, said: &str) {
     let count = scene.plugin.log().matches(said).count();
     assert!(count == 1 || said.contains("rate") && count > 0, "one outage is said once, not {count} times");
 }
+
+#[test]
+fn lines_keep_the_name_and_labels_that_their_container_had_also_when_it_is_renamed_before_they_are_sent() {
+    let mut scene = Scene::new();
+    let container = |scene: &Scene, name: &str| {
+        let named = scene.container("web").with("ContainerName", format!("/{name}").into());
+        named.option("labels", "team").label("team", name).option("loki-batch-wait", "10ms")
+    };
+    scene.loki.go_away();
+    for name in ["first", "second", "third"] {
+        let run = container(&scene, name).start();
+        run.out(format!("one of {name}"));
+        run.stop();
+        if name == "second" {
+            scene.plugin.kill();
+            scene.plugin.restart();
+        }
+    }
+    let run = container(&scene, "fourth").start();
+    run.out("one of fourth");
+    scene.loki.come_back();
+    for name in ["first", "second", "third", "fourth"] {
+        scene.assert_lines_in_loki(name, &[&format!("one of {name}")]);
+        assert_eq!(scene.loki.count(&[("team", name)]), 1, "{name}");
+    }
+    run.out("another of fourth");
+    scene.assert_lines_in_loki("fourth", &["one of fourth", "another of fourth"]);
+    assert_eq!(run.lines().len(), 5, "docker logs has them all");
+    let ring = scene.plugin.ring(run.container().id());
+    run.stop();
+    scene.plugin.terminate();
+    scene.plugin.restart();
+    let former =
+        || crate::harness::plugin::names_in(&ring).into_iter().filter(|name| name.starts_with("info-")).count();
+    assert_eventually!(former() == 0, "what nobody needs any more is removed");
+}

@@ -158,6 +158,7 @@ fn metadata() -> Metadata {
 fn plan() -> Plan {
     let wait = Duration::from_secs(1);
     Plan {
+        until: Default::default(),
         streams: [(); 2].map(|()| {
             let pairs = [("container_name", "bench"), ("host", "localhost"), ("source", "stdout")];
             let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -12,6 +12,7 @@ use super::note::Note;
 use super::piped::{Piped, Round};
 use super::progress::Progress;
 use super::scope::{Key, Scope};
+use super::until::Until;
 use super::window::{Clamp, Now, Refusal, Tried};
 use crate::codec::Source;
 use crate::codec::partial::Line;
@@ -67,6 +68,8 @@ pub struct Collector {
     seen: u64,
     /// The reader stopped before the end of the ring.
     more: bool,
+    /// Where it ends for good.
+    until: Until,
     /// Where it stays behind another that it was forked off.
     end: Option<End>,
     /// Entries that were counted as lost since then.
@@ -123,6 +126,7 @@ impl Collector {
             restart,
             seen: 0,
             more: false,
+            until: plan.until.clone(),
             end: None,
             missed: 0,
             gap: Lost::default(),
@@ -182,6 +186,7 @@ impl Collector {
             restart: self.restart,
             seen: 0,
             more: false,
+            until: self.until.clone(),
             end: Some(self.end()),
             missed: 0,
             gap: Lost::default(),
@@ -272,7 +277,7 @@ impl Collector {
 
     /// Whether the ring has entries that were not read.
     pub fn is_behind(&self, published: &Published) -> bool {
-        self.lines.position().seq < published.next_seq
+        self.lines.position().seq < published.next_seq.min(self.until.get())
     }
 
     /// Whether the ring no longer has entries that are not acknowledged.
@@ -328,9 +333,10 @@ impl Collector {
             };
             self.clamps[at].begin(now, from, last);
         }
-        let end = self.end.map_or(u64::MAX, |end| end.seq);
+        let until = self.until.get();
+        let end = self.end.map_or(until, |end| end.seq.min(until));
         // Otherwise what stands before it goes on, with lines that are behind it.
-        let is_end = end >= published.next_seq;
+        let is_end = end >= published.next_seq.min(until);
         let limit = Limit {
             before: self.clamps.iter().filter_map(Clamp::until).min(),
             end,

@@ -119,9 +119,9 @@ impl Lane {
 
     /// Whether there is anything to do for a lane that is behind.
     pub fn has_work(&self, way: &Way) -> bool {
-        let published = way.follow.borrow().next_seq;
+        let published = way.follow.borrow().next_seq.min(way.plan.until.get());
         let is_due = self.collector.deadline().is_some_and(|deadline| deadline <= nanoseconds());
-        let is_ended = *way.live.borrow() == 0 && self.collector.holds_lines();
+        let is_ended = way.has_ended() && self.collector.holds_lines();
         let next = self.collector.next_seq();
         !self.collector.is_at_end() || (next >= published && (is_due || is_ended))
     }
@@ -221,7 +221,7 @@ impl Lane {
 
     /// Moves behind lines of which none is to be sent, whatever state Loki is in.
     pub fn pass_over(&mut self, way: &Way) {
-        let (ended, published) = (*way.live.borrow() == 0, *way.follow.borrow());
+        let (ended, published) = (way.has_ended(), *way.follow.borrow());
         self.collector.collect(&published, ended, false, &way.destination.now());
         let toll = self.collector.take_toll();
         // Nobody misses in Loki what was not to get there.
@@ -235,7 +235,7 @@ impl Lane {
     /// Collects a round and pushes it. Streams that are held back get lanes in `children`, as long as there are fewer than [`MOST_LANES`] with
     /// the `others` that there are.
     pub async fn send(&mut self, way: &Way, mut permit: Permit, children: &mut Vec<Self>, others: usize) {
-        let (ended, published) = (*way.live.borrow() == 0, *way.follow.borrow());
+        let (ended, published) = (way.has_ended(), *way.follow.borrow());
         self.collector.set_batch_size(way.destination.batch_size(way.plan.batch_size));
         self.collector.set_room(permit.room());
         self.collector.collect(&published, ended, way.destination.takes_metadata(), &way.destination.now());

@@ -42,6 +42,7 @@ pub mod progress;
 pub mod route;
 pub mod scope;
 pub mod slots;
+pub mod until;
 pub mod verdict;
 mod way;
 pub mod window;
@@ -63,6 +64,7 @@ use destination::{Destination, Permit};
 use events::Events;
 use lane::{LOOK, Lane};
 use scope::Key;
+use until::Until;
 use way::Way;
 
 /// How a container's lines are to be sent.
@@ -84,6 +86,8 @@ pub struct Plan {
     pub forgets: bool,
     /// Tries before a batch is given up; `None`: for as long as the ring holds it.
     pub attempts: Option<NonZeroU32>,
+    /// Where it ends, because what follows is another's.
+    pub until: Until,
     /// Between tries.
     pub backoff: Backoff,
 }
@@ -197,7 +201,8 @@ impl Shipper {
                 return Done::Shutdown;
             }
             self.look_behind();
-            let ended = *self.live.borrow_and_update() == 0;
+            self.live.mark_unchanged();
+            let ended = self.way.has_ended();
             let published = *self.follow.borrow_and_update();
             let collector = self.first.collector();
             let deadline = collector.deadline().map(|time| time.saturating_sub(nanoseconds()));
@@ -319,7 +324,7 @@ impl Shipper {
             tokio::select! {
                 () = sleep_until(deadline) => return,
                 _ = self.follow.changed() => {}
-                _ = self.live.changed() => if *self.live.borrow() == 0 { return },
+                _ = self.live.changed() => if self.way.has_ended() { return },
                 _ = self.shutdown.changed() => return,
             }
         }

@@ -99,6 +99,11 @@ impl Way {
         self.ring.protect_from(self.cursor, seq);
     }
 
+    /// Whether nothing more comes: no stream is live, or what comes is another's.
+    pub fn has_ended(&self) -> bool {
+        *self.live.borrow() == 0 || self.plan.until.is_set()
+    }
+
     /// A number for a new lane.
     pub fn number(&self) -> u64 {
         self.lanes.fetch_add(1, Ordering::Relaxed) + 1

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,9 +13,10 @@ use super::events::Events;
 use super::retention;
 use crate::frames::DockerFrames;
 use crate::lock;
-use crate::ring::{Cursors, Options, Ring, RingError, Saved};
+use crate::ring::{Cursors, Ring, RingError, Saved};
 use crate::shipper;
 use crate::shipper::destination::Destination;
+use crate::shipper::until::Until;
 use crate::telemetry::rate::Rate;
 
 /// A container with at least one stream, or with lines that were not sent yet.
@@ -36,10 +36,24 @@ pub struct Container {
     pub forgets: bool,
     /// Where its lines go, in the order of the cursors; nowhere while its options cannot be used.
     pub lanes: Vec<Lane>,
-    /// What happens at its intake.
-    pub events: Arc<Events>,
+    /// What it does, which goes on when another takes its place.
+    pub activity: Arc<Activity>,
+    /// The first entry that is not its own, but that of the one that takes its place: it was printed under another name,
+    /// see [`former`](super::former). The greatest number while there is none.
+    until: Until,
     /// Why its lines are not sent, see [`Container::unusable`].
     unusable: Mutex<Option<String>>,
+    /// Nothing is to be sent any more: all was, or its ring was removed.
+    over: watch::Sender<bool>,
+    /// Its ring is to go, or has gone: nothing of it is brought to the disk any more.
+    condemned: AtomicBool,
+}
+
+/// Who writes to a ring, and what of it is counted.
+#[derive(Debug)]
+pub struct Activity {
+    /// What happens at its intake.
+    pub events: Arc<Events>,
     /// Lines that it writes.
     pub line_rate: Rate,
     /// Bytes that it writes.
@@ -48,13 +62,9 @@ pub struct Container {
     live: watch::Sender<usize>,
     /// Streams that can still bring bytes: dockerd closes a FIFO only after StopLogging was answered.
     attached: watch::Sender<usize>,
-    /// Nothing is to be sent any more: all was, or its ring was removed.
-    over: watch::Sender<bool>,
     /// How many streams have ever attached.
     attachments: AtomicU64,
-    /// Its ring is to go, or has gone: nothing of it is brought to the disk any more.
-    condemned: AtomicBool,
-    /// Held by the one that syncs its ring or removes it, across calls that wait: only ever locked on a thread that may.
+    /// Held by the one that syncs the ring or removes it, across calls that wait: only ever locked on a thread that may.
     at_disk: Mutex<()>,
 }
 
@@ -82,41 +92,33 @@ pub struct Attachment {
 // === impl Container ===
 
 impl Container {
-    /// Opens the ring in `dir`, with a cursor of a name for each lane.
+    /// A container of a ring that is open, with a cursor of a name for each lane, up to entry `until`.
     ///
     /// # Errors
-    /// When what is there cannot be read.
-    pub fn open(
+    /// When the cursors cannot be read.
+    pub fn new(
         (id, name): (&str, &str),
-        dir: &Path,
-        options: Options,
+        (ring, activity): (Arc<Ring>, Arc<Activity>),
         (cursors, lanes): (&[String], Vec<Lane>),
         forgets: bool,
-        counters: Counters,
+        until: u64,
     ) -> Result<Arc<Self>, RingError> {
-        let name: Arc<str> = name.into();
-        let ring = Ring::open(dir, options, &DockerFrames)?;
         let cursors = Cursors::open(&ring, cursors)?;
         let container = Arc::new(Self {
             id: id.into(),
+            name: name.into(),
             ring,
             sent: cursors.shown(),
             cursors: Arc::new(Mutex::new(cursors)),
             forgets,
             lanes,
-            events: Arc::new(Events::new(&name, counters)),
             unusable: Mutex::default(),
-            line_rate: Rate::default(),
-            byte_rate: Rate::default(),
-            name,
-            live: watch::Sender::new(0),
-            attached: watch::Sender::new(0),
+            activity,
+            until: Until::new(until),
             over: watch::Sender::new(false),
-            attachments: AtomicU64::new(0),
             condemned: AtomicBool::new(false),
-            at_disk: Mutex::default(),
         });
-        container.events.noticed(container.ring.take_notices());
+        container.activity.events.noticed(container.ring.take_notices());
         Ok(container)
     }
 
@@ -130,38 +132,54 @@ impl Container {
         std::mem::replace(&mut *self.unusable.lock().unwrap_or_else(PoisonError::into_inner), reason)
     }
 
+    /// The first entry that is not its own, for its shippers.
+    pub fn until(&self) -> &Until {
+        &self.until
+    }
+
+    /// Ends before entry `until`, unless it ends before already. To be followed by an attachment, which wakes its shippers.
+    pub fn end_at(&self, until: u64) {
+        self.until.lower(until);
+    }
+
+    /// Whether another has to take its place, because everything of its own was sent.
+    pub fn is_succeeded(&self) -> bool {
+        self.sent.furthest_behind().unwrap_or_default() >= self.until.get()
+    }
+
     /// A new stream that writes to this container.
     pub fn attach(self: &Arc<Self>) -> Attachment {
-        self.attachments.fetch_add(1, Ordering::AcqRel);
-        self.live.send_modify(|live| *live += 1);
-        self.attached.send_modify(|attached| *attached += 1);
+        let Activity { attachments, live, attached, .. } = &*self.activity;
+        attachments.fetch_add(1, Ordering::AcqRel);
+        live.send_modify(|live| *live += 1);
+        attached.send_modify(|attached| *attached += 1);
         let first = self.ring.published().next_seq;
         Attachment { container: self.clone(), first, stopped: AtomicBool::new(false), stop: watch::Sender::new(false) }
     }
 
     /// How many streams dockerd has not stopped.
     pub fn live(&self) -> watch::Receiver<usize> {
-        self.live.subscribe()
+        self.activity.live.subscribe()
     }
 
     /// How many streams can still bring bytes.
     pub fn attached(&self) -> watch::Receiver<usize> {
-        self.attached.subscribe()
+        self.activity.attached.subscribe()
     }
 
     /// Whether a stream can still bring bytes.
     pub fn is_attached(&self) -> bool {
-        *self.attached.borrow() > 0
+        *self.activity.attached.borrow() > 0
     }
 
     /// How many streams have ever attached. While it stays the same and none is attached, nothing is written.
     pub fn attachments(&self) -> u64 {
-        self.attachments.load(Ordering::Acquire)
+        self.activity.attachments.load(Ordering::Acquire)
     }
 
     /// How many streams dockerd has not stopped.
     pub fn streams(&self) -> usize {
-        *self.live.borrow()
+        *self.activity.live.borrow()
     }
 
     /// Lines that were not sent, to one destination at least.
@@ -182,9 +200,9 @@ impl Container {
 
     /// Looks at what was written so far, for the rates. To be called every few seconds.
     pub fn sample(&self) {
-        let happened = self.events.happened();
-        self.line_rate.sample(happened.entries);
-        self.byte_rate.sample(happened.bytes);
+        let happened = self.activity.events.happened();
+        self.activity.line_rate.sample(happened.entries);
+        self.activity.byte_rate.sample(happened.bytes);
     }
 
     /// The ring is about to be removed; nothing of it will be sent or written any more.
@@ -200,7 +218,7 @@ impl Container {
     /// When the folder cannot be removed.
     pub fn remove(&self) -> io::Result<()> {
         lock::may_wait();
-        let _nobody_syncs = self.at_disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let _nobody_syncs = self.activity.at_disk.lock().unwrap_or_else(PoisonError::into_inner);
         fs::remove_dir_all(self.ring.dir())
     }
 
@@ -219,13 +237,13 @@ impl Container {
     pub fn sync(&self) {
         lock::may_wait();
         // What is gone because it was retired must not be made again.
-        let _nobody_removes = self.at_disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let _nobody_removes = self.activity.at_disk.lock().unwrap_or_else(PoisonError::into_inner);
         if self.condemned.load(Ordering::Acquire) {
             return;
         }
         let healed = self.ring.heal::<DockerFrames>();
-        self.events.healed(&healed);
-        self.events.noticed(self.ring.take_notices());
+        self.activity.events.healed(&healed);
+        self.activity.events.noticed(self.ring.take_notices());
         if healed.is_revoked {
             // The container was started again meanwhile. Its cursors are the newer ring's as well.
             return;
@@ -242,12 +260,29 @@ impl Container {
         if let Err(error) = self.ring.sync()
             && !error.is_revoked()
         {
-            self.events.not_synced(&error);
+            self.activity.events.not_synced(&error);
         }
         for file in cursors {
             // A cursor that goes back sends lines twice, and loses none.
             let _ = file.sync_data();
         }
+    }
+}
+
+// === impl Activity ===
+
+impl Activity {
+    /// Of a container of this name, of which nothing is counted yet.
+    pub fn new(name: &str, counters: Counters) -> Arc<Self> {
+        Arc::new(Self {
+            events: Arc::new(Events::new(&name.into(), counters)),
+            line_rate: Rate::default(),
+            byte_rate: Rate::default(),
+            live: watch::Sender::new(0),
+            attached: watch::Sender::new(0),
+            attachments: AtomicU64::new(0),
+            at_disk: Mutex::default(),
+        })
     }
 }
 
@@ -268,7 +303,7 @@ impl Attachment {
     pub fn stopped(&self) {
         if !self.stopped.swap(true, Ordering::AcqRel) {
             self.stop.send_replace(true);
-            self.container.live.send_modify(|live| *live -= 1);
+            self.container.activity.live.send_modify(|live| *live -= 1);
         }
     }
 
@@ -281,6 +316,6 @@ impl Attachment {
 impl Drop for Attachment {
     fn drop(&mut self) {
         self.stopped();
-        self.container.attached.send_modify(|attached| *attached -= 1);
+        self.container.activity.attached.send_modify(|attached| *attached -= 1);
     }
 }

@@ -102,8 +102,12 @@ pub(super) struct Inner {
     pub undescribed: Throttle,
     /// Called before a ring is opened, with the container's id: stands for a disk that hangs, or a bug.
     #[cfg(test)]
-    pub before_open: std::sync::OnceLock<Box<dyn Fn(&str) + Send + Sync>>,
+    pub before_open: std::sync::OnceLock<BeforeOpen>,
 }
+
+/// What a test does before the ring of a container is opened.
+#[cfg(test)]
+pub(super) type BeforeOpen = Box<dyn Fn(&str) + Send + Sync>;
 
 /// A reader of one container, for `docker logs`.
 #[derive(Debug)]

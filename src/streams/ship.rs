@@ -4,10 +4,14 @@
 //! lock, the second before, see `let_go`: StopLogging ends what is *live*, and makes the shipper catch up; but until dockerd closes the FIFO, and when
 //! it does, lines can still come, and a stream that starts meanwhile finds the container in the table.
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::container::{Container, Lane};
+use tracing::warn;
+
+use super::container::{Activity, Container, Lane};
+use super::former;
 use super::info::Info;
 use super::labels::ContainerLabels;
 use super::record::Record;
@@ -21,10 +25,12 @@ use crate::codec::Source;
 use crate::config::pipeline::Configured;
 use crate::config::{RingOptions, StreamOptions};
 use crate::fifo::Fifo;
+use crate::frames::DockerFrames;
 use crate::pipeline::Pipeline;
 use crate::pools::Pool;
-use crate::ring::{self, RingError};
+use crate::ring::{self, INFO, Ring, RingError, cursors};
 use crate::shipper::backoff::Backoff;
+use crate::shipper::until::Until;
 use crate::shipper::{self, Done, Plan, Shipper, Stages};
 
 impl Registry {
@@ -36,6 +42,28 @@ impl Registry {
         resolved: &Resolved,
         stages: Option<&Stages>,
     ) -> Result<(Arc<Container>, Vec<Shipper>), StartError> {
+        let ring = self.open_ring(info, &resolved.options.ring)?;
+        let activity = Activity::new(info.name(), self.inner.setup.counters.clone());
+        let sent = cursors::furthest_behind(ring.dir()).map(|position| position.seq).unwrap_or_default();
+        self.assemble((ring, activity), sent, (info, resolved, stages))
+    }
+
+    /// A container of an open ring, for the lines from `sent` on: as far as they were printed under a former description,
+    /// they are sent as it says, and by `now` from there on, once another has taken its place.
+    pub(super) fn assemble(
+        &self,
+        (ring, activity): (Arc<Ring>, Arc<Activity>),
+        sent: u64,
+        now: (&Info, &Resolved, Option<&Stages>),
+    ) -> Result<(Arc<Container>, Vec<Shipper>), StartError> {
+        let former = former::load(ring.dir(), sent).into_iter().find_map(|former| {
+            let resolved = self.resolve(&former.info).inspect_err(|error| {
+                warn!(container = now.0.name(), %error, "lines from before a change of the container go with those after it");
+            });
+            Some((former.until, former.info, resolved.ok()?))
+        });
+        let (until, (info, resolved, stages)) =
+            former.as_ref().map_or((u64::MAX, now), |(until, info, resolved)| (*until, (info, &**resolved, None)));
         let Resolved { options, labels, destinations } = resolved;
         let names: Vec<_> = options.destinations.iter().map(|target| target.id()).collect();
         let several = destinations.len() > 1;
@@ -46,7 +74,9 @@ impl Registry {
             let events = shipper::events::Events::new(&name.into(), destination.counters().clone());
             Lane { destination, events: Arc::new(events), batch_wait: options.batch.wait }
         });
-        let container = self.open_ring(info, &options.ring, (&names, lanes.collect()))?;
+        let who = (info.container_id.as_str(), info.name());
+        let (lanes, forgets) = ((names.as_slice(), lanes.collect()), options.ring.no_file);
+        let container = Container::new(who, (ring, activity), lanes, forgets, until)?;
         let stages = match (stages, &options.pipeline) {
             (Some(stages), _) => stages.clone(),
             (None, Some(configured)) if configured.names_files() => Stages::Opening,
@@ -68,7 +98,7 @@ impl Registry {
             let shipper = Shipper::new(
                 &container.ring,
                 (container.cursors.clone(), at),
-                plan(options, labels, pipeline),
+                Plan { until: container.until().clone(), ..plan(options, labels, pipeline) },
                 lane.destination.clone(),
                 container.live(),
                 self.inner.shutdown.subscribe(),
@@ -114,6 +144,9 @@ impl Registry {
             if !shipper.is_caught_up() {
                 continue;
             }
+            if container.is_succeeded() {
+                return self.hand_over(container).await;
+            }
             tokio::select! {
                 _ = attached.changed() => {}
                 _ = live.changed() => {}
@@ -140,7 +173,10 @@ impl Registry {
         // Nobody waits for room that no shipper makes.
         let (container, _) = self.enter(file, fifo, None, claim, attempt, || {
             let ring = RingOptions::salvage(&info.config, &self.inner.setup.defaults);
-            let container = self.open_ring(info, &ring, (&[], Vec::new()))?;
+            let who = (info.container_id.as_str(), info.name());
+            let activity = Activity::new(info.name(), self.inner.setup.counters.clone());
+            let open = (self.open_ring(info, &ring)?, activity);
+            let container = Container::new(who, open, (&[], Vec::new()), ring.no_file, u64::MAX)?;
             container.set_unusable(Some(reason.to_string()));
             opened.store(true, Ordering::Relaxed);
             Ok((container, Vec::new()))
@@ -153,7 +189,7 @@ impl Registry {
     }
 
     /// Lets a container that is not shipped leave the table when its last stream has ended.
-    async fn wait_for_end(self, container: Arc<Container>) {
+    pub(super) async fn wait_for_end(self, container: Arc<Container>) {
         let (mut attached, mut shutdown) = (container.attached(), self.inner.shutdown.subscribe());
         loop {
             tokio::select! {
@@ -174,7 +210,10 @@ impl Registry {
 
     /// Takes a container out of the table if no stream is attached to it and it `is_done`. Until then it is synced in
     /// the table, where whoever retires rings finds it; false when there is more to do.
-    async fn let_go(&self, container: &Arc<Container>, is_done: impl FnOnce() -> bool) -> bool {
+    async fn let_go(&self, container: &Arc<Container>, is_done: impl Fn() -> bool) -> bool {
+        if container.is_attached() || !is_done() {
+            return false;
+        }
         let last = container.clone();
         let _ = Pool::Sync.run(move || last.sync()).await;
         // In this order: the end of a stream publishes the last of its lines, and then detaches. What is done is asked
@@ -209,25 +248,16 @@ impl Registry {
         true
     }
 
-    fn open_ring(
-        &self,
-        info: &Info,
-        ring: &RingOptions,
-        lanes: (&[String], Vec<Lane>),
-    ) -> Result<Arc<Container>, RingError> {
+    /// Opens a container's ring, and describes it.
+    fn open_ring(&self, info: &Info, ring: &RingOptions) -> Result<Arc<Ring>, RingError> {
         #[cfg(test)]
         self.inner.before_open.get().inspect(|hook| hook(&info.container_id));
         let options = ring::Options { budget: ring.budget(), boot: self.inner.boot };
-        let dir = self.ring_dir(&info.container_id);
-        let who = (info.container_id.as_str(), info.name());
-        let counters = self.inner.setup.counters.clone();
-        let container = Container::open(who, &dir, options, lanes, ring.no_file, counters)?;
-        if let Ok(description) = serde_json::to_vec(info)
-            && let Err(error) = container.ring.describe(&description)
-        {
-            self.inner.undescribed.lasts(|| format!("{}: {error}", info.name()));
-        }
-        Ok(container)
+        let ring = Ring::open(&self.ring_dir(&info.container_id), options, &DockerFrames)?;
+        let before = fs::read(ring.dir().join(INFO)).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let sent = cursors::furthest_behind(ring.dir()).map(|position| position.seq).unwrap_or_default();
+        self.describe(&ring, before.as_ref(), info, (sent, ring.published().next_seq));
+        Ok(ring)
     }
 }
 
@@ -239,6 +269,7 @@ fn stream(stream: &sources::Stream) -> shipper::Stream {
 /// The options and labels of a container as its shipper wants them.
 fn plan(options: &StreamOptions, labels: &ContainerLabels, pipeline: Option<Pipeline>) -> Plan {
     Plan {
+        until: Until::default(),
         streams: Source::ALL.map(|source| labels.stream(source).map(stream)),
         pipeline,
         metadata: labels.structured_metadata(),

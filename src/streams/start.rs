@@ -156,6 +156,7 @@ impl Registry {
         }
         match way {
             Way::Shipped(resolved, stages) => {
+                self.supersede(info);
                 let (container, shippers) =
                     self.enter(file, fifo, resolved.options.ring.block, claim, attempt, || {
                         self.open_container(info, resolved, stages.as_ref())
@@ -207,7 +208,7 @@ impl Registry {
         };
         let container = attachment.container().clone();
         let writer = container.ring.writer(&stream_id(file));
-        let intake = Intake::new(fifo, writer, container.events.clone(), block);
+        let intake = Intake::new(fifo, writer, container.activity.events.clone(), block);
         let (registry, file) = (self.clone(), file.to_path_buf());
         self.inner.setup.intake.spawn(async move {
             if intake.run(receiver, || attachment.stopped()).await {

@@ -17,6 +17,7 @@ const NOW: i64 = 1_790_000_000_000_000_000;
 
 fn plan(batch_size: usize) -> Plan {
     Plan {
+        until: Default::default(),
         streams: Source::ALL.map(|source| {
             let labels = format!("{{source=\"{}\"}}", source.as_str());
             Some(Stream { labels, pairs: Vec::new(), tenant: None })

@@ -112,9 +112,9 @@ fn waiting_in(container: &Container, at: usize) -> (Position, u64) {
 
 impl ContainerView {
     fn of(container: &Container, now: i64) -> Self {
-        let Container { id, name, ring, lanes, events, line_rate, byte_rate, .. } = container;
+        let Container { id, name, ring, lanes, activity, .. } = container;
         let info: Option<Info> = ring.description().and_then(|text| serde_json::from_slice(&text).ok());
-        let happened = events.happened();
+        let happened = activity.events.happened();
         Self {
             id: short_id(id).to_owned(),
             name: name.to_string(),
@@ -122,8 +122,8 @@ impl ContainerView {
             running: container.streams() > 0,
             lines: happened.entries,
             bytes: happened.bytes,
-            lines_per_second: line_rate.per_second(),
-            bytes_per_second: byte_rate.per_second(),
+            lines_per_second: activity.line_rate.per_second(),
+            bytes_per_second: activity.byte_rate.per_second(),
             discarded_bytes: happened.discarded,
             unusable: container.unusable(),
             ring: RingView {
@@ -148,7 +148,7 @@ impl LaneView {
         let since = is_behind.then(|| time_at(container, position)).flatten();
         let happened = lane.events.happened();
         let (up, room_bytes) = (!lane.destination.is_down(), ring.room_behind(position));
-        let rate = container.byte_rate.per_second().filter(|rate| !up && *rate > 0.0);
+        let rate = container.activity.byte_rate.per_second().filter(|rate| !up && *rate > 0.0);
         Self {
             destination: lane.destination.name().to_owned(),
             sent_lines: happened.sent,

@@ -1,0 +1,118 @@
+//! What dockerd said of a container before: a `docker rename` counts from the next start on.
+//!
+//! Lines that wait for Loki were printed under the description that the container had then, so they go under its name, labels
+//! and options, and later ones under the new. A description belongs to the entries of the ring below a number:
+//!
+//! ```text
+//! <ring>/info.json                     the container now
+//! <ring>/info-000000000000a2f1.json    the container while entries below that number were printed
+//! ```
+//!
+//! A former description is written before the new one takes its place, and removed once everything below its number was sent
+//! everywhere. There are [`MOST`] at most; a container that is renamed more often while Loki is away gets the later of its
+//! names for some of its lines.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Info;
+use crate::disk;
+use crate::lock;
+
+/// Former descriptions that are kept of one container. Each is a restart after a change, during one outage.
+pub const MOST: usize = 16;
+
+/// A description that has been replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Former {
+    /// The first entry that is not its own.
+    pub until: u64,
+    /// What dockerd said.
+    pub info: Info,
+}
+
+/// Writes down that entries below `until` were printed under `info`.
+///
+/// # Errors
+/// When there are too many, or the disk does not take it.
+pub fn save(dir: &Path, until: u64, info: &Info) -> io::Result<()> {
+    lock::may_wait();
+    // Nothing of the container is on disk: no entry waits.
+    if !dir.is_dir() {
+        return Ok(());
+    }
+    if files(dir).len() >= MOST {
+        return Err(io::Error::other("the container was renamed too often while lines wait for Loki"));
+    }
+    disk::write_whole(&path(dir, until), &serde_json::to_vec(info)?)
+}
+
+/// The descriptions of entries that were not sent, oldest first; those of entries that were are removed. One that cannot be
+/// read is as if it were not there.
+pub fn load(dir: &Path, sent: u64) -> Vec<Former> {
+    lock::may_wait();
+    let mut all = Vec::new();
+    for (until, path) in files(dir) {
+        if until <= sent {
+            let _ = fs::remove_file(&path);
+        } else if let Some(info) = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            all.push(Former { until, info });
+        }
+    }
+    all.sort_by_key(|former| former.until);
+    all
+}
+
+fn path(dir: &Path, until: u64) -> PathBuf {
+    dir.join(format!("info-{until:016x}.json"))
+}
+
+/// All files of former descriptions, with their numbers.
+fn files(dir: &Path) -> Vec<(u64, PathBuf)> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let numbered = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let digits = name.strip_prefix("info-")?.strip_suffix(".json").filter(|digits| digits.len() == 16)?;
+        Some((u64::from_str_radix(digits, 16).ok()?, entry.path()))
+    });
+    numbered.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> Info {
+        Info { container_name: name.into(), ..Info::default() }
+    }
+
+    #[test]
+    fn descriptions_are_read_in_order_until_their_entries_were_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        for (until, name) in [(300, "second"), (20, "first")] {
+            save(dir.path(), until, &named(name)).unwrap();
+        }
+        fs::write(dir.path().join("info.json"), b"{}").unwrap();
+        fs::write(path(dir.path(), 100), b"{\"Conf").unwrap();
+        let names =
+            |sent| load(dir.path(), sent).into_iter().map(|former| former.info.container_name).collect::<Vec<_>>();
+        assert_eq!(names(0), ["first", "second"]);
+        assert_eq!(names(20), ["second"]);
+        assert!(!path(dir.path(), 20).exists());
+        assert_eq!(names(300), Vec::<String>::new());
+        assert_eq!(files(dir.path()).len(), 0);
+    }
+
+    #[test]
+    fn there_are_only_so_many_and_none_of_a_ring_that_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        save(&dir.path().join("absent"), 1, &named("a")).unwrap();
+        assert!(!dir.path().join("absent").exists());
+        for until in 0..MOST as u64 {
+            save(dir.path(), until + 1, &named("a")).unwrap();
+        }
+        assert!(save(dir.path(), 99, &named("a")).is_err());
+        assert_eq!(load(dir.path(), 0).len(), MOST);
+    }
+}
