@@ -98,6 +98,17 @@ impl Schedule {
     }
 }
 
+impl Schedule {
+    /// Whether a Loki refuses a line for good: it is too large for it.
+    pub fn refuses(&self) -> bool {
+        self.actions.iter().any(|(_, action)| match action {
+            Action::Loki(_, loki::Weather::Small(_)) => true,
+            Action::Loki(_, loki::Weather::Says(500, why)) => why.contains("larger than max"),
+            _ => false,
+        })
+    }
+}
+
 fn moment(random: &mut fastrand::Rng, end: Duration) -> Duration {
     Duration::from_millis(random.u64(..u64::try_from(end.as_millis()).unwrap_or(1).max(1)))
 }
@@ -187,12 +198,12 @@ fn fault(random: &mut fastrand::Rng, kind: u8) -> (Action, Option<Action>) {
 fn answer(random: &mut fastrand::Rng) -> loki::Weather {
     use loki::Weather::{Forbids, Forgets, Hangs, Limited, Page, Says, Small, Stalls};
     let tenant = ["a", "b", "fake"][random.usize(..3)];
-    match random.u8(..12) {
+    match random.u8(..15) {
         0 => Says(500, "empty ring"),
         1 => Says(503, "Service Unavailable"),
         2 => Says(260, "ingestion blocked for user fake until '2026-01-01T01:00:00Z' with status code '260'"),
         3 => Says(401, "no org id"),
-        4 => Page([200, 400, 403, 404, 502, 504][random.usize(..6)]),
+        4 | 12..15 => Page([200, 400, 403, 404, 502, 504][random.usize(..6)]),
         5 => Limited(random.bool().then(|| random.u32(1..60)), random.bool().then_some(tenant)),
         6 => Forbids(tenant),
         7 => Hangs,

@@ -53,8 +53,12 @@ pub struct World {
     pub bad_disk: Option<(Duration, Option<Duration>)>,
     /// From when to when lines may have been late by what was wrong: the way to a Loki, the plugin that was down, or the disk.
     noises: Vec<(Duration, Duration, String)>,
+    /// A plugin has died with cursors that the disk did not take: what it sent is sent again, in part with other times.
+    pub forgot: bool,
     /// Lines that the plugins so far have counted as dropped.
     pub dropped: u64,
+    /// Those among them that Loki is said to have refused.
+    pub refused: u64,
     /// Bytes that they have counted as discarded.
     pub discarded: u64,
     pub violations: Vec<String>,
@@ -117,7 +121,9 @@ impl World {
             slowest_sync: Duration::ZERO,
             bad_disk: None,
             noises: Vec::new(),
+            forgot: false,
             dropped: 0,
+            refused: 0,
             discarded: 0,
             violations: Vec::new(),
             schedule: Rc::new(schedule),
@@ -163,7 +169,13 @@ impl World {
 
     /// Adds what a plugin has counted, at its end.
     fn count(&mut self, plugin: &Plugin) {
-        self.dropped += plugin.counters.dropped().values().sum::<u64>();
+        let dropped = plugin.counters.dropped();
+        self.dropped += dropped.values().sum::<u64>();
+        self.refused += dropped
+            .iter()
+            .filter(|(why, _)| why.contains("refused") || why.contains("rejected"))
+            .map(|(_, lines)| lines)
+            .sum::<u64>();
         self.discarded += plugin.discarded.no_room_bytes.get() + plugin.discarded.no_entry_bytes.get();
     }
 
@@ -172,6 +184,7 @@ impl World {
         if let Some((since, until)) = self.bad_disk
             && until.is_none_or(|until| time::passed() < until + HEALED + 2 * self.slowest_sync)
         {
+            self.forgot = true;
             self.oracle.excuse("the disk took nothing when the plugin died", since);
             for container in self.containers.iter_mut().filter(|container| container.started >= since) {
                 container.is_unrecorded = true;
