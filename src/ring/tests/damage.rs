@@ -258,3 +258,31 @@ fn what_comes_after_a_cursor_that_stood_in_a_lost_segment_is_read_from_there() {
         assert_eq!(reader.take_lost(), Lost::default());
     }
 }
+
+/// The entry of a block may get to the disk before the length of the file does, as it does on xfs.
+#[test]
+fn a_file_that_ends_inside_a_block_of_its_index_gives_what_was_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("0000000000000000.seg");
+    let ring = open(dir.path(), BOOT);
+    let mut writer = ring.writer("a");
+    let mut write =
+        |seqs: std::ops::Range<i64>| seqs.for_each(|seq| _ = land(&mut writer, &record(seq, &[seq as u8; 90])));
+    write(0..8);
+    ring.sync().unwrap();
+    let synced = fs::metadata(&path).unwrap().len();
+    write(8..30);
+    let landed = fs::metadata(&path).unwrap().len();
+    for len in synced..=landed {
+        let other = tempfile::tempdir().unwrap();
+        fs::copy(&path, other.path().join(path.file_name().unwrap())).unwrap();
+        OpenOptions::new()
+            .write(true)
+            .open(other.path().join(path.file_name().unwrap()))
+            .unwrap()
+            .set_len(len)
+            .unwrap();
+        let seen = survivors(other.path()).0;
+        assert!(seen.starts_with(&(0..8).collect::<Vec<_>>()), "cut to {len} bytes: {seen:?}");
+    }
+}
