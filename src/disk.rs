@@ -1,5 +1,7 @@
 //! Small files, directories and sockets of the plugin: private, and replaced as a whole. A leaf that the other leaves
-//! may use.
+//! may use. [`small`] files survive a power loss too.
+
+pub mod small;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -19,11 +21,12 @@ pub fn make_dir(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Replaces a file: a crash leaves the old one or the new one.
+/// Replaces a file: a crash of the process leaves the old one or the new one. A power loss may leave neither, so this is
+/// a part of [`small::stage`] alone.
 ///
 /// # Errors
 /// When the file system refuses; the old file is then still there, and nothing else.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     lock::may_wait();
     let new = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;

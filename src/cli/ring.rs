@@ -10,8 +10,8 @@ use clap::{Args, Subcommand};
 
 use crate::codec::frame;
 use crate::frames::DockerFrames;
-use crate::ring::{BootId, INFO, Notice, Ring, RingError, cursors};
-use crate::streams::Info;
+use crate::ring::{BootId, Notice, Ring, RingError, cursors};
+use crate::streams::{Info, retention};
 
 /// What to look at.
 #[derive(Debug, Args)]
@@ -59,8 +59,7 @@ fn list(dir: &Path, out: &mut impl Write) -> io::Result<()> {
     for entry in entries {
         let path = entry?.path();
         let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let info: Info =
-            fs::read(path.join(INFO)).ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default();
+        let info: Info = retention::info_of(&path).unwrap_or_default();
         // One that cannot be read does not hide the others.
         let ring = match open(&path) {
             Ok(ring) => ring,

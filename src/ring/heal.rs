@@ -8,8 +8,7 @@ use std::os::unix::fs::FileExt;
 use super::appender::Landed;
 use super::format::Note;
 use super::place::{self, Place};
-use super::{Framing, INFO, Ring, RingError, Segment, lock};
-use crate::disk;
+use super::{Framing, Ring, RingError, Segment, lock};
 
 /// What [`Ring::heal`] did.
 #[derive(Debug, Default)]
@@ -47,19 +46,6 @@ impl Ring {
     /// Whether records are in memory alone.
     pub fn is_in_memory(&self) -> bool {
         self.state().segments.iter().any(|segment| segment.memory)
-    }
-
-    /// The ring's directory, with the owner's description in it.
-    pub(super) fn make_dir(&self) -> Result<(), RingError> {
-        let fail = |doing, path, source| RingError { doing, path, source };
-        disk::make_dir(&self.dir).map_err(|source| fail("make the directory", self.dir.clone(), source))?;
-        let path = self.dir.join(INFO);
-        match &*lock(&self.describe) {
-            Some(info) if !path.exists() => {
-                disk::write_whole(&path, info).map_err(|source| fail("write", path, source))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Gives closed segments their place on disk.
@@ -122,6 +108,8 @@ impl Ring {
             place::allocate(&file, 0, len)?;
             place::copy(from, &file, len)?;
             write_down(&file, &segment.unwritten)?;
+            // An older file of this name may hold what was synced before.
+            file.sync_all()?;
             self.make_way(segment.number, &path);
             place::rename_to_free(&new, &path)?;
             Ok(place::used(&file))

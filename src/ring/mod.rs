@@ -26,7 +26,7 @@
 //! # On disk
 //!
 //! ```text
-//! <dir>/info.json            what the owner says about the ring; written when the first segment is made
+//! <dir>/info.json            what the owner says about the ring; written when the first segment is made, see [`describe`]
 //! <dir>/cursor-<name>        how far a shipper has come, see [`cursors`]
 //! <dir>/0000000000000007.seg segments, numbered upwards; only the last one is written to
 //! <dir>/0000000000000006.unreadable.seg   a segment that could not be read
@@ -82,6 +82,7 @@ mod active;
 mod appender;
 pub mod cursor;
 pub mod cursors;
+mod describe;
 mod format;
 mod given;
 mod heal;
@@ -109,6 +110,7 @@ use crate::disk;
 pub use appender::{Landed, Landing, Writer};
 pub use cursor::Cursor;
 pub use cursors::{Cursors, Saved};
+pub use describe::{INFO, described};
 use format::Block;
 pub use format::BootId;
 use format::Note;
@@ -232,7 +234,7 @@ pub struct Ring {
     state: Mutex<State>,
     appender: Mutex<appender::Appender>,
     published: watch::Sender<Published>,
-    describe: Mutex<Option<Vec<u8>>>,
+    describe: Mutex<describe::Description>,
     /// What is to be said of its files, see [`Ring::take_notices`].
     notices: Mutex<Vec<Notice>>,
     /// Held by the one that heals.
@@ -419,26 +421,6 @@ impl Ring {
         &self.dir
     }
 
-    /// What `info.json` beside the segments shall say. Written now if the ring exists, else with the first segment.
-    ///
-    /// # Errors
-    /// When the file cannot be written, or a [newer instance](Ring::open) has the folder.
-    pub fn describe(&self, info: &[u8]) -> Result<(), RingError> {
-        crate::lock::may_wait();
-        let _tenure = self.enter()?;
-        *lock(&self.describe) = Some(info.to_vec());
-        if self.dir.is_dir() {
-            let path = self.dir.join(INFO);
-            disk::write_whole(&path, info).map_err(|source| RingError { doing: "write", path, source })?;
-        }
-        Ok(())
-    }
-
-    /// What [`Ring::describe`] was given last.
-    pub fn description(&self) -> Option<Vec<u8>> {
-        lock(&self.describe).clone()
-    }
-
     /// From now on no record from number `seq` on is retired, because `who` needs it: when the ring is full of them,
     /// [`Writer::land`] fails with an error that [`is_protected`] knows, before it reads. Each `who` protects for itself,
     /// and the last thing that it said counts.
@@ -453,13 +435,20 @@ impl Ring {
         protected.retain(|_, seq| Some(*seq) != first);
     }
 
-    /// Makes what was written so far survive a power loss. Slow, as disks are; call it from a thread that may wait.
+    /// Makes what was written so far survive a power loss: first what the ring says of itself, without which nobody knows
+    /// where the records may go, then the records. Slow, as disks are; call it from a thread that may wait.
     ///
     /// # Errors
     /// When the disk does not take it; the ring goes on, and the next sync tries again. Also when a
     /// [newer instance](Ring::open) has the folder.
     pub fn sync(&self) -> Result<(), RingError> {
         crate::lock::may_wait();
+        // A disk that takes the records and not the description is asked for both: the container may start again.
+        let described = self.settle_description();
+        self.sync_records().and(described)
+    }
+
+    fn sync_records(&self) -> Result<(), RingError> {
         let tenure = self.enter()?;
         self.complete()?;
         // The writer is held up for one small write; the sync itself happens without its lock.
@@ -508,9 +497,6 @@ impl Ring {
         lock(&self.state)
     }
 }
-
-/// The name of the owner's description beside the segments.
-pub const INFO: &str = "info.json";
 
 /// A panic elsewhere does not take the ring with it: every critical section leaves whole state behind.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -96,7 +96,7 @@ impl Now {
             ),
             (
                 "loki_rs_stranded_containers",
-                "Stopped containers with lines that cannot be sent with the plugin's settings, and are kept",
+                "Stopped containers with lines that cannot be sent, because of the plugin's settings or a damaged description, and are kept",
                 view.stranded as f64,
             ),
             (

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use super::Info;
 use super::record::Record;
 use super::registry::{Registry, StartError, check_id};
 use super::resolve::Way;
@@ -22,7 +21,8 @@ use super::retention;
 use super::start::Attempt;
 use super::table::Claim;
 use crate::config::settings::KEPT_FILES;
-use crate::disk;
+use crate::disk::small;
+use crate::disk::{self};
 use crate::fifo::Fifo;
 use crate::pools::Pool;
 use crate::ring::INFO;
@@ -65,6 +65,7 @@ impl Registry {
         let (records, broken) = self.inner.records.load();
         for path in broken {
             warn!(path = %path.display(), "the record of a stream cannot be read; its container must be restarted to be logged");
+            self.inner.records.set_aside(&path);
         }
         let mut left: HashMap<String, Left> = HashMap::new();
         for record in records {
@@ -73,6 +74,7 @@ impl Registry {
                 (Ok(()), Ok(fifo)) => fifo,
                 // Nobody writes there any more.
                 _ => {
+                    self.restore_description(&record);
                     self.inner.records.remove(&record.file);
                     continue;
                 }
@@ -132,6 +134,21 @@ impl Registry {
         false
     }
 
+    /// A stream that is over may have been of a container whose ring has lost what it says of itself: the record has it too.
+    fn restore_description(&self, record: &Record) {
+        let id = &record.info.container_id;
+        let dir = self.ring_dir(id);
+        if check_id(id).is_err() || !dir.is_dir() || retention::info_of(&dir).is_some() {
+            return;
+        }
+        let path = dir.join(INFO);
+        let written =
+            serde_json::to_vec(&record.info).map_err(Into::into).and_then(|bytes| small::stage(&path, &bytes));
+        if let Err(error) = written {
+            warn!(container = record.info.name(), %error, "the container's description cannot be written beside its lines");
+        }
+    }
+
     /// Rings that no stream belongs to, and that have lines which were not sent.
     async fn adopt_rings(&self) {
         let rings = self.rings_dir();
@@ -168,12 +185,14 @@ impl Registry {
     fn open_left(&self, dir: &Path, claim: &Claim) -> Result<(), StartError> {
         let id = claim.container();
         check_id(id)?;
-        let Some(info) = fs::read(dir.join(INFO)).ok().and_then(|bytes| serde_json::from_slice::<Info>(&bytes).ok())
-        else {
-            return Ok(());
+        let info = match retention::info_of(dir) {
+            Some(info) if info.container_id == id => info,
+            // Without it nobody knows where the lines may go, and as whose.
+            _ if retention::unsent_on_disk(dir, self.inner.boot) > 0 => return Err(StartError::Undescribed),
+            _ => return Ok(()),
         };
         let resolved = self.resolve(&info)?;
-        if info.container_id == id && !self.table().containers.contains_key(id) {
+        if !self.table().containers.contains_key(id) {
             let (container, shippers) = self.open_container(&info, &resolved, None)?;
             self.table().containers.insert(id.to_owned(), container.clone());
             // It leaves at once when there is nothing to send.

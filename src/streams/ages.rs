@@ -14,7 +14,6 @@
 //! An error keeps a ring for longer, and never lets it go sooner than by half.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -22,7 +21,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
-use crate::disk;
+use crate::disk::small::{self, Content};
 use crate::ring::BootId;
 
 /// The most that a time between two boots counts: containers are seldom gone for good while a machine is off.
@@ -91,8 +90,8 @@ impl Moment {
 impl Ages {
     /// Reads what the process before saved. What cannot be read counts as if no time had passed but a gap.
     pub fn load(path: &Path) -> Self {
-        let saved = fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Saved>(&bytes).ok());
-        let Some(saved) = saved else { return Self::default() };
+        let Content::Whole(saved) = small::read(path) else { return Self::default() };
+        let Ok(saved) = serde_json::from_slice::<Saved>(&saved) else { return Self::default() };
         let boot = u128::from_str_radix(&saved.boot, 16).unwrap_or_default();
         let stopped = saved.stopped_ms.into_iter().map(|(id, age)| (id, Duration::from_millis(age)));
         Self {
@@ -106,7 +105,7 @@ impl Ages {
         }
     }
 
-    /// Saves them for the next process.
+    /// Saves them for the next process, also after a power loss. Waits for the disk.
     ///
     /// # Errors
     /// When the disk does not take it.
@@ -119,7 +118,8 @@ impl Ages {
             wall_ns: last.wall,
             stopped_ms: self.stopped.iter().map(|(id, age)| (id.clone(), ms(age))).collect(),
         };
-        disk::write_whole(path, &serde_json::to_vec(&saved)?)
+        small::stage(path, &serde_json::to_vec(&saved)?)?;
+        small::settle(path).map(drop)
     }
 
     /// Takes note of which rings there are now and which of them are stopped. Those that are not there any more are forgotten.

@@ -12,12 +12,11 @@
 //! everywhere. There are [`MOST`] at most; a container that is renamed more often while Loki is away gets the later of its
 //! names for some of its lines.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Info;
-use crate::disk;
+use crate::disk::small::{self, Content};
 use crate::lock;
 
 /// Former descriptions that are kept of one container. Each is a restart after a change, during one outage.
@@ -45,7 +44,7 @@ pub fn save(dir: &Path, until: u64, info: &Info) -> io::Result<()> {
     if files(dir).len() >= MOST {
         return Err(io::Error::other("the container was renamed too often while lines wait for Loki"));
     }
-    disk::write_whole(&path(dir, until), &serde_json::to_vec(info)?)
+    small::stage(&path(dir, until), &serde_json::to_vec(info)?)
 }
 
 /// The descriptions of entries that were not sent, oldest first; those of entries that were are removed. One that cannot be
@@ -55,8 +54,10 @@ pub fn load(dir: &Path, sent: u64) -> Vec<Former> {
     let mut all = Vec::new();
     for (until, path) in files(dir) {
         if until <= sent {
-            let _ = fs::remove_file(&path);
-        } else if let Some(info) = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            small::remove(&path);
+        } else if let Content::Whole(bytes) = small::read(&path)
+            && let Ok(info) = serde_json::from_slice(&bytes)
+        {
             all.push(Former { until, info });
         }
     }
@@ -70,11 +71,9 @@ fn path(dir: &Path, until: u64) -> PathBuf {
 
 /// All files of former descriptions, with their numbers.
 fn files(dir: &Path) -> Vec<(u64, PathBuf)> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let numbered = entries.filter_map(|entry| {
-        let name = entry.file_name().into_string().ok()?;
-        let digits = name.strip_prefix("info-")?.strip_suffix(".json").filter(|digits| digits.len() == 16)?;
-        Some((u64::from_str_radix(digits, 16).ok()?, entry.path()))
+    let numbered = small::all(dir).into_iter().filter_map(|path| {
+        let digits = path.file_stem()?.to_str()?.strip_prefix("info-").filter(|digits| digits.len() == 16)?;
+        Some((u64::from_str_radix(digits, 16).ok()?, path))
     });
     numbered.collect()
 }
@@ -82,6 +81,7 @@ fn files(dir: &Path) -> Vec<(u64, PathBuf)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn named(name: &str) -> Info {
         Info { container_name: name.into(), ..Info::default() }

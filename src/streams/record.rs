@@ -2,7 +2,7 @@
 //!
 //! dockerd says StartLogging once. When the plugin dies, the containers go on writing into their FIFOs, and nobody
 //! calls again: so before StartLogging is answered, the FIFO's path and the container's info are in
-//! `<state>/streams`, one small file a stream, and they stay there until the stream has ended.
+//! `<state>/streams`, one [small file](small) a stream, and they stay there until the stream has ended.
 
 use std::fs;
 use std::io;
@@ -11,8 +11,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Info;
-use crate::disk;
+use crate::disk::small::{self, Content};
+use crate::disk::{self};
 use crate::lock;
+
+/// The most unreadable records that are kept, for somebody to look at: a few KiB each.
+const MOST_UNREADABLE: usize = 64;
 
 /// A stream as it was started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,44 +41,71 @@ impl Records {
         Self { dir: state.join("streams") }
     }
 
-    /// Writes a record; it survives the process from here on.
+    /// Writes a record; it survives the process from here on, and the machine from the next [`Records::settle`] on.
     ///
     /// # Errors
     /// When the disk does not take it.
     pub fn save(&self, record: &Record) -> io::Result<()> {
         disk::make_dir(&self.dir)?;
         let bytes = serde_json::to_vec(record)?;
-        disk::write_whole(&self.path(&record.file), &bytes)
+        small::stage(&self.path(&record.file), &bytes)
+    }
+
+    /// Makes the records that were written survive a power loss. Waits for the disk.
+    ///
+    /// # Errors
+    /// When the disk does not take one; it is tried again with the next call.
+    pub fn settle(&self) -> io::Result<()> {
+        lock::may_wait();
+        small::settle_all(&self.dir)
     }
 
     /// Whether there is a record of the stream.
     pub fn has(&self, file: &Path) -> bool {
         lock::may_wait();
-        self.path(file).exists()
+        small::exists(&self.path(file))
     }
 
     /// Removes the record of a stream that has ended.
     pub fn remove(&self, file: &Path) {
         lock::may_wait();
-        // It may never have been written; a leftover is found and removed at the next boot.
-        let _ = fs::remove_file(self.path(file));
+        // A leftover is found and removed at the next boot.
+        small::remove(&self.path(file));
     }
 
     /// All records, and the paths of files that are none.
     pub fn load(&self) -> (Vec<Record>, Vec<PathBuf>) {
         lock::may_wait();
         let (mut records, mut broken) = (Vec::new(), Vec::new());
-        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.extension().is_none_or(|extension| extension != "json") {
-                continue;
-            }
-            match fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+        for path in small::all(&self.dir) {
+            let record = match small::read(&path) {
+                Content::Whole(bytes) => serde_json::from_slice(&bytes).ok(),
+                // Removed meanwhile.
+                Content::Absent => continue,
+                Content::Unreadable => None,
+            };
+            match record {
                 Some(record) => records.push(record),
                 None => broken.push(path),
             }
         }
         (records, broken)
+    }
+
+    /// Sets a file aside that is no record, so that it is said once. Nothing is deleted that could not be read, but for
+    /// the oldest of many.
+    pub fn set_aside(&self, path: &Path) {
+        for place in ["next", "syncing", "json"].map(|extension| path.with_extension(extension)) {
+            // What cannot be renamed is said again.
+            let _ = fs::rename(&place, place.with_extension("unreadable"));
+        }
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut aside: Vec<_> =
+            entries.filter(|path| path.extension().is_some_and(|extension| extension == "unreadable")).collect();
+        aside.sort_by_key(|path| path.metadata().and_then(|metadata| metadata.modified()).ok());
+        for path in aside.iter().rev().skip(MOST_UNREADABLE) {
+            let _ = fs::remove_file(path);
+        }
     }
 
     /// dockerd's names are 64 hexadecimal digits; whatever else a name holds, it stays inside the folder.
@@ -103,9 +134,15 @@ mod tests {
         let info: Info = serde_json::from_str(r#"{"ContainerID": "c1", "Config": {"labels": "a"}}"#).unwrap();
         records.save(&Record { file: file.clone(), info }).unwrap();
         fs::write(dir.path().join("streams/torn.json"), b"{\"file\":").unwrap();
-        let (found, broken) = records.load();
-        assert_eq!((found.len(), broken.len()), (1, 1));
-        assert_eq!((&found[0].file, found[0].info.container_id.as_str()), (&file, "c1"));
+        for _ in 0..2 {
+            let (found, broken) = records.load();
+            assert_eq!((found.len(), broken.len()), (1, 1));
+            assert_eq!((&found[0].file, found[0].info.container_id.as_str()), (&file, "c1"));
+            records.settle().unwrap();
+        }
+        records.set_aside(&records.load().1[0]);
+        assert!(records.load().1.is_empty(), "said once");
+        assert!(dir.path().join("streams/torn.unreadable").exists());
         records.remove(&file);
         assert!(records.load().0.is_empty());
     }

@@ -159,6 +159,11 @@ pub enum StartError {
     /// The attempt panicked.
     #[error("the plugin failed at this container, which is a bug of the plugin: {0}; its log says more")]
     Broken(String),
+    /// Nobody knows where the container's lines may go.
+    #[error(
+        "its description (info.json) is missing or damaged, so that nobody knows which options it had; start the container again"
+    )]
+    Undescribed,
     /// The container's earlier lines cannot be opened.
     #[error(transparent)]
     Ring(#[from] RingError),

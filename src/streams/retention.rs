@@ -19,9 +19,10 @@ use super::ages::{Ages, Moment, Seen};
 use super::evict::{Found, Policy, Reason};
 use crate::config::destination::PushUrl;
 use crate::config::{PluginDefaults, StreamOptions};
+use crate::disk::small::Content;
 use crate::frames::DockerFrames;
 use crate::lock;
-use crate::ring::{BootId, INFO, Ring, cursors};
+use crate::ring::{BootId, Ring, cursors, described};
 
 /// How often rings are looked over.
 pub const EVERY: Duration = Duration::from_secs(60);
@@ -144,9 +145,12 @@ pub fn retire(ring: &Found, reason: Reason, remove: impl FnOnce() -> io::Result<
     true
 }
 
-/// What dockerd said of the container when its ring was made.
-fn info_of(dir: &Path) -> Option<Info> {
-    serde_json::from_slice(&fs::read(dir.join(INFO)).ok()?).ok()
+/// What dockerd said of the container when its ring was made, if that can be read.
+pub fn info_of(dir: &Path) -> Option<Info> {
+    match described(dir) {
+        Content::Whole(bytes) => serde_json::from_slice(&bytes).ok(),
+        Content::Absent | Content::Unreadable => None,
+    }
 }
 
 /// Lines of `ring` from number `sent` on; `None` when none was sent.

@@ -28,6 +28,10 @@ impl Registry {
                 container.sample();
                 syncs.spawn(Pool::Sync.run(move || container.sync()));
             }
+            let records = self.inner.records.clone();
+            // After a power loss a record says whose lines a ring holds. What the disk does not take is tried again, and said
+            // for the rings.
+            syncs.spawn(Pool::Sync.run(move || drop(records.settle())));
             while syncs.join_next().await.is_some() {}
             buffers::trim();
         }

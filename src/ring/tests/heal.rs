@@ -1,6 +1,7 @@
 //! A disk that takes nothing, or a file that is gone, and how what was written meanwhile gets to its place.
 
 use super::*;
+use crate::disk::small::{self, Content};
 
 fn fill(writer: &mut Writer, seqs: std::ops::Range<i64>) {
     for seq in seqs {
@@ -26,7 +27,7 @@ fn what_was_kept_in_memory_is_on_disk_as_soon_as_that_takes_it() {
 
     let healed = ring.heal::<Toy>();
     assert!(healed.in_memory.is_none() && healed.left.is_none() && healed.segments > 0, "{healed:?}");
-    assert_eq!(fs::read(dir.join(INFO)).unwrap(), b"about it");
+    assert_eq!(described(&dir), Content::Whole(b"about it".into()));
     fill(&mut writer, 120..130);
     assert_eq!(ring.heal::<Toy>().segments, 0, "once");
     assert_eq!(times(&ring), (0..130).collect::<Vec<_>>());
@@ -198,4 +199,40 @@ fn what_is_before_the_lines_that_a_kill_took_from_memory_stays() {
     assert_eq!(times(&ring), expected);
     let ring = open(&dir, BOOT);
     assert_eq!((times(&ring), ring.published().next_seq), (expected, 25));
+}
+
+#[test]
+fn what_a_ring_says_of_itself_is_synced_before_its_records_and_written_again_when_it_is_lost() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("rings/ring");
+    let is = |text: &str| assert_eq!(described(&dir), Content::Whole(text.into()));
+    let is_staged = || small::is_staged(&dir.join(INFO));
+    let ring = open(&dir, BOOT);
+    ring.describe(b"first").unwrap();
+    assert_eq!(described(&dir), Content::Absent, "nothing is made before the first record");
+    fill(&mut ring.writer("a"), 0..10);
+    is("first");
+    assert!(is_staged(), "the writer waits for no sync");
+    ring.sync().unwrap();
+    is("first");
+    assert!(!is_staged());
+    // Another process, killed before it has synced, and one that finds what it would write.
+    let ring = open(&dir, BOOT);
+    ring.describe(b"second").unwrap();
+    is("second");
+    let ring = open(&dir, BOOT);
+    ring.describe(b"second").unwrap();
+    assert!(is_staged());
+    ring.sync().unwrap();
+    is("second");
+    assert!(!is_staged());
+    fs::remove_file(dir.join(INFO)).unwrap();
+    ring.sync().unwrap();
+    is("second");
+    assert!(!is_staged());
+    fs::remove_dir_all(&dir).unwrap();
+    ring.heal::<Toy>();
+    ring.sync().unwrap();
+    is("second");
+    assert!(!is_staged());
 }

@@ -197,10 +197,7 @@ fn unusable(view: &View) -> Option<Finding> {
 fn stranded(view: &View) -> Option<Finding> {
     (view.stranded > 0).then(|| Finding {
         level: Level::Warning,
-        text: format!(
-            "Lines of {} cannot be sent with the plugin's settings; they are kept.",
-            Of(view.stranded as u64, "stopped container")
-        ),
+        text: format!("Lines of {} cannot be sent; they are kept.", Of(view.stranded as u64, "stopped container")),
         brief: "lines that cannot be sent".into(),
         reason: "the plugin's log said why when it began".into(),
         is_past: false,
