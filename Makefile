@@ -5,7 +5,7 @@ SHELL := /bin/bash
 # The name that `make install` gives the plugin: make install PLUGIN_NAME=loki-rs-next
 PLUGIN_NAME ?= loki-rs
 
-# make crash N=500, make soak SOAK_SECONDS=3600, make fuzz SECONDS=600 TARGETS=pipeline, make simulate SEEDS=100000
+# make crash N=500, make power-loss N=40, make soak SOAK_SECONDS=3600, make fuzz SECONDS=600 TARGETS=pipeline, make simulate SEEDS=100000
 N ?= 50
 SOAK_SECONDS ?= 600
 SECONDS ?= 60
@@ -17,7 +17,7 @@ PLUGIN := $(CARGO_TARGET_DIR)/plugin
 IMAGE := $(CARGO_TARGET_DIR)/chatter.tar
 STAGED := LOKI_RS_PLUGIN=$(PLUGIN) LOKI_RS_IMAGE=$(IMAGE)
 
-.PHONY: help plugin install uninstall demo stage test simulate crash soak fuzz bench bench-docker instructions check clean
+.PHONY: help plugin install uninstall demo stage test simulate crash power-loss soak fuzz bench bench-docker instructions check clean
 
 help:
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -40,7 +40,7 @@ stage: plugin
 	@. plugin/lib.sh && need_engine
 
 test: stage ## all tests, on a private Docker Engine too
-	@. plugin/lib.sh && need_prometheus && need_browser
+	@. plugin/lib.sh && need_prometheus && need_browser && need mkfs.xfs xfsprogs
 	$(STAGED) cargo test --locked
 
 # With this flag Tokio takes its randomness from the seed too.
@@ -50,6 +50,10 @@ simulate: ## play SEEDS (2000) random schedules of faults under simulated time, 
 
 crash: stage ## kill the plugin under load N times (50), and judge docker logs and Loki
 	$(STAGED) KILLS=$(N) cargo test --locked --test driver kills_under_load -- --nocapture --test-threads 1
+
+power-loss: ## copy disks of ext4 and xfs as a power loss would leave them, N (20) in all, and judge what comes of each
+	@. plugin/lib.sh && need_rust && need mkfs.ext4 e2fsprogs && need mkfs.xfs xfsprogs
+	POWER_LOSS_IMAGES=$(if $(filter file,$(origin N)),20,$(N)) cargo test --locked --test driver power_loss -- --nocapture --test-threads 1
 
 soak: stage ## be without Loki in seven ways for SOAK_SECONDS (600), and judge containers, docker logs, memory, Loki
 	$(STAGED) SOAK_SECONDS=$(SOAK_SECONDS) cargo test --locked --release --test driver engine::soak -- --nocapture

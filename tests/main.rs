@@ -33,6 +33,7 @@
 //! * [`no_file`]: what was sent is not kept, if that is what is wanted;
 //! * [`many`]: many containers, one after another and at once;
 //! * [`bad_disk`]: nor does a disk that takes nothing, or damage on it, harm more than it has to;
+//! * [`power_loss`]: nor does a power loss cost what was synced;
 //! * [`bad_input`]: what nobody should send harms nobody else;
 //! * [`bad_settings`]: nor does a setting that cannot be used;
 //! * [`unusable`]: options and files that cannot be used make lines wait, and nothing else;
@@ -74,6 +75,7 @@ mod options;
 mod outage;
 mod own_log;
 mod pipeline;
+mod power_loss;
 mod readme;
 mod recipes;
 mod relabel;

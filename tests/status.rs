@@ -159,7 +159,7 @@ fn lines_of_stopped_containers_that_cannot_be_sent_are_not_well() {
     scene.plugin.restart();
     assert_eventually!(scrape(&scene.plugin).value("loki_rs_stranded_containers", &[]) == 1.0);
     let verdict = status(&scene.plugin)["verdict"].clone();
-    let text = "Lines of 1 stopped container cannot be sent with the plugin's settings; they are kept.";
+    let text = "Lines of 1 stopped container cannot be sent; they are kept.";
     assert_eq!((&verdict["level"], &verdict["text"]), (&json!("warning"), &json!(text)));
 
     loki.heal();

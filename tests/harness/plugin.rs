@@ -30,6 +30,10 @@ pub struct Start {
     tmpfs: Option<String>,
     files: Option<u64>,
     serves_status: bool,
+    /// Where the state is, when that is not in the plugin's own directory.
+    state: Option<PathBuf>,
+    /// A file that the kernel's boot id is read from, in a mount namespace of the plugin's own.
+    boot_id: Option<PathBuf>,
 }
 
 /// A plugin that runs, or did.
@@ -86,6 +90,18 @@ impl Start {
         self
     }
 
+    /// Keeps the state in a directory that is there.
+    pub fn state_in(mut self, dir: &Path) -> Self {
+        self.state = Some(dir.into());
+        self
+    }
+
+    /// Lets it believe that the machine has been started again: the boot id is what is in this file.
+    pub fn boot_id(mut self, file: &Path) -> Self {
+        self.boot_id = Some(file.into());
+        self
+    }
+
     /// Serves metrics and the status page on a socket beside the plugin's own.
     pub fn serve_status(mut self) -> Self {
         self.serves_status = true;
@@ -103,7 +119,7 @@ impl Start {
         let dir = tempfile::Builder::new().prefix("loki-rs-").tempdir().expect("a temporary directory");
         let plugin = Plugin { dir, start: self, process: None, said: Arc::default() };
         for made in [plugin.state(), plugin.fifos()] {
-            fs::create_dir(made).expect("a directory in a fresh one");
+            fs::create_dir_all(made).expect("a directory in a fresh one");
         }
         plugin
     }
@@ -114,13 +130,17 @@ impl Start {
         if let Some(options) = &self.tmpfs {
             let _ = write!(before, "mount -t tmpfs -o '{options}' none \"$STATE_DIR\" && ");
         }
+        if let Some(file) = &self.boot_id {
+            let _ = write!(before, "mount --bind '{}' /proc/sys/kernel/random/boot_id && ", file.display());
+        }
         if let Some(files) = self.files {
             let _ = write!(before, "ulimit -n {files} && ");
         }
-        let mut command = match (&self.tmpfs, before.is_empty()) {
-            (None, true) => Command::new(binary),
-            (None, false) => Command::new("sh"),
-            (Some(_), _) => {
+        let mounts = self.tmpfs.is_some() || self.boot_id.is_some();
+        let mut command = match (mounts, before.is_empty()) {
+            (false, true) => Command::new(binary),
+            (false, false) => Command::new("sh"),
+            (true, _) => {
                 let mut command = Command::new("unshare");
                 command.args(["--mount", "--propagation", "private", "sh"]);
                 command
@@ -159,7 +179,7 @@ impl Plugin {
 
     /// Its `STATE_DIR`.
     pub fn state(&self) -> PathBuf {
-        self.dir.path().join("state")
+        self.start.state.clone().unwrap_or_else(|| self.dir.path().join("state"))
     }
 
     /// Its `STATE_DIR` as the running plugin sees it, which on a tmpfs is another place.
