@@ -4,12 +4,14 @@
 //! over the socket, under their names. Times are held to the nanosecond here, and nothing passes through dockerd, which
 //! would look at `since` and `until` once more.
 
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crate::harness::dockerd::{Container, Query, Run, lines, now};
 use crate::harness::frame::Entry;
+use crate::harness::plugin::names_in;
 use crate::harness::{Scene, assert_eventually, assert_same, numbered};
 
 const MILLISECOND: i64 = 1_000_000;
@@ -512,4 +514,27 @@ fn a_container_that_nobody_has_heard_of_has_an_empty_log() {
     assert_eq!((reply.status, reply.body.as_str()), (200, ""));
     assert_eq!(scene.plugin.names_in("rings"), [""; 0]);
     other.stop();
+}
+
+/// What a power loss or damage takes leaves a gap in the numbers of lines.
+#[test]
+fn tail_counts_lines_across_a_gap() {
+    let mut scene = Scene::generous();
+    let container = scene.container("web").option("max-size", "1m").option("max-file", "4");
+    let run = container.start();
+    run.out_all(numbered("line", 4000, 300));
+    run.stop();
+    scene.wait_for_lines("web", 4000);
+    scene.plugin.kill();
+    let ring = scene.plugin.ring(container.id());
+    let segments: Vec<_> = names_in(&ring).into_iter().filter(|name| name.ends_with(".seg")).collect();
+    assert!(segments.len() >= 4, "{segments:?}");
+    fs::remove_file(ring.join(&segments[segments.len() - 2])).unwrap();
+    scene.plugin.restart();
+    let all = container.lines();
+    assert!(all.len() > 1000 && all.len() < 4000, "{}", all.len());
+    for count in [1, 10, 300, 700, 1000, all.len(), 5000] {
+        let expected = &all[all.len().saturating_sub(count)..];
+        assert_same(&lines(&container.logs(Query::all().tail(count as i64))), expected);
+    }
 }

@@ -46,6 +46,8 @@ struct Filter {
     until: Option<i64>,
     /// Entries from here on came after the call; only a follower wants them.
     end: Option<u64>,
+    /// So many entries are wanted, whatever their numbers.
+    left: Option<u64>,
 }
 
 /// One turn of reading.
@@ -110,12 +112,13 @@ fn placed(log: LogReader, config: &ReadConfig) -> (LogReader, Filter) {
         (Err(_), Some(since)) => reader.seek_time(since, &DockerFrames),
         (Err(_), None) => {}
     }
-    let end = match tail {
-        Ok(count) => reader.position().seq.saturating_add(count),
-        Err(_) => follow.borrow().next_seq,
+    let (left, end) = match tail {
+        _ if config.follow => (None, None),
+        // Some numbers may be passed over between here and there.
+        Ok(count) => (Some(count), None),
+        Err(_) => (None, Some(follow.borrow().next_seq)),
     };
-    let end = (!config.follow).then_some(end);
-    (LogReader { reader, follow, live }, Filter { since: config.since, until: config.until, end })
+    (LogReader { reader, follow, live }, Filter { since: config.since, until: config.until, end, left })
 }
 
 fn next_piece(reader: &mut Reader, filter: &mut Filter) -> Piece {
@@ -124,9 +127,10 @@ fn next_piece(reader: &mut Reader, filter: &mut Filter) -> Piece {
     let mut entries = frame::entries(chunk.bytes);
     let mut seq = chunk.first_seq;
     let mut over = false;
-    while filter.end.is_none_or(|end| seq < end) {
+    while filter.end.is_none_or(|end| seq < end) && filter.left != Some(0) {
         let Some(entry) = entries.next() else { break };
         seq += 1;
+        filter.left = filter.left.map(|left| left - 1);
         if filter.since.is_some_and(|since| entry.time < since) {
             continue;
         }
@@ -137,7 +141,7 @@ fn next_piece(reader: &mut Reader, filter: &mut Filter) -> Piece {
         }
         frame::encode_for_reader(&entry, &mut out);
     }
-    over |= filter.end.is_some_and(|end| seq >= end);
+    over |= filter.end.is_some_and(|end| seq >= end) || filter.left == Some(0);
     let (used, records) = (entries.position(), seq - chunk.first_seq);
     reader.advance(used, records, &DockerFrames);
     if over { Piece::End(out) } else { Piece::Frames(out) }
