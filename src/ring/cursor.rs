@@ -13,6 +13,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,9 @@ pub const NOTE: usize = 144;
 const SLOT: usize = 384;
 const SLOTS: [u64; 2] = [0, 512];
 const VERSION: u32 = 2;
+
+/// What the names of files begin with that were set aside.
+const ASIDE: &str = "unreadable-";
 
 /// Where the parts of a slot begin, behind the generation and the position.
 const NOTE_AT: usize = 32;
@@ -200,11 +204,17 @@ pub(super) fn set_aside_unreadable(path: &Path) {
     let read = File::open(path).and_then(|file| read_best(&file));
     let is_unreadable = read.is_err_and(|error| error.kind() != io::ErrorKind::NotFound && !disk::is_read_only(&error));
     if let Some(name) = path.file_name().filter(|_| is_unreadable) {
-        let mut aside = OsString::from("unreadable-");
+        let mut aside = OsString::from(ASIDE);
         aside.push(name);
         // Where it cannot be renamed, nothing can be written either.
         let _ = fs::rename(path, path.with_file_name(aside));
     }
+}
+
+/// Whether `dir` has a file that [`set_aside_unreadable`] has set aside.
+pub(super) fn are_set_aside(dir: &Path) -> bool {
+    let mut entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name().as_bytes().starts_with(ASIDE.as_bytes()))
 }
 
 /// The better of the two slots.

@@ -3,7 +3,8 @@
 //! Each has a file of its own, `cursor-<name>`, so that places may be added, taken away and named in another order. A
 //! cursor that has no file belongs to a place that was just added, and begins where the one stands that is the furthest
 //! behind. For that to be true, all of them get their files before the first one moves. Each lists the others: one that
-//! is listed and has no file was lost, to a power loss for example, and begins with the oldest record.
+//! is listed and has no file was lost, to a power loss for example, and begins with the oldest record. Where none was ever
+//! saved, all begin with the first record of all, whether the ring still has it or not: what it has overwritten was owed.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -22,6 +23,8 @@ const PREFIX: &str = "cursor-";
 pub struct Cursors {
     ring: Arc<Ring>,
     all: Vec<Cursor>,
+    /// Where those begin that have saved nothing.
+    begin: Position,
     shown: Saved,
 }
 
@@ -44,7 +47,8 @@ impl Cursors {
         let dir = ring.dir();
         let paths = || names.iter().map(|name| dir.join(format!("{PREFIX}{name}")));
         let all = paths().map(|path| Cursor::open(&path)).collect::<Result<Vec<_>, _>>()?;
-        let mut cursors = Self { ring: ring.clone(), all, shown: Saved::default() };
+        let begin = if was_ever_saved(dir) { ring.oldest() } else { Position::default() };
+        let mut cursors = Self { ring: ring.clone(), all, begin, shown: Saved::default() };
         cursors.show();
         if names.is_empty() {
             return Ok(cursors);
@@ -77,6 +81,12 @@ impl Cursors {
         self.all.get(at)?.saved()
     }
 
+    /// Where the cursor number `at` goes on, with the note that belongs to that: what it has saved last, or where one begins that has saved
+    /// nothing. Records from there on that the ring no longer has are lost.
+    pub fn start(&self, at: usize) -> (Position, [u8; NOTE]) {
+        self.saved(at).unwrap_or((self.begin, [0; NOTE]))
+    }
+
     /// Saves a position and a note for the cursor number `at`.
     ///
     /// # Errors
@@ -93,7 +103,7 @@ impl Cursors {
         let _tenure = ring.enter()?;
         self.inform();
         let has_files = self.all.iter().enumerate().all(|(other, cursor)| other == at || !cursor.is_new());
-        let begun = if has_files { Ok(()) } else { self.begin_new(self.ring.oldest(), [0; NOTE]) };
+        let begun = if has_files { Ok(()) } else { self.begin_new(self.begin, [0; NOTE]) };
         let Some(cursor) = self.all.get_mut(at) else { return Ok(()) };
         match begun {
             Ok(()) => cursor.save(position, note),
@@ -195,6 +205,11 @@ fn slots(dir: &Path) -> Vec<Option<Slot>> {
     files(dir).map(|path| cursor::read(&path)).collect()
 }
 
+/// Whether there is, or was, a cursor's file in `dir`, be it one that cannot be read.
+fn was_ever_saved(dir: &Path) -> bool {
+    files(dir).next().is_some() || cursor::are_set_aside(dir)
+}
+
 fn file_name(path: &Path) -> &[u8] {
     path.file_name().unwrap_or_default().as_bytes()
 }
@@ -249,6 +264,31 @@ mod tests {
         assert_eq!((cursors.saved(0), cursors.saved(1)), (Some((at(7), [7; NOTE])), Some((at(5), [5; NOTE]))));
         assert_eq!(seqs(&open(dir.path(), &["b"])), [Some(5)], "who was taken away is forgotten");
         assert_eq!(files(dir.path()).count(), 1);
+    }
+
+    /// What was overwritten before the first save was owed to all of them, also after a kill, and after the options of a container could not be
+    /// used for a while.
+    #[test]
+    fn those_of_a_ring_of_which_nothing_was_saved_begin_with_its_first_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let ring = tests::open(dir.path(), tests::BOOT);
+        let mut cursors = Cursors::open(&ring, &names(&["up", "down"])).unwrap();
+        let mut writer = ring.writer("a");
+        for time in 0..400 {
+            tests::land(&mut writer, &tests::record(time, &[b'x'; 50]));
+        }
+        assert!(ring.oldest().seq > 0);
+        let starts = |cursors: &Cursors| [0, 1].map(|at| cursors.start(at).0.seq);
+        assert_eq!(starts(&cursors), [0, 0]);
+        assert_eq!(starts(&Cursors::open(&ring, &names(&["up", "down"])).unwrap()), [0, 0], "after a kill");
+        cursors.save(0, ring.oldest(), [1; NOTE]).unwrap();
+        let cursors = Cursors::open(&ring, &names(&["up", "down"])).unwrap();
+        assert_eq!(starts(&cursors), [ring.oldest().seq, 0]);
+        let of_all = ring.oldest().seq;
+        for of_none in ["cursor-up", "cursor-down"] {
+            fs::write(dir.path().join(of_none), [1; 1024]).unwrap();
+        }
+        assert_eq!(starts(&Cursors::open(&ring, &names(&["up", "down"])).unwrap()), [of_all; 2], "nobody knows");
     }
 
     #[test]

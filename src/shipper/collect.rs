@@ -100,10 +100,9 @@ pub struct Toll {
 // === impl Collector ===
 
 impl Collector {
-    /// A collector that begins where `saved` says, or at the oldest entry.
+    /// A collector that begins where `saved` says, or with the first entry of all, whether the ring still has it or not.
     pub fn new(ring: &Arc<Ring>, saved: Option<(Position, [u8; NOTE])>, plan: &Plan) -> Self {
-        let (position, note) =
-            saved.map_or_else(|| (ring.oldest(), Note::default()), |(position, note)| (position, Note::read(&note)));
+        let (position, note) = saved.map_or_else(Default::default, |(position, note)| (position, Note::read(&note)));
         let acknowledged = note.progress;
         let restart = Place { position, left_out: acknowledged.left_out, ..Place::default() };
         let labels =

@@ -79,7 +79,7 @@ enum Round {
 impl Lane {
     /// The lane that carries all.
     pub fn first(way: &Way) -> Self {
-        let collector = Collector::new(&way.ring, way.saved(), &way.plan);
+        let collector = Collector::new(&way.ring, Some(way.start()), &way.plan);
         let waits_for = way.only_tenant().map(|tenant| tenant.map(str::to_owned));
         way.mark(FIRST, &collector);
         Self { number: FIRST, key: None, collector, failures: 0, resume: None, waits_for, guards: HashMap::new() }

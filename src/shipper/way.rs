@@ -109,9 +109,9 @@ impl Way {
         self.lanes.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// What was saved last.
-    pub fn saved(&self) -> Option<(Position, [u8; NOTE])> {
-        lock(&self.cursors).saved(self.cursor)
+    /// Where it goes on, see [`Cursors::start`].
+    pub fn start(&self) -> (Position, [u8; NOTE]) {
+        lock(&self.cursors).start(self.cursor)
     }
 
     /// Whether a number of tries bounds how often a batch is pushed.

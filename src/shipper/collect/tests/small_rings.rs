@@ -166,3 +166,26 @@ fn what_a_stage_holds_pins_a_quarter_of_a_small_ring_at_most() {
         assert!(pinned <= (512 << 10) / 4 + 1000, "{pinned} bytes are pinned at line {at}");
     }
 }
+
+/// Nothing was sent before the ring was full, and then the process was killed, or the power failed.
+#[test]
+fn what_was_overwritten_before_anything_was_saved_is_counted_by_the_next_process() {
+    let scene = Scene::of(512 << 10);
+    let mut printed = 0;
+    while scene.ring.oldest().seq < 100 {
+        scene.write("stdout", &format!("{printed} {}", "x".repeat(500)), None);
+        printed += 1;
+    }
+    let cursors = crate::ring::Cursors::open(&scene.ring, &["there".into()]).unwrap();
+    let mut collector = Collector::new(&scene.ring, Some(cursors.start(0)), &plan(1 << 20));
+    assert!(collector.is_overtaken(), "it is seen before Loki is there");
+    let (mut sent, mut lost) = (0, 0);
+    while collector.next_seq() < printed {
+        collect(&mut collector, false);
+        sent += sent_by(&mut collector, 0).len() as u64;
+        collector.acknowledge(0, 0);
+        collector.settle();
+        lost += collector.take_toll().lost.overwritten;
+    }
+    assert_eq!((sent, lost), (printed - scene.ring.oldest().seq, scene.ring.oldest().seq));
+}
