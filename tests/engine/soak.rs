@@ -1,5 +1,5 @@
 //! An outage that lasts, of every kind at once, while a container for each kind writes as ever. `make soak` makes it ten
-//! minutes.
+//! minutes. Loki is away, refuses, or hangs; a proxy answers in its place; no name server answers.
 //!
 //! A container with `json-file` writes beside them, for what the machine does to any container. Held against it: how
 //! long writes took, and how far `docker logs` lagged behind what was written, which shows at once what pipes would hide
@@ -8,7 +8,9 @@
 
 use super::oracle::{Habit, Tally, Writer};
 use super::stage::{Engine, Scene, patience};
+use crate::harness::name_server::NameServer;
 use crate::standin::{Failure, Limits, Standin, Times};
+use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,7 +20,11 @@ const HABIT: Habit = Habit { name: "steady", both: false, widths: &[0], pace: "2
 /// The name of a kind of outage, and how it comes.
 type Kind = (&'static str, fn(&Standin));
 
-const KINDS: [Kind; 7] = [
+/// The kind of which the URL has a name, and the name.
+const SILENT: &str = "no DNS";
+const NAME: &str = "loki.example";
+
+const KINDS: [Kind; 12] = [
     ("unreachable", Standin::vanish),
     ("refusing", Standin::go_away),
     ("hanging", Standin::go_deaf),
@@ -26,6 +32,12 @@ const KINDS: [Kind; 7] = [
     ("429", |loki| answer(loki, 429, "Ingestion rate limit exceeded for user fake (limit: 4194304 bytes/sec)")),
     ("260", |loki| answer(loki, 260, "ingestion is blocked until 2030-01-01")),
     ("401", |loki| answer(loki, 401, "no org id")),
+    ("page, 200", |loki| proxy(loki, 200, None)),
+    ("page, 400", |loki| proxy(loki, 400, None)),
+    ("page, 502", |loki| proxy(loki, 502, None)),
+    ("429, after", |loki| proxy(loki, 429, Some("2"))),
+    // Connections that are there would be used on.
+    (SILENT, Standin::go_away),
 ];
 
 /// What a write may take longer than with `json-file`. Less than any timeout of pushes or calls.
@@ -61,6 +73,13 @@ struct Delivery {
     tally: Tally,
 }
 
+/// What stands in front of Loki answers in its place.
+fn proxy(loki: &Standin, code: u16, retry_after: Option<&str>) {
+    let body = format!("<html><head><title>{code}</title></head><body>nginx</body></html>");
+    let (content_type, retry_after) = ("text/html".into(), retry_after.map(str::to_owned));
+    loki.fail(Failure::Proxy { code, content_type, body, retry_after }, Times::UntilHealed);
+}
+
 fn answer(loki: &Standin, code: u16, body: &str) {
     loki.fail(Failure::Status { code, body: body.into() }, Times::UntilHealed);
 }
@@ -72,10 +91,11 @@ fn length() -> Duration {
 }
 
 /// A container for each Loki, and the one with `json-file` at the end.
-fn start<'a>(scene: &'a Scene<'a>, lokis: &[Standin; 7]) -> Vec<Subject<'a>> {
+fn start<'a>(scene: &'a Scene<'a>, lokis: &[Standin]) -> Vec<Subject<'a>> {
     let ours = KINDS.iter().zip(lokis).map(|((kind, _), loki)| {
-        let draft = scene.bare_container(kind, &scene.plugin.name);
-        draft.option("loki-url", &loki.push_url())
+        let draft = scene.bare_container(&kind.replace([' ', ','], ""), &scene.plugin.name);
+        let url = if *kind == SILENT { loki.push_url().replace("127.0.0.1", NAME) } else { loki.push_url() };
+        draft.option("loki-url", &url)
     });
     let drafts = ours.chain([scene.bare_container("json-file", "json-file")]);
     thread::scope(|threads| {
@@ -86,11 +106,18 @@ fn start<'a>(scene: &'a Scene<'a>, lokis: &[Standin; 7]) -> Vec<Subject<'a>> {
 }
 
 /// Lets Loki be back, and judges what it gets. The containers go on until all is there that they wrote before.
-fn come_back(scene: &Scene, lokis: &[Standin; 7], subjects: &[Subject], lasted: Duration) -> Vec<Delivery> {
+fn come_back(
+    scene: &Scene,
+    names: &NameServer,
+    lokis: &[Standin],
+    subjects: &[Subject],
+    lasted: Duration,
+) -> Vec<Delivery> {
     // What came in ten minutes takes a while to pass on, and the machine may be busy.
     let patience = patience() + lasted / 10;
     let owed: Vec<usize> = subjects.iter().map(|subject| subject.writer.told().sum()).collect();
     let begin = Instant::now();
+    names.speak();
     for loki in lokis {
         loki.heal();
         loki.come_back();
@@ -113,7 +140,13 @@ fn come_back(scene: &Scene, lokis: &[Standin; 7], subjects: &[Subject], lasted: 
 
 #[test]
 fn an_outage_of_any_kind_costs_nobody_anything() {
-    let plugin = Engine::shared().install("loki-rs-soak", &[]);
+    let names = NameServer::start("127.0.53.1");
+    // An engine of its own, since its names are.
+    let engine = Engine::start();
+    let resolv_conf = engine.folder("names").join("resolv.conf");
+    fs::write(&resolv_conf, names.resolv_conf()).unwrap();
+    assert!(engine.mount(&format!("--bind {} /etc/resolv.conf", resolv_conf.display())), "a resolv.conf of its own");
+    let plugin = engine.install("loki-rs-soak", &[]);
     let scene = Scene::with("soak", &plugin);
     let lokis = KINDS.map(|_| Standin::builder().limits(Limits::generous()).start());
     let mut subjects = start(&scene, &lokis);
@@ -123,6 +156,7 @@ fn an_outage_of_any_kind_costs_nobody_anything() {
     }
 
     let (memory, files) = (plugin.memory(), plugin.files());
+    names.fall_silent();
     for ((_, fail), loki) in KINDS.iter().zip(&lokis) {
         fail(loki);
     }
@@ -143,13 +177,13 @@ fn an_outage_of_any_kind_costs_nobody_anything() {
         assert!(stored <= subject.before + HABIT.rate(), "a Loki that was away has {stored} lines");
     }
 
-    let deliveries = come_back(&scene, &lokis, &subjects, lasted);
+    let deliveries = come_back(&scene, &names, &lokis, &subjects, lasted);
     println!("\n{} s without Loki, {} lines a second from each container", lasted.as_secs(), HABIT.rate());
     print(&subjects, &deliveries);
     println!("memory {memory} KiB before, {memory_after} KiB after, {most} KiB at most");
     println!("open files {files} before, {files_after} after");
 
-    let (theirs, ours) = subjects.split_last().expect("there are eight");
+    let (theirs, ours) = subjects.split_last().expect("there is one for each kind and one more");
     for (subject, (kind, _)) in ours.iter().zip(KINDS) {
         let second = HABIT.rate();
         assert!(subject.longest <= theirs.longest + ALLOWED, "{kind}: a write took {:?}", subject.longest);

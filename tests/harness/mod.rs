@@ -26,6 +26,7 @@ pub mod dockerd;
 pub mod frame;
 pub mod http;
 pub mod logql;
+pub mod name_server;
 pub mod plugin;
 pub mod prometheus;
 pub mod status;
