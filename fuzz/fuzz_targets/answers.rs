@@ -55,7 +55,7 @@ fuzz_target!(|input: (u16, u8, bool, u8, u8, Vec<u8>, Vec<u8>)| {
     let (kind, error) = (status.kind, PushError::Status(status));
     let ruled = RejectionGuard::default().rule(verdict(&error, entries, tries, attempts), tries, attempts);
     match ruled {
-        Verdict::Late { dropped, .. } | Verdict::Settled { dropped } => {
+        Verdict::Clamp { dropped, .. } | Verdict::Settled { dropped } => {
             assert!(dropped <= entries as u64);
             assert!(matches!(kind, Kind::Entries(_) | Kind::Stream | Kind::TooLarge { .. }), "{kind:?}");
         }
