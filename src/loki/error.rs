@@ -75,12 +75,18 @@ impl PushError {
                 502 => "502",
                 503 => "503",
                 504 => "504",
-                200..300 => "2xx",
-                300..400 => "3xx",
-                400..500 => "4xx",
-                500..600 => "5xx",
-                _ => "other",
+                code => Self::class(code),
             },
+        }
+    }
+
+    const fn class(code: u16) -> &'static str {
+        match code / 100 {
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            5 => "5xx",
+            _ => "other",
         }
     }
 
