@@ -12,6 +12,10 @@ use crate::loki::encode::proto::PushRequest;
 /// gained by coming near.
 const LARGEST_REQUEST: usize = 3 * 1024 * 1024;
 
+/// From the first to the last line of a batch, in nanoseconds: Loki refuses a line that is more than an hour behind the newest of its stream,
+/// and one that came with that, and is sent again because no answer came, must not be refused for it.
+const LONGEST_SPAN: i64 = 1800 * 1_000_000_000;
+
 /// The structured metadata of a line whose timestamp was clamped: the time that it had.
 pub(super) const ORIGINAL_TIME: &str = "original_time";
 
@@ -22,6 +26,7 @@ pub struct Batch {
     sealed: Option<Bytes>,
     /// The first entry behind the batch.
     next_seq: u64,
+    first_time: i64,
     last_time: i64,
     /// Entries at most, while halves are being sent.
     limit: usize,
@@ -72,6 +77,7 @@ impl Batch {
             encoder: StreamEncoder::new(labels),
             sealed: None,
             next_seq: 0,
+            first_time: 0,
             last_time: 0,
             limit,
             cut_lines: 0,
@@ -119,8 +125,17 @@ impl Batch {
         self.encoder.counted()
     }
 
+    /// Whether a line of this time belongs in a batch of its own, behind this one. Within a batch times rise, so that what Loki refuses of it as
+    /// too new is its end, as too old its beginning, and lines that it has stored are not between lines that get another time.
+    pub fn is_apart(&self, time: i64) -> bool {
+        self.entries() > 0 && (time <= self.last_time || time > self.first_time.saturating_add(LONGEST_SPAN))
+    }
+
     /// Adds a line, to be sent with this time.
     pub fn take(&mut self, line: &Line<'_>, time: i64, metadata: &Metadata) {
+        if self.entries() == 0 {
+            self.first_time = time;
+        }
         self.encoder.push(time, line.bytes, metadata);
         self.cut_lines += u64::from(line.cut > 0);
         self.joined += u64::from(line.last_seq > line.first_seq);
@@ -149,14 +164,24 @@ impl Batch {
 
     /// The latest time with which one of its lines was accepted, when Loki has refused so many of them as too new.
     pub fn latest_accepted(&mut self, refused: u64) -> Option<i64> {
-        let accepted = (self.entries() as u64).checked_sub(refused).filter(|accepted| *accepted > 0)?;
+        let accepted = (self.entries() as u64).checked_sub(refused)?.checked_sub(1)?;
+        self.time_at(accepted)
+    }
+
+    /// The earliest time with which one of its lines was accepted, when Loki has refused so many of them as too old.
+    pub fn earliest_accepted(&mut self, refused: u64) -> Option<i64> {
+        self.time_at(refused)
+    }
+
+    /// The times of its lines, the earliest first: that of number `at`.
+    fn time_at(&mut self, at: u64) -> Option<i64> {
         let message = snap::raw::Decoder::new().decompress_vec(&self.body()).ok()?;
         let streams = PushRequest::decode(&message[..]).ok()?.streams;
         let entries = streams.iter().flat_map(|stream| &stream.entries);
         let mut times: Vec<_> =
             entries.filter_map(|entry| entry.timestamp).map(|time| (time.seconds, time.nanos)).collect();
         times.sort_unstable();
-        let (seconds, nanos) = *times.get(usize::try_from(accepted).ok()?.checked_sub(1)?)?;
+        let (seconds, nanos) = *times.get(usize::try_from(at).ok()?)?;
         Some(seconds.saturating_mul(1_000_000_000).saturating_add(nanos.into()))
     }
 
@@ -172,7 +197,12 @@ impl Batch {
 
     /// Makes the next one half as large.
     pub fn split(&mut self) {
-        self.limit = (self.entries() / 2).max(1);
+        self.split_at(self.entries() / 2);
+    }
+
+    /// The next one ends behind so many entries.
+    pub fn split_at(&mut self, entries: usize) {
+        self.limit = entries.max(1);
     }
 
     /// Entries that it takes at most.

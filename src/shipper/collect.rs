@@ -318,6 +318,17 @@ impl Collector {
     /// Reads until a batch is full, a part of the ring is read, or the ring ends. With `ended`, lines that will never be whole are taken as
     /// they are.
     pub fn collect(&mut self, published: &Published, ended: bool, with_metadata: bool, now: &Now) {
+        while !self.read(published, ended, with_metadata, now) {
+            // Once more as far as that line, which begins the next batch.
+            self.rewind();
+        }
+        self.pin();
+        self.settle();
+    }
+
+    /// The same; false when a line was taken that belongs in a batch of its own, see [`Batch::is_apart`]: the batch that it came to ends in front
+    /// of it from now on.
+    fn read(&mut self, published: &Published, ended: bool, with_metadata: bool, now: &Now) -> bool {
         let none = Metadata::default();
         let metadata = if with_metadata { &self.metadata } else { &none };
         // Entries below the mark were acknowledged while something before them was not; those that are not sent are below
@@ -341,6 +352,7 @@ impl Collector {
             end,
             bytes: (self.ring.budget_bytes() / LARGEST_ROUND).min(READ_AT_ONCE),
         };
+        let mut is_apart = false;
         let Self { lines, piped, batches, times, clamps, batch_size, room, .. } = self;
         self.more = match piped {
             Some(piped) => {
@@ -361,6 +373,11 @@ impl Collector {
                     let at = line.source.index();
                     let (batch, window) = (&mut batches[at], clamps[at].window());
                     let time = times.time_of(line.source, line.time, window);
+                    // Two lines may come at once, the second behind a batch that is full.
+                    if batch.is_apart(time) && batch.entries() < batch.limit() {
+                        batch.split_at(batch.entries());
+                        is_apart = true;
+                    }
                     if window.clamp(line.time) == line.time {
                         batch.take(line, time, metadata);
                     } else {
@@ -383,8 +400,7 @@ impl Collector {
         let lost = self.lines.take_lost();
         self.gap.overwritten += lost.overwritten;
         self.gap.damaged += lost.damaged;
-        self.pin();
-        self.settle();
+        !is_apart
     }
 
     /// What is in the batches is about to be sent.
@@ -526,15 +542,21 @@ impl Collector {
     /// Lines are too old in a long outage: a container is made anew meanwhile, under its old name and labels, and what its successor writes
     /// gets to Loki first. They are too new when the clock of the host was ahead, or a stage has read a time without its zone.
     pub fn clamp(&mut self, at: usize, refusal: &Refusal, refused: u64, now: &Now) -> bool {
-        let (last, is_raised) = match &mut self.piped {
-            Some(piped) => (piped.last_time(), refusal.oldest.is_some_and(|oldest| piped.lift(at, oldest))),
-            None => (self.acknowledged.last_time[at], false),
+        let last = match &self.piped {
+            Some(piped) => piped.last_time(),
+            None => self.acknowledged.last_time[at],
         };
         let Some(batch) = self.batch(at) else { return false };
-        let tried = Tried { least: batch.least(), last, accepted: batch.latest_accepted(refused) };
-        if self.piped.is_none() {
-            return self.clamps[at].refused(refusal, &tried, now);
+        if refusal.oldest.is_some() && refusal.too_new.is_some() && batch.entries() > 1 {
+            // How many of each nobody says. In halves, in the end a batch has one kind.
+            self.split(at);
+            return true;
         }
+        let (accepted, earliest) = (batch.latest_accepted(refused), batch.earliest_accepted(refused));
+        let earliest = earliest.filter(|_| refusal.too_new.is_none());
+        let tried = Tried { least: batch.least(), last, accepted, earliest };
+        let Some(piped) = &mut self.piped else { return self.clamps[at].refused(refusal, &tried, now) };
+        let is_raised = refusal.oldest.is_some_and(|oldest| piped.lift(at, oldest, tried.lifted(oldest)));
         // Floors are those of the streams.
         let too_new = Refusal { oldest: None, ..*refusal };
         self.clamps[0].refused(&too_new, &tried, now) || is_raised

@@ -360,9 +360,9 @@ impl Piped {
     }
 
     /// Lines of a batch's stream that are older than what Loki accepts get a time that it accepts; false when they have it already.
-    pub fn lift(&mut self, at: usize, oldest: i64) -> bool {
+    pub fn lift(&mut self, at: usize, oldest: i64, lifted: i64) -> bool {
         let Some(out) = self.batches.get(at) else { return false };
-        self.streams.get_mut(out.stream).lift(oldest)
+        self.streams.get_mut(out.stream).lift(oldest, lifted)
     }
 
     /// Lines for a tenant that there cannot be, since the last call.
@@ -413,6 +413,11 @@ impl Piped {
             left_out: 0,
         };
         let size = self.batch_size;
+        // Times that a stage has read come in any order.
+        let is_apart = |at: usize| entry.timestamp == entry.arrived && self.batches[at].batch.is_apart(time);
+        if self.streams.get(number).open.is_some_and(is_apart) {
+            self.streams.get_mut(number).open = None;
+        }
         let out = self.out_of(number);
         let before = out.batch.encoded();
         if is_clamped {

@@ -56,6 +56,18 @@ pub struct Tried {
     pub last: i64,
     /// The latest time of a line of it that was accepted, if any was.
     pub accepted: Option<i64>,
+    /// The earliest one, when only lines that were too old were refused.
+    pub earliest: Option<i64>,
+}
+
+// === impl Tried ===
+
+impl Tried {
+    /// The earliest time for lines that were older than `oldest`: a little later, unless a line has that time which was accepted with its own.
+    pub fn lifted(&self, oldest: i64) -> i64 {
+        let lifted = oldest.saturating_add(LIFT);
+        self.earliest.map_or(lifted, |earliest| lifted.min(earliest.saturating_sub(ROOM)).max(oldest))
+    }
 }
 
 /// Times of lines, in nanoseconds since 1970.
@@ -182,7 +194,7 @@ impl Clamp {
         if let Some(oldest) = refusal.oldest
             && self.window.oldest < oldest
         {
-            self.window.oldest = oldest.saturating_add(LIFT);
+            self.window.oldest = tried.lifted(oldest);
             helps = true;
         }
         if let Some(too_new) = refusal.too_new {
@@ -209,8 +221,11 @@ impl Clamp {
         let sooner = too_new.saturating_sub(1).min(before);
         let (newest, latest) = match tried.accepted {
             // What was refused is told in whole seconds.
-            Some(accepted) if accepted < too_new.saturating_add(SECOND) => (sooner.max(accepted), accepted),
-            Some(accepted) => (sooner, accepted),
+            // Lines may be among the accepted that have another time already.
+            Some(accepted) => {
+                let is_nearby = accepted < too_new.saturating_add(SECOND);
+                (if is_nearby { sooner.max(accepted) } else { sooner }, accepted.min(self.window.latest))
+            }
             None => {
                 let edge = match self.refusals {
                     1 if now.loki.is_some() => base.saturating_add(GRACE).min(sooner),

@@ -8,7 +8,7 @@ use crate::loki::labels::{LabelName, LabelSet};
 use crate::pipeline::entry::{Labels, TENANT};
 use crate::shipper::note::{FLOORS, Floor};
 use crate::shipper::scope::{Key, Scope};
-use crate::shipper::window::{LIFT, Window};
+use crate::shipper::window::Window;
 
 /// New streams between two moments at which everything is with Loki. Stages that make a stream of every line make no
 /// larger rounds.
@@ -215,11 +215,11 @@ impl Stream {
         self.times.clone_from(&self.settled);
     }
 
-    /// Raises the floor to what Loki accepts; false when it is there already.
-    pub fn lift(&mut self, oldest: i64) -> bool {
+    /// Raises the floor to `lifted` when that of Loki is higher; false when it is not.
+    pub fn lift(&mut self, oldest: i64, lifted: i64) -> bool {
         let is_higher = self.floor < oldest;
         if is_higher {
-            self.floor = oldest.saturating_add(LIFT);
+            self.floor = lifted;
         }
         is_higher
     }
@@ -250,7 +250,7 @@ mod tests {
         let mut streams = Streams::default();
         let number = streams.number_of(&labels(0));
         streams.get_mut(number).time_of(7, false, &Window::OPEN);
-        streams.get_mut(number).lift(1);
+        streams.get_mut(number).lift(1, 2);
         streams.settle(true);
         assert_eq!(streams.get_mut(number).time_of(7, false, &Window::OPEN), 8);
         streams.rewind();
@@ -276,7 +276,7 @@ mod tests {
         let mut first = Streams::default();
         let number = first.number_of(&labels(1));
         assert_eq!(first.get(number).floor(), None);
-        first.get_mut(number).lift(5);
+        first.get_mut(number).lift(5, 6);
         let mut next = Streams::with_floors([None, first.get(number).floor()]);
         let number = next.number_of(&labels(1));
         assert_eq!(next.get(number).floor(), first.get(0).floor());

@@ -14,7 +14,7 @@ fn too_new(time: i64) -> Refusal {
 }
 
 fn tried(least: i64, last: i64) -> Tried {
-    Tried { least, last, accepted: None }
+    Tried { least, last, accepted: None, earliest: None }
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn what_was_accepted_is_tried_before_anything_is_sent_with_an_earlier_time() {
 fn lines_that_were_accepted_are_left_alone_and_the_others_follow_them() {
     let mut clamp = Clamp::default();
     clamp.sending(false, 10);
-    let batch = Tried { least: NOW + 1, last: NEVER, accepted: Some(NOW + 5) };
+    let batch = Tried { least: NOW + 1, last: NEVER, accepted: Some(NOW + 5), earliest: None };
     // Refused were NOW + 6 and NOW + 7, and the clock that was seen is wrong by an hour.
     assert!(clamp.refused(&too_new(NOW), &batch, &at(NOW - HOUR)));
     assert_eq!([5, 6, 7].map(|time| clamp.window().clamp(NOW + time)), [NOW + 5, NOW + 1 - ROOM, NOW + 1 - ROOM]);

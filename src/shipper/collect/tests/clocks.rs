@@ -1,13 +1,12 @@
 //! Clocks that are set, here and at Loki: no line is lost for its time.
 
-use super::loki::{self, HOUR, Loki, MINUTE, SECOND, Stored};
+use super::loki::{HOUR, Loki, MINUTE, SECOND, Stored};
 use super::*;
 use crate::loki::PushError;
 use crate::pipeline::{Form, Pipeline};
 use crate::ring::Cursor;
 use crate::shipper::verdict::{Verdict, verdict};
 use proptest::prelude::*;
-use std::collections::HashSet;
 
 /// What happens to a batch.
 #[derive(Clone, Copy, Debug)]
@@ -59,8 +58,6 @@ struct World {
     host: i64,
     is_dated: bool,
     printed: [Vec<String>; 2],
-    /// Lines of batches of which a part was refused: those that were accepted come again beside the others, some with other times.
-    refused: HashSet<String>,
 }
 
 // === impl World ===
@@ -71,8 +68,7 @@ impl World {
         let pipeline = stages.map(|stages| Pipeline::parse(stages, Form::List).unwrap());
         let collector = Collector::new(&scene.ring, None, &Self::plan(&pipeline));
         let (loki, printed) = (Loki::default(), [Vec::new(), Vec::new()]);
-        let refused = HashSet::new();
-        Self { scene, clocks, collector, loki, pipeline, now: NOW, host: 0, is_dated: false, printed, refused }
+        Self { scene, clocks, collector, loki, pipeline, now: NOW, host: 0, is_dated: false, printed }
     }
 
     /// Batches of a few lines.
@@ -131,9 +127,6 @@ impl World {
                 }
                 _ => Ok(()),
             };
-            if answer.is_err() {
-                self.refused.extend(loki::lines_of(&body));
-            }
             match fate {
                 Fate::Answered => self.is_dated = true,
                 Fate::Lost | Fate::Unanswered => return self.collector.rewind(),
@@ -191,8 +184,7 @@ impl World {
         let of = |line: &String| -> Stored {
             let mut forms: Vec<_> = all.iter().filter(|(_, other, _)| other == line).collect();
             forms.dedup();
-            let is_in_one_form = forms.len() == 1 || self.refused.contains(line);
-            assert!(!forms.is_empty() && is_in_one_form, "{line} is there as {forms:?} under {:?}", self.clocks);
+            assert!(forms.len() == 1, "{line} is there as {forms:?} under {:?}", self.clocks);
             (*forms[forms.len() - 1]).clone()
         };
         self.printed[source.index()].iter().map(of).collect()
@@ -240,6 +232,31 @@ fn lines_of_a_clock_that_was_ahead_and_of_the_time_after_arrive_in_order_and_nea
                 }
             }
         }
+    }
+}
+
+/// The stored lines of a batch of which the others were refused, and those of one that came without an answer.
+#[test]
+fn what_loki_has_stored_of_a_batch_gets_no_other_time_when_it_is_sent_again() {
+    for date in [Some(0), None] {
+        // Ahead by as much as Loki accepts, by more, and right again; nothing is known of Loki's clock.
+        let mut world = World::new(Clocks { date, ..RIGHT }, None);
+        for ahead in [8 * MINUTE, 3 * HOUR, 0] {
+            world.host = ahead;
+            (0..2).for_each(|_| world.print(Source::Stdout));
+            world.now += SECOND;
+        }
+        world.end();
+        world.assert_whole();
+        // The first line is too far behind the last one when both come again.
+        let mut world = World::new(Clocks { date, ..RIGHT }, None);
+        world.print(Source::Stdout);
+        world.now += 2 * HOUR;
+        world.print(Source::Stdout);
+        world.push([Fate::Unanswered]);
+        world.end();
+        world.assert_whole();
+        assert!(world.stored(Source::Stdout).iter().all(|(_, _, own)| own.is_none()));
     }
 }
 

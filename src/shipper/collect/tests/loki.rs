@@ -66,13 +66,6 @@ impl Loki {
     }
 }
 
-/// The lines of a request.
-pub fn lines_of(body: &[u8]) -> Vec<String> {
-    let message = snap::raw::Decoder::new().decompress_vec(body).unwrap();
-    let entries = PushRequest::decode(&message[..]).unwrap().streams.remove(0).entries;
-    entries.into_iter().map(|entry| String::from_utf8(entry.line).unwrap()).collect()
-}
-
 fn rfc3339(time: i64) -> String {
     let second = jiff::Timestamp::from_second(time.div_euclid(SECOND)).unwrap();
     second.to_string()
