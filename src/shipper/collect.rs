@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::Plan;
 use super::batch::{Batch, ORIGINAL_TIME};
 use super::lines::{Limit, Lines, Place};
@@ -14,6 +16,7 @@ use super::progress::Progress;
 use super::scope::{Key, Scope};
 use super::until::Until;
 use super::window::{Clamp, Now, Refusal, Tried};
+use crate::clock;
 use crate::codec::Source;
 use crate::codec::partial::Line;
 use crate::loki::encode::Metadata;
@@ -289,13 +292,13 @@ impl Collector {
         self.lines.holds_lines() || self.piped.as_ref().is_some_and(|piped| piped.holds_lines())
     }
 
-    /// When a stage lets go of lines that it holds, in nanoseconds since 1970.
-    pub fn deadline(&self) -> Option<i64> {
-        self.piped.as_ref()?.deadline()
+    /// When a stage lets go of lines that it holds.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.piped.as_ref()?.deadline(clock::unix_nanos())
     }
 
-    /// The time before which a stage wants no more lines, in nanoseconds since 1970.
-    pub fn not_before(&self) -> Option<i64> {
+    /// The moment before which a stage wants no more lines.
+    pub fn not_before(&self) -> Option<Instant> {
         self.piped.as_ref()?.not_before()
     }
 
@@ -366,6 +369,7 @@ impl Collector {
                 if !more && is_end {
                     piped.wait_no_longer(ended, &round);
                 }
+                piped.notice(round.now);
                 more
             }
             None => {

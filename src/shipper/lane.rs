@@ -120,7 +120,7 @@ impl Lane {
     /// Whether there is anything to do for a lane that is behind.
     pub fn has_work(&self, way: &Way) -> bool {
         let published = way.follow.borrow().next_seq.min(way.plan.until.get());
-        let is_due = self.collector.deadline().is_some_and(|deadline| deadline <= nanoseconds());
+        let is_due = self.collector.deadline().is_some_and(|deadline| deadline <= Instant::now());
         let is_ended = way.has_ended() && self.collector.holds_lines();
         let next = self.collector.next_seq();
         !self.collector.is_at_end() || (next >= published && (is_due || is_ended))
@@ -160,17 +160,16 @@ impl Lane {
 
     /// Waits if a stage limits the rate: shipping waits, and not the container.
     pub async fn is_throttled(&self, way: &Way) -> bool {
-        let Some(left) = self.collector.not_before().map(|time| time.saturating_sub(nanoseconds())) else {
-            return false;
-        };
-        if left > 0 {
+        let Some(not_before) = self.collector.not_before() else { return false };
+        let is_early = Instant::now() < not_before;
+        if is_early {
             let mut shutdown = way.shutdown.clone();
             tokio::select! {
                 _ = shutdown.changed() => {}
-                () = sleep(Duration::from_nanos(left.unsigned_abs())) => {}
+                () = sleep_until(not_before) => {}
             }
         }
-        left > 0
+        is_early
     }
 
     /// Waits for the right to send; `None` when the plugin goes down. In a long outage that takes hours, and what the

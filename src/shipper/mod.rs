@@ -205,21 +205,21 @@ impl Shipper {
             let ended = self.way.has_ended();
             let published = *self.follow.borrow_and_update();
             let collector = self.first.collector();
-            let deadline = collector.deadline().map(|time| time.saturating_sub(nanoseconds()));
-            let is_due = deadline.is_some_and(|left| left <= 0);
+            let deadline = collector.deadline();
+            let is_due = deadline.is_some_and(|deadline| deadline <= Instant::now());
             let is_owed = collector.is_behind(&published) || is_due || (ended && collector.holds_lines());
             if !is_owed {
                 if ended && self.keys.is_empty() {
                     return Done::CaughtUp;
                 }
                 let of_parked = self.parked.iter().filter_map(|lane| lane.collector().deadline()).min();
-                let deadline = deadline.into_iter().chain(of_parked.map(|time| time - nanoseconds())).min();
+                let deadline = deadline.into_iter().chain(of_parked).min();
                 tokio::select! {
                     _ = self.follow.changed() => {}
                     _ = self.live.changed() => {}
                     _ = self.shutdown.changed() => {}
                     Some(lane) = self.behind.join_next() => self.parked.extend(lane),
-                    () = sleep_for(deadline) => {}
+                    () = sleep_to(deadline) => {}
                 }
                 continue;
             }
@@ -331,10 +331,10 @@ impl Shipper {
     }
 }
 
-/// Waits for so many nanoseconds, or for ever.
-async fn sleep_for(nanoseconds: Option<i64>) {
-    match nanoseconds {
-        Some(left) => sleep(Duration::from_nanos(u64::try_from(left).unwrap_or(0))).await,
+/// Waits until then, or for ever.
+async fn sleep_to(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }

@@ -9,10 +9,14 @@
 //! behind it, see [`held`].
 
 mod held;
+mod steady;
 mod streams;
 mod times;
 
 use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::Plan;
 use super::batch::{Batch, ORIGINAL_TIME, Settled};
@@ -26,6 +30,7 @@ use crate::loki::encode::Metadata;
 use crate::pipeline::entry::{Labels, TENANT};
 use crate::pipeline::{Entry, Pipeline, SeqRange};
 use held::Held;
+use steady::Steady;
 use streams::{MOST_STREAMS, Streams};
 
 /// Where a stage limits the rate, lines go together that may go within this time, in nanoseconds: a request a second, and
@@ -50,8 +55,13 @@ pub struct Piped {
     batches: Vec<Out>,
     /// What of this round is with Loki: the number of the stream, the first and the last line.
     done: HashSet<(usize, u64, u64)>,
-    /// The time before which no line is to follow.
+    /// The time of [`Steady`] before which no line is to follow.
     not_before: Option<i64>,
+    steady: Steady,
+    /// What the stages' deadline was when it was seen first, and when that is by a clock that nobody sets.
+    due: Option<(i64, Instant)>,
+    /// When the last line arrived.
+    arrived: i64,
     out: Vec<Entry>,
     /// Lines for a tenant whose name cannot be one.
     misaddressed: u64,
@@ -121,6 +131,9 @@ impl Piped {
             batches: Vec::new(),
             done: HashSet::new(),
             not_before: None,
+            steady: Steady::default(),
+            due: None,
+            arrived: i64::MIN,
             out: Vec::new(),
             misaddressed: 0,
         }
@@ -137,8 +150,10 @@ impl Piped {
             seq: SeqRange { first: line.first_seq, last: line.last_seq },
             ..Entry::default()
         };
+        let steady = self.steady.at(round.now);
         // With a rate, each line has a time of its own from which on it may go.
-        let now = round.now.max(self.not_before.unwrap_or(i64::MIN));
+        let now = steady.max(self.not_before.unwrap_or(i64::MIN));
+        self.arrived = line.time;
         let state = &mut self.now;
         self.is_changed = true;
         state.held.push(place);
@@ -146,7 +161,7 @@ impl Piped {
         state.held.forget(state.pipeline.held_since());
         self.not_before = self.not_before.max(not_before);
         self.let_go(now);
-        let is_ahead = self.not_before.is_some_and(|time| time > round.now.saturating_add(AHEAD));
+        let is_ahead = self.not_before.is_some_and(|time| time > steady.saturating_add(AHEAD));
         self.sort(round) || is_ahead
     }
 
@@ -154,7 +169,8 @@ impl Piped {
     pub fn pass(&mut self, bytes: u64, round: &Round) {
         if self.now.held.pass(bytes) {
             self.is_changed = true;
-            self.let_go(round.now);
+            let now = self.steady.at(round.now);
+            self.let_go(now);
             self.sort(round);
         }
     }
@@ -170,9 +186,10 @@ impl Piped {
 
     /// There is nothing left to read: what has waited for long enough comes out, and with `ended` all that is held.
     pub fn wait_no_longer(&mut self, ended: bool, round: &Round) {
-        let now = round.now;
+        let steady = self.steady.at(round.now);
+        let is_due = self.deadline(round.now).is_some_and(|at| at <= Instant::now());
         let State { pipeline, held } = &mut self.now;
-        let is_due = pipeline.next_deadline().is_some_and(|deadline| deadline <= now);
+        let now = steady.max(pipeline.next_deadline().filter(|_| is_due).unwrap_or(i64::MIN));
         let is_held = pipeline.held_since().is_some();
         let not_before = match ended {
             true if is_held => pipeline.flush(now, &mut self.out),
@@ -185,14 +202,25 @@ impl Piped {
         self.sort(round);
     }
 
-    /// When [`Piped::wait_no_longer`] has something to do.
-    pub fn deadline(&self) -> Option<i64> {
-        self.now.pipeline.next_deadline()
+    /// When [`Piped::wait_no_longer`] has something to do, by what the host's clock says `now`. A clock that is set back makes no wait longer.
+    pub fn deadline(&self, now: i64) -> Option<Instant> {
+        let deadline = self.now.pipeline.next_deadline()?;
+        let by_host = later(deadline, now);
+        Some(self.due.filter(|(seen, _)| *seen == deadline).map_or(by_host, |(_, at)| at.min(by_host)))
     }
 
-    /// The time before which no line is to be read.
-    pub fn not_before(&self) -> Option<i64> {
-        self.not_before
+    /// A round has ended: from now on the host's clock may be set.
+    pub fn notice(&mut self, now: i64) {
+        let deadline = self.now.pipeline.next_deadline();
+        if self.due.map(|(seen, _)| seen) != deadline {
+            // A line that has arrived later than now was stamped by another clock, and waits no longer than one that arrives now.
+            self.due = deadline.map(|deadline| (deadline, later(deadline, now.max(self.arrived))));
+        }
+    }
+
+    /// The moment before which no line is to be read.
+    pub fn not_before(&self) -> Option<Instant> {
+        Some(self.steady.when(self.not_before?))
     }
 
     /// Whether a stage holds lines.
@@ -271,6 +299,9 @@ impl Piped {
             batches: Vec::new(),
             done: self.done.clone(),
             not_before: None,
+            steady: self.steady,
+            due: self.due,
+            arrived: self.arrived,
             out: Vec::new(),
             misaddressed: 0,
         };
@@ -453,6 +484,11 @@ impl Piped {
         let made = entry.structured_metadata.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
         Metadata::new(base.chain(made).chain(own_time.map(|time| (ORIGINAL_TIME, time))))
     }
+}
+
+/// When it is `time`, if it is `now`.
+fn later(time: i64, now: i64) -> Instant {
+    Instant::now() + Duration::from_nanos(u64::try_from(time.saturating_sub(now)).unwrap_or(0))
 }
 
 /// Stages may make lines longer than Loki takes. Also gives how many bytes were cut.
