@@ -210,7 +210,7 @@ impl Destination {
 
     fn answered(&self, answer: &Answer, took: Duration) {
         self.counters.pushed(&answer.outcome, took);
-        if let Some(date) = answer.hints.date {
+        if let Some(date) = answer.hints.date.filter(|_| is_lokis(&answer.outcome)) {
             self.clock.saw(date, nanoseconds());
         }
         match &answer.outcome {
@@ -376,6 +376,27 @@ impl Attempt<'_> {
     }
 }
 
+/// Whether Loki itself has answered, and not a proxy or a captive portal, whose clock says nothing of what Loki accepts.
+fn is_lokis(outcome: &Result<(), PushError>) -> bool {
+    outcome.as_ref().err().is_none_or(|error| error.kind().is_some_and(Kind::is_judgement))
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_is_that_of_answers_that_loki_itself_has_given() {
+        assert!(is_lokis(&Ok(())));
+        let too_new = "entry for stream '{a=\"b\"}' has timestamp too new: 2030-01-01T00:00:00Z";
+        assert!(is_lokis(&Err(PushError::status(400, too_new.as_bytes()))));
+        for (code, body) in [(200, "welcome"), (404, "not here"), (429, "slow down"), (502, "<html>"), (413, "")] {
+            assert!(!is_lokis(&Err(PushError::status(code, body.as_bytes()))), "{code}");
+        }
+        assert!(!is_lokis(&Err(PushError::Timeout)));
+    }
 }
