@@ -1,8 +1,8 @@
 //! How many bytes of batches all containers may have in memory between reading them and the answer of Loki.
 //!
 //! One budget for the whole plugin. A share of it is taken before anything is read from a ring; what is read is compressed at once, the share
-//! shrinks to what that takes, and it is given back as requests are answered. Who waits for a share holds nothing but a place in the queue, so
-//! lines wait on disk and nobody waits in a circle.
+//! shrinks to what that takes, and it is given back as requests are answered. Who waits for a share holds a slot of
+//! its destination and no lines: these wait on disk, and those that have a share need no slot any more, so nobody waits in a circle.
 //!
 //! It is shared by destination and tenant: one at which requests hang has no more than its part, and a reserve is for those that have nothing.
 
