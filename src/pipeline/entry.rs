@@ -64,7 +64,7 @@ pub enum Value {
 impl Entry {
     /// The tenant whose line it is, if stages or labels say so.
     pub fn tenant(&self) -> Option<&str> {
-        self.labels.get(TENANT).filter(|tenant| !tenant.is_empty())
+        self.labels.tenant()
     }
 
     /// Copies the labels to the extracted values, as each pipeline does at its start, the inner ones included.
@@ -106,6 +106,11 @@ impl SeqRange {
 // === impl Labels ===
 
 impl Labels {
+    /// The tenant that they name; an empty one is none.
+    pub fn tenant(&self) -> Option<&str> {
+        self.get(TENANT).filter(|tenant| !tenant.is_empty())
+    }
+
     pub fn get(&self, name: &str) -> Option<&str> {
         self.shared(name).map(AsRef::as_ref)
     }

@@ -195,9 +195,14 @@ impl Batch {
         self.encoder.counted() >= size || self.encoder.encoded() >= LARGEST_REQUEST || self.entries() >= self.limit
     }
 
+    /// Whether [`Batch::split`] makes it smaller. One entry of the ring can end a line and be another, and those two always come together.
+    pub fn is_divisible(&self) -> bool {
+        self.entries() > 1 && self.limit > 1
+    }
+
     /// Makes the next one half as large.
     pub fn split(&mut self) {
-        self.split_at(self.entries() / 2);
+        self.split_at((self.entries() / 2).min(self.limit.saturating_sub(1)));
     }
 
     /// The next one ends behind so many entries.
@@ -224,5 +229,34 @@ impl Batch {
         self.sealed = None;
         (self.cut_lines, self.too_old, self.too_new, self.joined) = (0, 0, 0, 0);
         (self.least, self.left_out) = (i64::MAX, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Source;
+
+    fn of(limit: usize, entries: i64) -> Batch {
+        let mut batch = Batch::with_limit("{a=\"b\"}", limit);
+        for time in 1..=entries {
+            let (source, seq) = (Source::Stdout, time as u64);
+            let line = Line { source, time, first_seq: seq, last_seq: seq, bytes: b"line", cut: 0, left_out: 0 };
+            batch.take(&line, time, &Metadata::default());
+        }
+        batch
+    }
+
+    #[test]
+    fn each_split_makes_it_smaller_until_it_is_not_divisible() {
+        for (limit, entries) in [(usize::MAX, 9), (usize::MAX, 2), (3, 4), (2, 4), (1, 1)] {
+            let mut batch = of(limit, entries);
+            while batch.is_divisible() {
+                let before = batch.limit();
+                batch.split();
+                assert!(batch.limit() < before, "limit {limit}, {entries} entries");
+            }
+        }
+        assert!(!of(1, 2).is_divisible(), "two lines that come with one entry of the ring");
     }
 }

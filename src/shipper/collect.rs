@@ -551,7 +551,7 @@ impl Collector {
             None => self.acknowledged.last_time[at],
         };
         let Some(batch) = self.batch(at) else { return false };
-        if refusal.oldest.is_some() && refusal.too_new.is_some() && batch.entries() > 1 {
+        if refusal.oldest.is_some() && refusal.too_new.is_some() && batch.is_divisible() {
             // How many of each nobody says. In halves, in the end a batch has one kind.
             self.split(at);
             return true;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::breaker::Standing;
@@ -24,11 +25,10 @@ use super::destination::Permit;
 use super::guard::RejectionGuard;
 use super::nanoseconds;
 use super::scope::Key;
-use super::verdict::{Verdict, halve, verdict};
+use super::verdict::{Verdict, halve, indivisible, verdict};
 use super::way::{FIRST, Way};
 use super::window::Refusal;
 use crate::loki::{Kind, PushError};
-use crate::pipeline::entry::TENANT;
 
 /// How often a lane that may not send looks whether the ring has overwritten what it has still to send.
 pub const LOOK: Duration = Duration::from_secs(5);
@@ -94,7 +94,7 @@ impl Lane {
     pub fn tenant(&self) -> Option<&str> {
         match self.key.as_ref()? {
             Key::Source(_) => None,
-            Key::Stream(labels) => labels.get(TENANT),
+            Key::Stream(labels) => labels.tenant(),
             Key::Tenant(tenant) => tenant.as_deref(),
         }
     }
@@ -134,8 +134,11 @@ impl Lane {
     /// Takes back a lane that was forked off.
     pub fn join(&mut self, lane: Self, way: &Way) {
         let Self { number, key, collector, guards, .. } = lane;
-        self.guards.extend(guards);
         if let Some(key) = key {
+            // Of a pipeline's streams the numbers may be those of others here: they may lose a few lines more.
+            if matches!(key, Key::Source(_)) {
+                self.guards.extend(guards);
+            }
             self.collector.absorb(collector, &key);
             way.unmark(number, &self.collector);
         }
@@ -155,6 +158,10 @@ impl Lane {
             let Some(permit) = self.admit(&way).await else { return self };
             // It carries one stream, or those of one tenant, and so they wait together.
             self.send(&way, permit, &mut Vec::new(), MOST_LANES).await;
+            if self.collector.has_more() {
+                // A round of which nothing is sent here waits for nothing.
+                yield_now().await;
+            }
         }
     }
 
@@ -244,7 +251,8 @@ impl Lane {
         permit.keep(self.collector.seal());
         match self.push_all(way, &mut permit, children, others).await {
             Round::Settled { is_pushed } => {
-                if is_pushed {
+                // What failed may be gone: a lane with a key settles only when nothing that it carries waits.
+                if is_pushed || self.key.is_some() {
                     self.failures = 0;
                     self.waits_for = way.only_tenant().map(|tenant| tenant.map(str::to_owned));
                 }
@@ -281,6 +289,7 @@ impl Lane {
                 return Round::Wait;
             };
             let (body, entries, bytes) = (batch.body(), batch.entries(), batch.bytes() as u64);
+            let is_divisible = batch.is_divisible();
             let taken = body.len();
             let answer = attempt.push(body).await;
             let error = match answer.outcome {
@@ -300,7 +309,10 @@ impl Lane {
             if what == Verdict::WithoutMetadata && !way.destination.takes_metadata() {
                 what = halve(entries);
             }
-            let what = self.rule(stream, what, way);
+            if what == Verdict::Split && !is_divisible {
+                what = indivisible(&error, entries, self.failures + 1, way.plan.attempts);
+            }
+            let what = self.rule(stream, what, entries, way);
             let is_limited = error.kind() == Some(Kind::RateLimit);
             match what {
                 _ if is_limited => attempt.failed(&error, &way.backoff(), answer.hints.retry_after),
@@ -339,6 +351,10 @@ impl Lane {
                 Verdict::Split => {
                     way.events.retried(entries as u64);
                     self.collector.split(at);
+                    if is_limited {
+                        // Less at a time, and not sooner.
+                        self.resume = resume(way, tenant.as_deref(), self.failures, answer.hints.retry_after);
+                    }
                     return Round::Again;
                 }
                 Verdict::WithoutMetadata => {
@@ -364,15 +380,20 @@ impl Lane {
         Round::Settled { is_pushed }
     }
 
-    /// What follows from the verdict about a stream, when lines of it were refused one by one before.
-    fn rule(&mut self, stream: u64, what: Verdict, way: &Way) -> Verdict {
+    /// What follows from the verdict about a batch of a stream, when lines of it were refused one by one before.
+    fn rule(&mut self, stream: u64, what: Verdict, entries: usize, way: &Way) -> Verdict {
         if what != Verdict::Reject {
             return what;
         }
         if self.guards.len() >= MOST_GUARDS {
             self.guards.clear();
         }
-        self.guards.entry(stream).or_default().rule(what, self.failures + 1, way.plan.attempts)
+        let dropped = entries as u64;
+        match self.guards.entry(stream).or_default().rule(what, self.failures + 1, way.plan.attempts) {
+            Verdict::Settled { .. } => Verdict::Settled { dropped },
+            Verdict::GiveUp { .. } => Verdict::GiveUp { dropped },
+            other => other,
+        }
     }
 
     fn settle(&mut self, way: &Way, at: usize, refused: u64) {
@@ -400,10 +421,7 @@ impl Lane {
             || (is_everybodys && way.only_tenant().is_some())
             || 1 + others + children.len() >= MOST_LANES;
         let failures = if is_whole { self.failures } else { 0 } + u32::from(failure.is_some());
-        // Behind a breaker the next try is everybody's.
-        let asked = failure.and_then(|(_, asked)| asked).unwrap_or_default();
-        let resume = (failure.is_some() && !is_everybodys)
-            .then(|| Instant::now() + way.backoff().delay(failures.max(1)).max(asked));
+        let resume = failure.and_then(|(_, asked)| resume(way, tenant.as_deref(), failures, asked));
         if is_whole {
             (self.failures, self.resume, self.waits_for) = (failures, resume, Some(tenant));
             return false;
@@ -412,7 +430,9 @@ impl Lane {
         let collector = self.collector.fork(&key);
         let number = way.number();
         way.mark(number, &collector);
-        let guards = self.guards.clone();
+        // What is accepted or refused of it from now on is not known here.
+        let stream = way.id << 20 | self.collector.stream(at);
+        let guards = self.guards.remove(&stream).map(|guard| (stream, guard)).into_iter().collect();
         children.push(Self { number, key: Some(key), collector, failures, resume, waits_for: Some(tenant), guards });
         true
     }
@@ -421,7 +441,7 @@ impl Lane {
     fn key_for(&self, at: usize, tenant: Option<&str>, error: Option<&PushError>) -> Key {
         let key = self.collector.key(at);
         let Some(scope) = self.collector.scope() else { return key };
-        let is_of_tenant = |key: &&Key| matches!(key, Key::Stream(labels) if labels.get(TENANT) == tenant);
+        let is_of_tenant = |key: &&Key| matches!(key, Key::Stream(labels) if labels.tenant() == tenant);
         let is_tenants = match error {
             // A breaker of the tenant.
             None => true,
@@ -433,4 +453,11 @@ impl Lane {
             key
         }
     }
+}
+
+/// When a lane may be tried again after so many failures and an answer that asks to wait for so long; `None` when that is for a breaker to
+/// say, behind which the next try is everybody's.
+fn resume(way: &Way, tenant: Option<&str>, failures: u32, asked: Option<Duration>) -> Option<Instant> {
+    let is_everybodys = way.is_patient() && way.destination.is_waiting(tenant);
+    (!is_everybodys).then(|| Instant::now() + way.backoff().delay(failures.max(1)).max(asked.unwrap_or_default()))
 }

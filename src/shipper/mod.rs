@@ -52,7 +52,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::clock::unix_nanos as nanoseconds;
@@ -239,6 +239,9 @@ impl Shipper {
                 || (plan.pipeline.is_none() && self.first.collector().sends() == [false; 2]);
             if passes_over {
                 self.first.pass_over(&self.way);
+                if self.first.collector().has_more() {
+                    yield_now().await;
+                }
                 continue;
             }
             let Some(permit) = self.permit().await else { continue };
@@ -287,15 +290,20 @@ impl Shipper {
             self.parked.extend(lane);
         }
         let end = *self.end.borrow();
-        for mut lane in std::mem::take(&mut self.parked) {
-            lane.go_on_to(&self.way, end);
-            if lane.has_work(&self.way) {
-                self.behind.spawn(lane.catch_up(self.way.clone(), self.end.subscribe()));
-            } else if lane.may_join(&self.first) && !self.is_left_to(&lane) {
-                self.keys.retain(|key| Some(key) != lane.key());
-                self.first.join(lane, &self.way);
-            } else {
-                self.parked.push(lane);
+        // One that goes back may be what another has waited for.
+        let mut may_go_on = true;
+        while std::mem::take(&mut may_go_on) {
+            for mut lane in std::mem::take(&mut self.parked) {
+                lane.go_on_to(&self.way, end);
+                if lane.has_work(&self.way) {
+                    self.behind.spawn(lane.catch_up(self.way.clone(), self.end.subscribe()));
+                } else if lane.may_join(&self.first) && !self.is_left_to(&lane) {
+                    self.keys.retain(|key| Some(key) != lane.key());
+                    self.first.join(lane, &self.way);
+                    may_go_on = true;
+                } else {
+                    self.parked.push(lane);
+                }
             }
         }
     }

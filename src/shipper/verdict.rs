@@ -87,6 +87,17 @@ pub fn verdict(error: &PushError, entries: usize, tries: u32, attempts: Option<N
     }
 }
 
+/// The same for a batch that cannot be halved, though there may be more than one line in it: what a single line gets, with all that it has.
+#[must_use]
+pub fn indivisible(error: &PushError, entries: usize, tries: u32, attempts: Option<NonZeroU32>) -> Verdict {
+    match verdict(error, 1, tries, attempts) {
+        Verdict::GiveUp { .. } => Verdict::GiveUp { dropped: entries as u64 },
+        // It was refused without metadata too.
+        Verdict::WithoutMetadata => Verdict::Reject,
+        other => other,
+    }
+}
+
 /// What is refused as a whole is looked for in halves.
 #[must_use]
 pub const fn halve(entries: usize) -> Verdict {
@@ -170,6 +181,21 @@ mod tests {
         ] {
             assert_eq!(verdict(&error, entries, tries, None), expected, "{error}, {entries} entries, try {tries}");
         }
+    }
+
+    #[test]
+    fn a_batch_that_cannot_be_halved_is_judged_like_a_single_line() {
+        let meta = "stream '{a=\"b\"}' includes structured metadata, but this feature is disallowed. Please see …";
+        for (error, expected) in [
+            (status(413, ""), Reject),
+            (status(429, ""), Retry),
+            (status(400, "Bad Request"), Pause),
+            (status(400, meta), Reject),
+            (status(400, "error parsing labels '{' with error: x"), Reject),
+        ] {
+            assert_eq!(indivisible(&error, 2, 9, None), expected, "{error}");
+        }
+        assert_eq!(indivisible(&status(400, "Bad Request"), 2, 9, NonZeroU32::new(3)), GiveUp { dropped: 2 });
     }
 
     #[test]

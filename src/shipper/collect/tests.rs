@@ -261,3 +261,23 @@ fn batches_end_at_their_size_and_halves_at_half() {
     collect(&mut collector, false);
     assert_eq!(sent(&mut collector, Source::Stdout).len(), 10);
 }
+
+#[test]
+fn two_lines_that_come_with_one_entry_are_not_halved_for_ever() {
+    let scene = Scene::new();
+    scene.write_at(NOW, "stdout", "begun", Some((1, false)));
+    scene.write_at(NOW + 1, "stdout", "whole", None);
+    let mut collector = scene.collector(1 << 20);
+    let mut splits = 0;
+    loop {
+        collect(&mut collector, false);
+        if !collector.batch(0).unwrap().is_divisible() {
+            break;
+        }
+        collector.split(0);
+        collector.rewind();
+        splits += 1;
+        assert!(splits < 9, "halved again and again");
+    }
+    assert_eq!(sent(&mut collector, Source::Stdout), lines(&[(0, "begun"), (1, "whole")]));
+}

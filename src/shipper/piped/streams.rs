@@ -189,7 +189,7 @@ impl Stream {
                 set.insert(name, value.as_ref());
             }
         }
-        let wanted = labels.get(TENANT).filter(|tenant| !tenant.is_empty());
+        let wanted = labels.tenant();
         let tenant = wanted.and_then(|tenant| tenant_id(tenant).ok().flatten());
         Self {
             key: labels.clone(),
