@@ -161,7 +161,7 @@ fn damage_that_is_found_at_boot_is_one_containers_alone() {
     let limits = Limits { ingestion_rate: 1e12, ingestion_burst_size: 1 << 40, ..Limits::default() };
     let mut scene = Scene::with(Start::default().serve_status(), Standin::builder().limits(limits));
     let mut bystander = Bystander::new(&scene);
-    let hurts: [Hurt; 6] = [
+    let hurts: [Hurt; 7] = [
         ("header", |ring| overwrite(&segment(ring), 0, &[0xee; 600])),
         ("data", |ring| overwrite(&segment(ring), 8192, &[0xee; 20_000])),
         ("cut", |ring| {
@@ -170,10 +170,14 @@ fn damage_that_is_found_at_boot_is_one_containers_alone() {
         }),
         ("info", |ring| fs::write(ring.join("info.json"), b"{\"Config\":").expect("it can be written")),
         ("cursor", |ring| overwrite(&file(ring, |name| name.starts_with("cursor-")), 0, &[0xee; 1024])),
-        ("folder", |ring| {
+        ("segment", |ring| {
             let segment = segment(ring);
             fs::remove_file(&segment).expect("it is there");
             fs::create_dir(segment).expect("nothing is there now");
+        }),
+        ("folder", |ring| {
+            fs::remove_dir_all(ring).expect("it is there");
+            fs::write(ring, b"a file").expect("nothing is there now");
         }),
     ];
     let runs: Vec<_> = hurts.iter().map(|(name, _)| scene.container(name).start()).collect();

@@ -115,8 +115,8 @@ fn what_the_driver_does_is_what_its_constants_say() {
     }
     let default = |name: &str| SETTINGS.iter().find(|setting| setting.name == name).expect(name).default;
     for words in [
-        format!("| {} after it last printed", default(RING_RETENTION)),
-        format!("the oldest of stopped containers go above {}; those", default(RING_BUDGET)),
+        format!("| {} after it stopped", default(RING_RETENTION)),
+        format!("| above {} sent lines go first", default(RING_BUDGET)),
         format!("10 % of the file system, {} GB at most", RingBudget::LARGEST_SHARE / 1_000_000_000),
     ] {
         assert!(guide.contains(&words), "the guide does not say: {words}");
@@ -128,7 +128,7 @@ fn what_the_driver_does_is_what_its_constants_say() {
     assert!(guide.contains("Mend the file; it is looked at every two seconds."));
     assert!(readme.contains("Files are looked at every two seconds while lines are pushed"));
     assert_eq!(constant("src/streams/upkeep.rs", "SYNC_EVERY"), 5);
-    assert!(readme.contains("(rings are synced every five)"));
+    assert!(readme.contains("Rings are synced every five seconds"));
 }
 
 #[test]
