@@ -110,8 +110,13 @@ impl Ring {
             write_down(&file, &segment.unwritten)?;
             // An older file of this name may hold what was synced before.
             file.sync_all()?;
-            self.make_way(segment.number, &path);
-            place::rename_to_free(&new, &path)?;
+            if place::is_at(from, &path) {
+                // The ring's own file: under no other name, and at no moment under none.
+                fs::rename(&new, &path)?;
+            } else {
+                self.make_way(segment.number, &path);
+                place::rename_to_free(&new, &path)?;
+            }
             Ok(place::used(&file))
         });
         let used = written.map_err(|source| {

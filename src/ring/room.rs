@@ -65,8 +65,7 @@ impl Ring {
     pub fn retire_before(&self, seq: u64) {
         let Some(_tenure) = self.lease.enter() else { return };
         let mut state = self.state();
-        let last = state.segments.len().saturating_sub(1);
-        let done = state.segments.iter().take(last).take_while(|segment| segment.next_seq <= seq).count();
+        let done = state.closed_before(seq).count();
         let gone = state.take(0..done);
         drop(state);
         self.remove(gone);
@@ -76,9 +75,7 @@ impl Ring {
     /// among them.
     pub fn sizes_before(&self, seq: u64) -> Vec<u64> {
         let state = self.state();
-        let last = state.segments.len().saturating_sub(1);
-        let done = state.segments.iter().take(last).take_while(|segment| segment.next_seq <= seq && !segment.memory);
-        done.map(|segment| segment.allocated).collect()
+        state.closed_before(seq).take_while(|segment| !segment.memory).map(|segment| segment.allocated).collect()
     }
 
     /// Removes so many of these segments, the oldest first; gives their bytes. Also for a ring that was only looked at,
@@ -87,8 +84,11 @@ impl Ring {
         let unowned = if self.lease.is_none() { Lease::take_free(&self.dir) } else { None };
         let lease = unowned.as_ref().unwrap_or(&self.lease);
         let Some(_tenure) = lease.enter() else { return 0 };
-        let segments = self.sizes_before(seq).len().min(segments);
-        let gone = self.state().take(0..segments);
+        let mut state = self.state();
+        // Under the same lock as they are taken: an intake may retire some meanwhile.
+        let segments = state.closed_before(seq).take_while(|segment| !segment.memory).take(segments).count();
+        let gone = state.take(0..segments);
+        drop(state);
         let bytes = gone.iter().map(|segment| segment.allocated).sum();
         self.remove(gone);
         bytes
@@ -143,6 +143,12 @@ impl State {
     fn used(&self, in_memory: bool) -> u64 {
         let segments = self.segments.iter().filter(|segment| segment.memory == in_memory);
         segments.map(|segment| segment.allocated).sum::<u64>() + if in_memory { 0 } else { self.used_aside() }
+    }
+
+    /// The oldest segments whose records are all before number `seq`; the one that is written to is not among them.
+    fn closed_before(&self, seq: u64) -> impl Iterator<Item = &Segment> {
+        let last = self.segments.len().saturating_sub(1);
+        self.segments.iter().take(last).take_while(move |segment| segment.next_seq <= seq)
     }
 
     /// Bytes on disk of what was set aside.

@@ -97,6 +97,7 @@ fn a_ring_that_may_only_be_read_is_read_and_goes_on_in_memory() {
 
     drop(refusal);
     assert!(ring.heal::<Toy>().in_memory.is_none());
+    assert_eq!(ring.take_notices().len(), 0, "its own files are in nobody's way");
     assert_eq!(times(&open(dir.path(), BOOT)), expected);
     cursor.save(ring.oldest(), [9; cursor::NOTE]).unwrap();
     assert_eq!(Cursor::open(&dir.path().join(CURSOR)).unwrap().saved().unwrap().1, [9; cursor::NOTE]);
@@ -131,6 +132,7 @@ fn a_segment_that_is_closed_again_and_again_keeps_its_index_within_bounds() {
         drop(refusal);
         assert!(ring.heal::<Toy>().in_memory.is_none());
         assert_eq!(times(&ring), (0..written).collect::<Vec<_>>());
+        assert_eq!(ring.take_notices().len(), 0, "its own files are in nobody's way");
     }
     assert_eq!(times(&open(dir.path(), BOOT)), (0..written).collect::<Vec<_>>());
 }
