@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
@@ -112,23 +113,12 @@ async fn serve(settings: Settings, intake: &Runtime, shipping: &Runtime) -> Resu
         tokio::spawn(status::server::serve(addr, routes))
     });
     let server = tokio::spawn(server::serve(listener, Routes::new(registry.clone())));
-    registry.adopt().await;
     let syncer = tokio::spawn({
         let registry = registry.clone();
         async move { registry.keep_synced().await }
     });
-    let accountant = tokio::spawn({
-        let registry = registry.clone();
-        async move { registry.keep_account().await }
-    });
-    let tidier = tokio::spawn({
-        let registry = registry.clone();
-        async move { registry.keep_tidy(policy).await }
-    });
-    let watcher = tokio::spawn({
-        let registry = registry.clone();
-        async move { registry.keep_watch(summary::EVERY).await }
-    });
+    // Beside the signals, which are answered while a disk hangs.
+    let upkeep = tokio::spawn(adopt_and_keep(registry.clone(), policy));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -137,15 +127,25 @@ async fn serve(settings: Settings, intake: &Runtime, shipping: &Runtime) -> Resu
     server.abort();
     registry.shut_down().await;
     syncer.abort();
-    accountant.abort();
     // How old rings are is saved for the next process, if the disk takes it at once.
-    let _ = timeout(LAST_WORDS, tidier).await;
-    watcher.abort();
+    let _ = timeout(LAST_WORDS, upkeep).await;
     if let Some(status) = status {
         status.abort();
     }
     let _ = std::fs::remove_file(&settings.socket);
     Ok(())
+}
+
+/// Takes up what the process before left, and then looks after all there is until the plugin goes down: before that, streams
+/// that are still to be read look like those that nobody reads, and their rings like those of stopped containers.
+async fn adopt_and_keep(registry: Registry, policy: Policy) {
+    registry.adopt().await;
+    let mut tasks = JoinSet::new();
+    let (accountant, tidier, watcher) = (registry.clone(), registry.clone(), registry);
+    tasks.spawn(async move { accountant.keep_account().await });
+    tasks.spawn(async move { tidier.keep_tidy(policy).await });
+    tasks.spawn(async move { watcher.keep_watch(summary::EVERY).await });
+    while tasks.join_next().await.is_some() {}
 }
 
 fn runtime(name: &str, threads: usize) -> io::Result<Runtime> {

@@ -63,6 +63,19 @@ pub enum OpenError {
     NotAFifo,
 }
 
+// === impl OpenError ===
+
+impl OpenError {
+    /// Whether there is no FIFO, so that nobody can write there any more. A lack of file descriptors or of permission says
+    /// nothing of that.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Open(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+            Self::NotAFifo => true,
+        }
+    }
+}
+
 // === impl Fifo ===
 
 impl Fifo {

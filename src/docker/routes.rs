@@ -10,11 +10,12 @@ use hyper::header::CONTENT_TYPE;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use std::convert::Infallible;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::messages::{Answer, ReadLogs, StartLogging, StopLogging};
 use super::read_logs;
-use crate::streams::Registry;
+use crate::streams::{Registry, START_PATIENCE, StartError};
 
 /// dockerd bounds neither labels nor environment of a container; this bounds what a call may cost.
 const LARGEST_BODY: usize = 16 * 1024 * 1024;
@@ -89,8 +90,13 @@ impl Routes {
             Ok(call) => call,
             Err(why) => return failed(path, why),
         };
-        match self.registry.reader(&call.info.container_id).await {
-            Ok(reader) => Response::new(read_logs::body(reader, call.config).await.boxed()),
+        // A disk may hang when the ring is opened and when its first entry is looked for.
+        let body = timeout(START_PATIENCE, async {
+            let reader = self.registry.reader(&call.info.container_id).await?;
+            Ok(read_logs::body(reader, call.config).await)
+        });
+        match body.await.unwrap_or(Err(StartError::Slow)) {
+            Ok(pieces) => Response::new(pieces.boxed()),
             // The body of an answer with status 200 would be taken for frames.
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         }

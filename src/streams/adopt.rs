@@ -72,6 +72,15 @@ impl Registry {
             let id = record.info.container_id.clone();
             let fifo = match (check_id(&id), Fifo::open(&record.file)) {
                 (Ok(()), Ok(fifo)) => fifo,
+                (Ok(()), Err(error)) if !error.is_gone() => {
+                    error!(
+                        container = record.info.name(),
+                        file = %record.file.display(),
+                        %error,
+                        "a stream cannot be read; its record stays, and the next start of the plugin tries again"
+                    );
+                    continue;
+                }
                 // Nobody writes there any more.
                 _ => {
                     self.restore_description(&record);
@@ -126,7 +135,7 @@ impl Registry {
         let way = self.resolve(&record.info).map_or_else(Way::Kept, |resolved| Way::Shipped(resolved, None));
         match self.start_now(record, false, &way, claim, &Attempt::default()) {
             Ok(()) => return true,
-            Err(StartError::Fifo { .. }) => self.inner.records.remove(&record.file),
+            Err(StartError::Fifo { source, .. }) if source.is_gone() => self.inner.records.remove(&record.file),
             Err(error) => {
                 error!(container = record.info.name(), %error, "a container is not logged any more; what it prints is lost");
             }
@@ -172,7 +181,7 @@ impl Registry {
             let adopted = registry.open_left(&dir, &claim);
             if let Err(error) = &adopted {
                 warn!(container, %error, "lines of a container that is gone cannot be sent");
-                if matches!(error, StartError::Ring(_)) || retention::unsent_on_disk(&dir, registry.inner.boot) > 0 {
+                if matches!(error, StartError::Ring(_)) || retention::has_unsent(&dir, registry.inner.boot) {
                     registry.inner.stranded.lock().insert(container);
                 }
             }
@@ -188,7 +197,7 @@ impl Registry {
         let info = match retention::info_of(dir) {
             Some(info) if info.container_id == id => info,
             // Without it nobody knows where the lines may go, and as whose.
-            _ if retention::unsent_on_disk(dir, self.inner.boot) > 0 => return Err(StartError::Undescribed),
+            _ if retention::has_unsent(dir, self.inner.boot) => return Err(StartError::Undescribed),
             _ => return Ok(()),
         };
         let resolved = self.resolve(&info)?;

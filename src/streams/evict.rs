@@ -10,7 +10,8 @@
 //! 5. rings of stopped containers with lines that were not sent, the one that stopped first before the others: these are
 //!    lost, counted and said.
 //!
-//! Unsent lines of a running container never go for the budget; its own ring bounds them.
+//! Unsent lines of a running container never go for the budget; its own ring bounds them. A ring that cannot be looked into
+//! does not go either.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -48,6 +49,8 @@ pub struct Found {
     pub unsent: u64,
     /// It stays past the retention (`keep-file`); false until it was looked into.
     pub keep: bool,
+    /// It could not be looked into, so nobody knows what was sent: it does not go. False until that was tried.
+    pub unreadable: bool,
     /// Bytes of its oldest segments, of which everything was sent; the one that is written to is not among them. None until it was
     /// looked into.
     pub sent: Vec<u64>,
@@ -80,7 +83,7 @@ pub fn choose(all: &[Found], policy: Policy, budget: u64) -> Vec<(usize, Step)> 
         steps: vec![None; all.len()],
         order: Vec::new(),
     };
-    let mut stopped: Vec<usize> = (0..all.len()).filter(|&at| !all[at].live).collect();
+    let mut stopped: Vec<usize> = (0..all.len()).filter(|&at| !all[at].live && !all[at].unreadable).collect();
     stopped.sort_by_key(|&at| (std::cmp::Reverse(all[at].age), all[at].written));
     let is_sent = |at: &&usize| all[**at].unsent == 0;
     for &at in stopped.iter().filter(is_sent).filter(|at| !all[**at].keep && all[**at].age >= policy.retention) {

@@ -193,7 +193,11 @@ impl Intake {
     /// Nothing can be read without losing a line that was not sent. After the timeout that is the lesser evil, until
     /// the shipper that is the furthest behind moves on and protects what is left.
     fn full(&mut self) -> Step {
-        let Some(block) = &mut self.block else { return Step::Full };
+        let Some(block) = &mut self.block else {
+            // It shares the ring with a stream that waits, under other options; its own say nothing of waiting.
+            self.writer.ring().unprotect();
+            return Step::Full;
+        };
         let since = *block.since.get_or_insert_with(|| {
             self.events.blocked();
             Instant::now()
@@ -260,7 +264,39 @@ fn answer(command: Command) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
     use super::*;
+    use crate::codec::{Entry, Source, frame};
+    use crate::ring::{BootId, LEAST_BUDGET, Options, Ring};
+    use crate::streams::container::Activity;
+
+    #[tokio::test]
+    async fn a_stream_that_does_not_wait_is_read_where_lines_of_another_are_protected() {
+        const LINES: u64 = 300;
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { budget: LEAST_BUDGET, boot: BootId::current() };
+        let ring = Ring::open(&dir.path().join("ring"), options, &DockerFrames).unwrap();
+        ring.protect_from(0, 0);
+        let path = dir.path().join("fifo");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let fifo = Fifo::open(&path).unwrap();
+        let mut end = OpenOptions::new().write(true).open(&path).unwrap();
+        let mut frame = Vec::new();
+        let entry = Entry { source: Source::Stdout, time: 1, line: &[b'x'; 1000], chunk: None };
+        frame::encode_for_reader(&entry, &mut frame);
+        assert!(frame.len() as u64 * LINES > 4 * LEAST_BUDGET);
+        let writing = std::thread::spawn(move || (0..LINES).for_each(|_| end.write_all(&frame).unwrap()));
+        let intake = Intake::new(fifo, ring.writer("a"), Activity::new("c", Default::default()).events.clone(), None);
+        let (_commands, receiver) = mpsc::channel(1);
+        assert!(intake.run(receiver, || ()).await);
+        writing.join().unwrap();
+        assert_eq!(ring.published().next_seq, LINES);
+    }
 
     #[test]
     fn the_fuller_the_pipe_the_shorter_the_pause() {

@@ -51,3 +51,4 @@ mod tests;
 
 pub use info::Info;
 pub use registry::{Registry, StartError};
+pub use start::START_PATIENCE;

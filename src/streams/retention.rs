@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 use tracing::{error, info, warn};
 
@@ -18,7 +19,7 @@ use super::Info;
 use super::ages::{Ages, Moment, Seen};
 use super::evict::{Found, Policy, Reason};
 use crate::config::destination::PushUrl;
-use crate::config::{PluginDefaults, StreamOptions};
+use crate::config::{PluginDefaults, RingBudget, StreamOptions};
 use crate::disk::small::Content;
 use crate::frames::DockerFrames;
 use crate::lock;
@@ -65,6 +66,7 @@ pub fn survey(
             age: Duration::ZERO,
             unsent: 0,
             keep: false,
+            unreadable: false,
             sent: Vec::new(),
         });
     }
@@ -92,15 +94,32 @@ pub fn look_into(
 ) {
     let is_above = all.iter().map(|ring| ring.bytes).sum::<u64>() > budget;
     for ring in all.iter_mut().filter(|ring| is_above || (!ring.live && ring.age >= policy.retention)) {
-        (ring.unsent, ring.sent) = known(&ring.container).unwrap_or_else(|| held_on_disk(&ring.dir, boot));
-        ring.keep = info_of(&ring.dir).is_some_and(|info| is_kept(&info));
+        match known(&ring.container).or_else(|| held_on_disk(&ring.dir, boot)) {
+            Some((unsent, sent)) => (ring.unsent, ring.sent) = (unsent, sent),
+            None => ring.unreadable = true,
+        }
+        ring.keep = match described(&ring.dir) {
+            Content::Absent => false,
+            // Nobody knows what its options say: that it is old is no reason yet.
+            Content::Unreadable => true,
+            Content::Whole(bytes) => serde_json::from_slice(&bytes).map_or(true, |info| is_kept(&info)),
+        };
     }
 }
 
-/// The budget in bytes, on the file system that `rings` is on.
+/// The budget in bytes, on the file system that `rings` is on. A share of one whose size is not known is unlimited: nothing
+/// is removed because of a question that failed.
 pub fn budget(policy: Policy, rings: &Path) -> u64 {
-    let total = statvfs(rings).map_or(0, |fs| fs.blocks() * fs.fragment_size());
-    policy.budget.of(total)
+    // Before the first line there is no such folder.
+    let found = match (statvfs(rings), rings.parent()) {
+        (Err(Errno::ENOENT), Some(parent)) => statvfs(parent),
+        (found, _) => found,
+    };
+    let total = found.map_or(0, |fs| fs.blocks() * fs.fragment_size());
+    match policy.budget {
+        RingBudget::Share(_) if total == 0 => u64::MAX,
+        budget => budget.of(total),
+    }
 }
 
 /// How many lines of a ring each of its destinations has not got, if its options can be used. To be asked before it goes.
@@ -159,17 +178,22 @@ pub fn unsent(ring: &Ring, sent: Option<u64>) -> u64 {
     next - sent.unwrap_or(0).clamp(oldest, next)
 }
 
-/// Lines of the ring in `dir`, which nobody has open; none when it cannot be opened, for then they cannot be sent either.
-pub fn unsent_on_disk(dir: &Path, boot: BootId) -> u64 {
-    held_on_disk(dir, boot).0
+/// Lines of the ring in `dir`, which nobody has open, that were not sent; `None` when it cannot be looked into.
+pub fn unsent_on_disk(dir: &Path, boot: BootId) -> Option<u64> {
+    held_on_disk(dir, boot).map(|(unsent, _)| unsent)
 }
 
-fn held_on_disk(dir: &Path, boot: BootId) -> Held {
+/// Whether the ring in `dir`, which nobody has open, is known to have lines that were not sent.
+pub fn has_unsent(dir: &Path, boot: BootId) -> bool {
+    unsent_on_disk(dir, boot).is_some_and(|lines| lines > 0)
+}
+
+fn held_on_disk(dir: &Path, boot: BootId) -> Option<Held> {
     lock::may_wait();
     // Its container may be started at this moment, and what it writes then must not be cut off.
-    let Ok(ring) = Ring::look(dir, boot, &DockerFrames) else { return Held::default() };
+    let ring = Ring::look(dir, boot, &DockerFrames).ok()?;
     let sent = cursors::furthest_behind(dir).map(|position| position.seq);
-    (unsent(&ring, sent), ring.sizes_before(sent.unwrap_or_default()))
+    Some((unsent(&ring, sent), ring.sizes_before(sent.unwrap_or_default())))
 }
 
 /// Removes the oldest segments of the ring in `dir`, which nobody has open, if everything in them was sent; gives their
@@ -190,4 +214,39 @@ pub fn say_trimmed(ring: &Found, bytes: u64) {
         bytes,
         "removed the oldest sent lines of a container's log: all logs together were above RING_BUDGET"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: Policy = Policy { retention: Duration::ZERO, budget: RingBudget::Share(10) };
+
+    #[test]
+    fn a_share_of_a_disk_of_unknown_size_removes_nothing() {
+        let nowhere = Path::new("/nowhere/state/rings");
+        assert_eq!(budget(POLICY, nowhere), u64::MAX);
+        assert_eq!(budget(Policy { budget: RingBudget::Bytes(7), ..POLICY }, nowhere), 7);
+        let dir = tempfile::tempdir().unwrap();
+        let of_missing = budget(POLICY, &dir.path().join("rings"));
+        assert!(of_missing <= RingBudget::LARGEST_SHARE, "that of the folder above: {of_missing}");
+    }
+
+    #[test]
+    fn what_cannot_be_looked_into_is_no_ring_of_which_everything_was_sent() {
+        let rings = tempfile::tempdir().unwrap();
+        fs::write(rings.path().join("file"), b"no folder").unwrap();
+        for name in ["damaged", "bare"] {
+            fs::create_dir(rings.path().join(name)).unwrap();
+        }
+        fs::write(rings.path().join("damaged/info.json"), b"{\"Conf").unwrap();
+        let boot = BootId::current();
+        let (stops, now) = (HashMap::new(), Moment::now(boot));
+        let mut all = survey(&stops, rings.path(), |_| false, &mut Ages::default(), now, POLICY.retention);
+        look_into(&mut all, POLICY, u64::MAX, boot, |_| None, |_| false);
+        all.sort_by(|a, b| a.container.cmp(&b.container));
+        let looked: Vec<_> = all.iter().map(|ring| (ring.container.as_str(), ring.keep, ring.unreadable)).collect();
+        assert_eq!(looked[..2], [("bare", false, false), ("damaged", true, false)]);
+        assert!(looked[2].2, "{looked:?}");
+    }
 }

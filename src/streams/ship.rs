@@ -4,7 +4,6 @@
 //! lock, the second before, see `let_go`: StopLogging ends what is *live*, and makes the shipper catch up; but until dockerd closes the FIFO, and when
 //! it does, lines can still come, and a stream that starts meanwhile finds the container in the table.
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,7 +27,7 @@ use crate::fifo::Fifo;
 use crate::frames::DockerFrames;
 use crate::pipeline::Pipeline;
 use crate::pools::Pool;
-use crate::ring::{self, INFO, Ring, RingError, cursors};
+use crate::ring::{self, Ring, RingError, cursors};
 use crate::shipper::backoff::Backoff;
 use crate::shipper::until::Until;
 use crate::shipper::{self, Done, Plan, Shipper, Stages};
@@ -199,8 +198,8 @@ impl Registry {
             if self.let_go(&container, || true).await || *shutdown.borrow() {
                 // How far it was sent is on disk: it was opened without a way to anybody.
                 let (dir, boot) = (container.ring.dir().to_owned(), self.inner.boot);
-                let unsent = Pool::Sync.run(move || retention::unsent_on_disk(&dir, boot)).await;
-                if unsent.is_ok_and(|unsent| unsent > 0) {
+                let is_stranded = Pool::Sync.run(move || retention::has_unsent(&dir, boot)).await;
+                if is_stranded.unwrap_or_default() {
                     self.inner.stranded.lock().insert(container.id.clone());
                 }
                 return;
@@ -254,7 +253,7 @@ impl Registry {
         self.inner.before_open.get().inspect(|hook| hook(&info.container_id));
         let options = ring::Options { budget: ring.budget(), boot: self.inner.boot };
         let ring = Ring::open(&self.ring_dir(&info.container_id), options, &DockerFrames)?;
-        let before = fs::read(ring.dir().join(INFO)).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let before = retention::info_of(ring.dir());
         let sent = cursors::furthest_behind(ring.dir()).map(|position| position.seq).unwrap_or_default();
         self.describe(&ring, before.as_ref(), info, (sent, ring.published().next_seq));
         Ok(ring)

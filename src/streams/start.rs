@@ -26,7 +26,7 @@ use crate::shipper::Shipper;
 
 /// A call that needs a disk is refused after this long: dockerd holds the container's lock meanwhile, and a `docker run`
 /// that says why it failed can be repeated. A disk that is merely slow answers within it.
-pub(super) const START_PATIENCE: Duration = Duration::from_secs(5);
+pub const START_PATIENCE: Duration = Duration::from_secs(5);
 
 /// An attempt to start a stream, which is either committed or given up.
 #[derive(Debug, Default)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
@@ -13,9 +14,11 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::time::{advance, timeout};
 
+use super::former;
 use super::registry::{Registry, Setup, StartError};
 use super::start::START_PATIENCE;
 use super::{Info, record::Record};
+use crate::codec::{Entry, Source, frame};
 use crate::config::PluginDefaults;
 
 /// A registry, and a fake dockerd that holds the FIFOs open.
@@ -218,4 +221,34 @@ async fn whoever_is_at_work_on_a_folder_is_alone_until_the_claim_is_dropped() {
     drop(claim);
     drop(host.registry.claim("c").await);
     host.registry.unclaimed("c").await;
+}
+
+#[tokio::test]
+async fn the_record_of_a_stream_whose_fifo_cannot_be_opened_now_stays() {
+    let host = Host::new();
+    let [gone, loops] = ["gone", "loops"].map(|name| host.dir.path().join(name));
+    std::os::unix::fs::symlink(&loops, &loops).unwrap();
+    for (file, name) in [(&gone, "gone"), (&loops, "loops")] {
+        host.registry.inner.records.save(&Record { file: file.clone(), info: info(name) }).unwrap();
+    }
+    host.registry.adopt().await;
+    let records = &host.registry.inner.records;
+    assert_eq!((records.has(&gone), records.has(&loops)), (false, true));
+}
+
+#[tokio::test]
+async fn lines_that_wait_keep_the_description_that_the_process_before_has_written() {
+    let mut host = Host::adopted().await;
+    let (before, after) = (host.fifo("before"), host.fifo("after"));
+    host.registry.start(before, info("c")).await.unwrap();
+    let mut follow = host.registry.reader("c").await.unwrap().follow;
+    let mut line = Vec::new();
+    frame::encode_for_reader(&Entry { source: Source::Stdout, time: 1, line: b"waits", chunk: None }, &mut line);
+    host.fifos[0].write_all(&line).unwrap();
+    follow.wait_for(|to| to.next_seq > 0).await.unwrap();
+    let next = registry(&host.dir);
+    next.inner.known.send_replace(true);
+    next.start(after, Info { container_name: "/renamed".into(), ..info("c") }).await.unwrap();
+    let former: Vec<_> = former::load(&next.ring_dir("c"), 0).into_iter().map(|former| former.info).collect();
+    assert_eq!(former, [info("c")]);
 }

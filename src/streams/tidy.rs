@@ -100,9 +100,10 @@ impl Registry {
         let open = self.open_container_of(&ring.container);
         let attached_before = open.as_ref().map(|container| container.attachments());
         let unsent = match &open {
-            Some(container) => container.unsent(),
+            Some(container) => Some(container.unsent()),
             None => retention::unsent_on_disk(&ring.dir, self.inner.boot),
         };
+        let Some(unsent) = unsent else { return };
         if ring.unsent == 0 && unsent > 0 {
             return;
         }

@@ -16,6 +16,7 @@ fn ring(container: &str, bytes: u64, days: Option<u32>, unsent: u64) -> Found {
         live: days.is_none(),
         unsent,
         keep: false,
+        unreadable: false,
         sent: Vec::new(),
     }
 }
@@ -91,6 +92,12 @@ fn running_rings_are_trimmed_evenly_and_keep_what_docker_logs_needs() {
     assert_eq!(steps(&all, 0), [("large", Step::Trim(7)), ("small", Step::Trim(1))]);
     let young = [with_sent(ring("young", FLOOR + 10, None, 0), &[11])];
     assert_eq!(steps(&young, 0), [], "less than the floor would stay");
+}
+
+#[test]
+fn a_ring_that_could_not_be_looked_into_does_not_go() {
+    let unreadable = Found { unreadable: true, ..ring("a", 10, Some(100), 0) };
+    assert_eq!(removed(&[unreadable, ring("b", 10, Some(100), 0)], 0), ["b"]);
 }
 
 #[test]
