@@ -8,7 +8,7 @@
 //! | 204 | any | [`Accepted`](Kind::Accepted) (`pkg/distributor/http.go`, `pushHandler`) |
 //! | 260 | any | [`Blocked`](Kind::Blocked): nothing was stored (`pkg/validation/limits.go`, `block_ingestion_status_code`) |
 //! | other 2xx | none, seen to its end | [`Unconfirmed`](Kind::Unconfirmed): Loki never says so; an endpoint that is compatible may |
-//! | 400 | text, known to be Loki's | what the text says, see [`refusal`](super::refusal) |
+//! | 400 | text, known to be Loki's | what the text says, see [`refusal`] |
 //! | 400, 422 | another text | [`Unknown`](Kind::Unknown): a proxy, or a Loki that is newer than this list |
 //! | 413 | any | [`TooLarge`](Kind::TooLarge): proxies limit sizes too, and a smaller request passes both |
 //! | 429 | any | [`RateLimit`](Kind::RateLimit) |

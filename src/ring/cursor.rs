@@ -8,7 +8,7 @@
 //! A save is one small write into the page cache: it survives a `kill -9` at once and a power loss after
 //! [`Cursor::to_sync`]. A torn slot fails its checksum and the one before it counts: a reader then goes back a little,
 //! never forward. Beside the position there are [`NOTE`] bytes for its owner, saved together with it, and what keeps the
-//! ring from giving an acknowledged number again, see [`given`](super::given).
+//! ring from giving an acknowledged number again, see `given`.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};

@@ -6,7 +6,7 @@
 //!   retired segment is cut before it is removed. When the ring is full the oldest segment goes, and a reader that had not
 //!   come so far is told how many records that were. Open files are bounded too, see [`MOST_OPEN`].
 //! * **One folder, one owner.** [`Ring::open`] takes the folder from an older instance, which changes nothing from then on
-//!   ([`lease`]). A segment is made under a name that is free, and never over a file that is there.
+//!   (`lease`). A segment is made under a name that is free, and never over a file that is there.
 //! * **Nothing between pipe and file.** Bytes are moved by `splice(2)`, straight from the pipe to the end of the newest
 //!   segment ([`Writer::land`]). There is no instant at which a byte is neither in the pipe nor in the page cache, and
 //!   none at which it is in both, so a `kill -9` at any instruction loses nothing and doubles nothing.
@@ -14,7 +14,7 @@
 //!   learn how far the ring goes.
 //! * **Nothing invented.** After a power loss only what a checksum proves is read. What [`Ring::sync`] had covered is
 //!   there; what was damaged is skipped and counted.
-//! * **Nothing removed unread.** A segment that cannot be read is [set aside](set_aside): renamed, counted in the budget,
+//! * **Nothing removed unread.** A segment that cannot be read is set aside: renamed, counted in the budget,
 //!   said, and removed when its turn comes. A bad sector in the data costs its block. The rest goes on.
 //! * **Found quickly.** [`Reader::seek_last`] and [`Reader::seek_time`] read one block index and one block, however
 //!   large the ring is.
@@ -73,7 +73,7 @@
 //! bytes behind the mark, up to the end of the file, are walked again, and writing goes on where it stopped.
 //! **Another boot**: nothing is believed that a checksum does not prove: sealed blocks,
 //! then the better of the two slots. Blocks of earlier boots are checked when they are read. The next record gets a
-//! number above any that was given out when a cursor was saved ([`given`]), and a new segment is begun.
+//! number above any that was given out when a cursor was saved (`given`), and a new segment is begun.
 //!
 //! **Nothing may be written** (a read-only file system): the last segment is walked in a copy and closed. Its torn bytes
 //! wait for their writer, in memory, where the ring goes on; what should be written is written by [`Ring::heal`].

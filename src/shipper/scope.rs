@@ -1,7 +1,7 @@
 //! Which of a container's streams a lane carries.
 //!
 //! In the normal case one lane carries all. A stream that is refused or limited gets a lane of its own, and the first lane goes on without it,
-//! see [`super::lane`].
+//! see `super::lane`.
 
 use crate::codec::Source;
 use crate::pipeline::Labels;

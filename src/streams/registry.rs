@@ -204,7 +204,7 @@ impl Registry {
     }
 
     /// StopLogging: reads all there is, then returns; reading goes on until dockerd closes the FIFO. An unknown
-    /// stream is fine. Returns within [`STOP_PATIENCE`], whatever the disk does.
+    /// stream is fine. Returns within `STOP_PATIENCE`, whatever the disk does.
     pub async fn stop(&self, file: &Path) {
         self.ask(file.to_path_buf(), Command::Stop).await;
     }

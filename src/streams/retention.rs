@@ -1,7 +1,7 @@
 //! Rings of containers that are gone, and all rings together, on disk: found, looked into, removed.
 //!
 //! No call ever says that a container was removed: a ring has no owner once its container has stopped. So a ring goes
-//! when its container has been stopped for `RING_RETENTION` ([`ages`](super::ages)) and everything in it was sent; and when all rings together
+//! when its container has been stopped for `RING_RETENTION` (`ages`) and everything in it was sent; and when all rings together
 //! are above `RING_BUDGET`, lines go in the order that [`evict`](super::evict) chooses.
 
 use std::collections::HashMap;
