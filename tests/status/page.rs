@@ -277,7 +277,7 @@ fn whoever_names_a_container_or_answers_for_loki_writes_no_html() {
     let browser = Browser::start();
     browser.open(&url);
     assert_eventually!(
-        browser.text_of("main").contains(&format!("Loki answered 503: {name}")),
+        browser.text_of("main").contains(&format!("answered 503, but not by Loki (text/plain; charset=utf-8): {name}")),
         "the error is told as text"
     );
     assert_eq!(browser.text_of("table[aria-label=Containers] .name bdi"), name);
