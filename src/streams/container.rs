@@ -232,6 +232,21 @@ impl Container {
         self.over.subscribe()
     }
 
+    /// Makes how far it was sent survive a power loss. Waits for the disk.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn save_sent(&self) -> Result<(), RingError> {
+        lock::may_wait();
+        let (saved, files) = {
+            let mut cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
+            (cursors.save_again(), cursors.to_sync())
+        };
+        // A cursor that goes back sends lines twice, and loses none.
+        files.iter().for_each(|file| drop(file.sync_data()));
+        saved
+    }
+
     /// Brings to the disk what it did not take before, and makes what was written and sent so far survive a power loss.
     /// Waits for the disk.
     pub fn sync(&self) {

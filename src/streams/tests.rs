@@ -1,5 +1,7 @@
 //! Calls of dockerd against one registry, with a disk that hangs, and bugs that panic, for single containers.
 
+mod hand_over;
+
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -49,6 +51,13 @@ impl Host {
         mkfifo(&path, Mode::S_IRWXU).unwrap();
         self.fifos.push(OpenOptions::new().read(true).write(true).open(&path).unwrap());
         path
+    }
+
+    /// Prints a line into the FIFO that was made as number `at`.
+    fn print(&mut self, at: usize, line: &[u8]) {
+        let mut framed = Vec::new();
+        frame::encode_for_reader(&Entry { source: Source::Stdout, time: 1, line, chunk: None }, &mut framed);
+        self.fifos[at].write_all(&framed).unwrap();
     }
 
     /// Lets `hook` run before a ring is opened.
@@ -242,9 +251,7 @@ async fn lines_that_wait_keep_the_description_that_the_process_before_has_writte
     let (before, after) = (host.fifo("before"), host.fifo("after"));
     host.registry.start(before, info("c")).await.unwrap();
     let mut follow = host.registry.reader("c").await.unwrap().follow;
-    let mut line = Vec::new();
-    frame::encode_for_reader(&Entry { source: Source::Stdout, time: 1, line: b"waits", chunk: None }, &mut line);
-    host.fifos[0].write_all(&line).unwrap();
+    host.print(0, b"waits");
     follow.wait_for(|to| to.next_seq > 0).await.unwrap();
     let next = registry(&host.dir);
     next.inner.known.send_replace(true);

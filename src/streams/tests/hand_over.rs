@@ -1,0 +1,60 @@
+//! A container starts under another description, and lines of it were printed under the one before.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::super::rename::AGAIN;
+use super::{Host, Info, former, info};
+use crate::ring::cursors;
+
+/// A container of which no line is to be sent, so that its cursor moves without a Loki.
+fn dropped(name: &str) -> Info {
+    let mut info = Info { container_name: format!("/{name}"), ..info("c") };
+    info.config.insert("loki-relabel-config".into(), "- action: drop".into());
+    info
+}
+
+fn cursor(dir: &Path) -> PathBuf {
+    let is_cursor = |path: &PathBuf| path.file_name().unwrap().as_encoded_bytes().starts_with(b"cursor-");
+    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).find(is_cursor).unwrap()
+}
+
+async fn eventually(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Until the disk has taken how far the lines before the change were sent, a kill sends them again: as what they were printed.
+#[tokio::test(start_paused = true)]
+async fn a_container_is_handed_over_once_the_disk_has_taken_how_far_it_was_sent() {
+    let mut host = Host::adopted().await;
+    let (before, after) = (host.fifo("before"), host.fifo("after"));
+    let (registry, dir) = (host.registry.clone(), host.registry.ring_dir("c"));
+    let open = || registry.table().containers["c"].clone();
+    registry.start(before, dropped("before")).await.unwrap();
+    host.print(0, b"one");
+    eventually(|| open().sent.furthest_behind() == Some(1)).await;
+    // The disk takes nothing more of the cursor.
+    let (refused, aside) = (cursor(&dir), dir.join("aside"));
+    fs::rename(&refused, &aside).unwrap();
+    fs::create_dir(&refused).unwrap();
+    host.print(0, b"two");
+    eventually(|| open().sent.furthest_behind() == Some(2)).await;
+    registry.start(after, dropped("after")).await.unwrap();
+    sleep(AGAIN * 3).await;
+    assert_eq!((&*open().name, open().unusable()), ("before", None));
+    let former: Vec<_> = former::load(&dir, 1).into_iter().map(|former| (former.until, former.info)).collect();
+    assert_eq!(former, [(2, dropped("before"))]);
+
+    fs::remove_dir(&refused).unwrap();
+    fs::rename(&aside, &refused).unwrap();
+    eventually(|| &*open().name == "after").await;
+    assert_eq!(cursors::furthest_behind(&dir).map(|position| position.seq), Some(2));
+    assert_eq!(former::load(&dir, 0), []);
+    host.print(1, b"three");
+    eventually(|| open().sent.furthest_behind() == Some(3)).await;
+}
