@@ -42,6 +42,7 @@ impl Ring {
     /// [newer instance](Ring::open) has the folder.
     pub fn describe(&self, info: &[u8]) -> Result<(), RingError> {
         let _tenure = self.enter()?;
+        let _one_at_a_time = lock(&self.staging);
         {
             let mut description = lock(&self.describe);
             description.bytes = Some(info.to_vec());
@@ -60,7 +61,7 @@ impl Ring {
                 description.settled = if is_staged { 0 } else { description.given };
                 Ok(())
             }
-            _ => self.stage_description(),
+            _ => self.stage_given(),
         }
     }
 
@@ -112,6 +113,12 @@ impl Ring {
 
     /// Writes what was given and is not written, or what somebody has deleted.
     fn stage_description(&self) -> Result<(), RingError> {
+        let _one_at_a_time = lock(&self.staging);
+        self.stage_given()
+    }
+
+    /// The same for the one who stages.
+    fn stage_given(&self) -> Result<(), RingError> {
         let path = self.info_path();
         let (given, bytes) = {
             let description = lock(&self.describe);
@@ -138,4 +145,36 @@ impl Ring {
 /// Makes the name of a ring survive, and that of the folder of all rings.
 fn sync_parents(dir: &Path) -> io::Result<()> {
     dir.ancestors().skip(1).take(2).try_for_each(disk::sync_dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use super::super::tests;
+    use super::*;
+
+    /// One thread starts the container, another syncs its ring: both write through one file.
+    #[test]
+    fn two_threads_that_describe_a_ring_leave_what_was_given_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let ring = tests::open(dir.path(), tests::BOOT);
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        ring.stage_description().unwrap();
+                    }
+                });
+            }
+            let failed = (0..2000).map(|at| format!("{at}")).find(|text| {
+                let is_told = ring.describe(text.as_bytes()).is_ok();
+                !is_told || described(dir.path()) != Content::Whole(text.clone().into())
+            });
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(failed, None);
+        });
+    }
 }

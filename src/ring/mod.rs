@@ -246,6 +246,8 @@ pub struct Ring {
 /// What readers and the writer share. Held for a few instructions, never across a system call of the writer.
 #[derive(Debug, Default)]
 struct State {
+    /// Held by the one that writes the description, through one file beside it: the older of two would take the place of the newer.
+    staging: Mutex<()>,
     segments: VecDeque<Segment>,
     next_seq: u64,
     /// Number of the segment that is made next. No cursor has seen it.
@@ -339,6 +341,7 @@ impl Ring {
         Writer::new(self.clone(), id)
     }
 
+            staging: Mutex::default(),
     /// A reader at the oldest record.
     pub fn reader(self: &Arc<Self>) -> Reader {
         Reader::new(self.clone(), self.oldest())
