@@ -219,6 +219,9 @@ fn damage_that_is_found_at_boot_is_one_containers_alone() {
         }
         run.stop();
     }
+    let said = scene.plugin.log().matches("segment set aside").count();
+    assert!(said > 0);
+    assert_eq!(scrape(&scene.plugin).value("loki_rs_set_aside_segments_total", &[]), said as f64);
     bystander.must_be_unharmed(&scene);
 }
 

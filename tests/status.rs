@@ -56,6 +56,7 @@ fn what_was_read_appended_and_sent_is_counted_in_words_that_promtool_takes() {
         ("loki_rs_discarded_bytes_total", &[("reason", "no_room")], 0.0),
         ("loki_rs_discarded_lines_total", &[("reason", "no_room")], 0.0),
         ("loki_rs_discarded_lines_total", &[("reason", "unknown_stream")], 0.0),
+        ("loki_rs_set_aside_segments_total", &[], 0.0),
         ("loki_rs_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0),
     ] {
         assert_eq!(now.value(name, labels), expected, "{name} of:\n{}", now.text);

@@ -25,6 +25,8 @@ pub struct Counters {
     pub no_room_lines: Counter,
     /// Lines of streams that are not known, read so that their containers are not stuck.
     pub unknown_stream_lines: Counter,
+    /// Segments that could not be read and were set aside.
+    pub set_aside: Counter,
     /// Containers that were taken over from the process before.
     pub adopted: Counter,
     /// When bytes were lost last for which there was no room.
@@ -46,6 +48,11 @@ impl Counters {
             ),
             ("loki_rs_appended_bytes", "Bytes that went into rings", &counters.appended_bytes),
             ("loki_rs_appended_lines", "Lines that went into rings", &counters.read_lines),
+            (
+                "loki_rs_set_aside_segments",
+                "Segments of rings that could not be read and were set aside; each was a file of at most 4 MiB",
+                &counters.set_aside,
+            ),
             ("loki_rs_adopted_containers", "Containers taken over from the process before", &counters.adopted),
         ] {
             registry.register(name, help, counter.clone());

@@ -121,6 +121,7 @@ impl Events {
                 }
                 Notice::Expired { path, bytes, records } => {
                     warn!(%container, path = %path.display(), bytes, lines = known(records), "unreadable segment removed: the ring needed the room");
+                    self.all.set_aside.inc();
                 }
             }
         }
