@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::errno::Errno;
 use tokio::net::UnixListener;
 
 use crate::lock;
@@ -37,6 +38,12 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Whether something may be read and not written.
 pub fn is_read_only(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+}
+
+/// Whether the process has no file descriptor or memory left, which says nothing of the file that was asked for.
+pub fn is_exhausted(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM))
 }
 
 /// Makes the names in a directory survive a power loss.

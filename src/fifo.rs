@@ -28,6 +28,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::disk;
 use crate::lock;
 use size::{Account, Resize, Size};
 
@@ -66,6 +67,11 @@ pub enum OpenError {
 // === impl OpenError ===
 
 impl OpenError {
+    /// Whether the process has no file descriptor left: it is to be tried again.
+    pub fn is_exhausted(&self) -> bool {
+        matches!(self, Self::Open(error) if disk::is_exhausted(error))
+    }
+
     /// Whether there is no FIFO, so that nobody can write there any more. A lack of file descriptors or of permission says
     /// nothing of that.
     pub fn is_gone(&self) -> bool {
@@ -95,7 +101,11 @@ impl Fifo {
         // before, with the process that this one follows. A writing end that comes and goes at once makes it tell.
         // While dockerd has one, nothing changes.
         let write = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        drop(nix::fcntl::open(path, write, Mode::empty()));
+        match nix::fcntl::open(path, write, Mode::empty()).map_err(io::Error::from) {
+            // It would never tell its end.
+            Err(error) if disk::is_exhausted(&error) => return Err(OpenError::Open(error)),
+            opened => drop(opened),
+        }
         let bytes = fcntl(&pipe, FcntlArg::F_GETPIPE_SZ).ok().and_then(|bytes| usize::try_from(bytes).ok());
         let size = Size::new(bytes.unwrap_or(size::USUAL), Account::of_process(), Instant::now());
         Ok(Self { pipe, size })

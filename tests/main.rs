@@ -34,6 +34,7 @@
 //! * [`many`]: many containers, one after another and at once;
 //! * [`bad_disk`]: nor does a disk that takes nothing, or damage on it, harm more than it has to;
 //! * [`power_loss`]: nor does a power loss cost what was synced;
+//! * [`descriptors`]: nor does a lack of file descriptors cost a line;
 //! * [`bad_input`]: what nobody should send harms nobody else;
 //! * [`bad_settings`]: nor does a setting that cannot be used;
 //! * [`unusable`]: options and files that cannot be used make lines wait, and nothing else;
@@ -55,6 +56,7 @@ mod bad_settings;
 mod clocks;
 mod contract;
 mod deploy;
+mod descriptors;
 mod destinations;
 mod docker_logs;
 mod doctor;

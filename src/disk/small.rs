@@ -17,7 +17,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{sync_dir, write_whole};
+use super::{is_exhausted, sync_dir, write_whole};
 use crate::lock;
 
 /// The longest that is read. dockerd's description of a container is bounded by what execve(2) takes: 2 MiB.
@@ -38,6 +38,20 @@ pub enum Content {
     Absent,
     /// The newest is damaged, or the disk does not give it.
     Unreadable,
+    /// The process has no file left to read it with, which says nothing of it.
+    OutOfFiles,
+}
+
+// === impl Content ===
+
+impl Content {
+    fn from_error(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Absent,
+            _ if is_exhausted(error) => Self::OutOfFiles,
+            _ => Self::Unreadable,
+        }
+    }
 }
 
 /// Writes a file, given the path of its `.json`: it survives the process from here on, and waits for no sync.
@@ -69,7 +83,7 @@ pub fn settle(path: &Path) -> io::Result<bool> {
 /// The first one; the others are settled all the same.
 pub fn settle_all(dir: &Path) -> io::Result<()> {
     let mut outcome = Ok(false);
-    for path in all(dir) {
+    for path in all(dir)? {
         let settled = settle_one(&path);
         outcome = match (outcome, settled) {
             (Ok(any), Ok(one)) => Ok(any || one),
@@ -87,15 +101,14 @@ pub fn read(path: &Path) -> Content {
             Ok(bytes) => return unseal(bytes).map_or(Content::Unreadable, Content::Whole),
             // It moves from one to the next meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(_) => return Content::Unreadable,
+            Err(error) => return Content::from_error(&error),
         }
     }
     match read_file(path) {
         Ok(bytes) if has_trailer(&bytes) => unseal(bytes).map_or(Content::Unreadable, Content::Whole),
         Ok(bytes) if bytes.is_empty() => Content::Unreadable,
         Ok(bytes) => Content::Whole(bytes),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Content::Absent,
-        Err(_) => Content::Unreadable,
+        Err(error) => Content::from_error(&error),
     }
 }
 
@@ -117,16 +130,22 @@ pub fn remove(path: &Path) {
     }
 }
 
-/// The paths of all files in a folder, as [`read`] takes them.
-pub fn all(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+/// The paths of all files in a folder, as [`read`] takes them; of a folder that the disk does not give there are none.
+///
+/// # Errors
+/// When the process has no file left to look with.
+pub fn all(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if is_exhausted(&error) => return Err(error),
+        entries => entries.into_iter().flatten().flatten().map(|entry| entry.path()),
+    };
     let is_one = |path: &PathBuf| {
         path.extension().is_some_and(|extension| ["json", "next", "syncing"].iter().any(|known| extension == *known))
     };
     let mut all: Vec<_> = entries.filter(is_one).map(|path| path.with_extension("json")).collect();
     all.sort();
     all.dedup();
-    all
+    Ok(all)
 }
 
 fn settle_one(path: &Path) -> io::Result<bool> {
@@ -258,7 +277,7 @@ mod tests {
             assert_eq!((read(&path), names(dir.path())), (whole("{\"newest\": 3}"), vec!["info.json".to_owned()]));
             stage(&path, b"{}").unwrap();
             fs::write(dir.path().join("other.json"), "{}").unwrap();
-            assert_eq!(all(dir.path()), [path.clone(), dir.path().join("other.json")]);
+            assert_eq!(all(dir.path()).unwrap(), [path.clone(), dir.path().join("other.json")]);
             settle_all(dir.path()).unwrap();
             assert_eq!(names(dir.path()), ["info.json", "other.json"]);
             remove(&path);

@@ -87,7 +87,10 @@ impl Cursor {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => (None, None),
             // It can be read, and is tried again with each save.
-            Err(error) if disk::is_read_only(&error) => (None, read(&path)),
+            Err(error) if disk::is_read_only(&error) => {
+                let fail = |source| RingError { doing: "read the cursor", path: path.clone(), source };
+                (None, read(&path).map_err(fail)?)
+            }
             Err(source) => return Err(RingError { doing: "open the cursor", path, source }),
         };
         Ok(Self {
@@ -193,8 +196,14 @@ impl Cursor {
 }
 
 /// What was saved in a file, if it is a cursor's.
-pub(super) fn read(path: &Path) -> Option<Slot> {
-    File::open(path).and_then(|file| read_best(&file)).ok().flatten()
+///
+/// # Errors
+/// When the process has no file left to read it with, which says nothing of it.
+pub(super) fn read(path: &Path) -> io::Result<Option<Slot>> {
+    match File::open(path).and_then(|file| read_best(&file)) {
+        Err(error) if disk::is_exhausted(&error) => Err(error),
+        read => Ok(read.ok().flatten()),
+    }
 }
 
 /// Sets a file aside that the disk does not give, under a name that is no cursor's.
@@ -202,7 +211,9 @@ pub(super) fn read(path: &Path) -> Option<Slot> {
 /// What it says is unknown, and numbers are given out without it: when it can be read again, it must not count.
 pub(super) fn set_aside_unreadable(path: &Path) {
     let read = File::open(path).and_then(|file| read_best(&file));
-    let is_unreadable = read.is_err_and(|error| error.kind() != io::ErrorKind::NotFound && !disk::is_read_only(&error));
+    let is_unreadable = read.is_err_and(|error| {
+        error.kind() != io::ErrorKind::NotFound && !disk::is_read_only(&error) && !disk::is_exhausted(&error)
+    });
     if let Some(name) = path.file_name().filter(|_| is_unreadable) {
         let mut aside = OsString::from(ASIDE);
         aside.push(name);
@@ -308,7 +319,7 @@ mod tests {
             cursor.save(at(seq), [seq as u8; NOTE]).unwrap();
         }
         assert_eq!(Cursor::open(&dir.path().join(FILE)).unwrap().saved(), Some((at(5), [5; NOTE])));
-        assert_eq!(read(&dir.path().join(FILE)).unwrap().position, at(5));
+        assert_eq!(read(&dir.path().join(FILE)).unwrap().unwrap().position, at(5));
     }
 
     #[test]

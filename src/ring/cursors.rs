@@ -7,6 +7,7 @@
 //! saved, all begin with the first record of all, whether the ring still has it or not: what it has overwritten was owed.
 
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use super::cursor::{self, NOTE, Slot};
 use super::given::{Given, Siblings};
 use super::{Cursor, Position, Ring, RingError, lock};
+use crate::disk;
 
 /// What the names of all cursors' files begin with.
 const PREFIX: &str = "cursor-";
@@ -47,13 +49,15 @@ impl Cursors {
         let dir = ring.dir();
         let paths = || names.iter().map(|name| dir.join(format!("{PREFIX}{name}")));
         let all = paths().map(|path| Cursor::open(&path)).collect::<Result<Vec<_>, _>>()?;
-        let begin = if was_ever_saved(dir) { ring.oldest() } else { Position::default() };
+        let fail = |source| RingError { doing: "read the cursors in", path: dir.into(), source };
+        let saved = slots(dir).map_err(fail)?;
+        let was_ever_saved = !saved.is_empty() || cursor::are_set_aside(dir);
+        let begin = if was_ever_saved { ring.oldest() } else { Position::default() };
         let mut cursors = Self { ring: ring.clone(), all, begin, shown: Saved::default() };
         cursors.show();
         if names.is_empty() {
             return Ok(cursors);
         }
-        let saved = slots(dir);
         let is_lost = |cursor: &Cursor| {
             cursor.is_new() && saved.iter().flatten().any(|slot| slot.siblings.has(file_name(cursor.path())))
         };
@@ -159,9 +163,9 @@ impl Cursors {
     }
 }
 
-/// The position in `dir` that is the furthest behind of all; `None` also when a cursor is damaged.
+/// The position in `dir` that is the furthest behind of all; `None` also when a cursor is damaged or cannot be read.
 pub fn furthest_behind(dir: &Path) -> Option<Position> {
-    furthest_behind_of(slots(dir)).map(|slot| slot.position)
+    furthest_behind_of(slots(dir).ok()?).map(|slot| slot.position)
 }
 
 fn furthest_behind_of(slots: Vec<Option<Slot>>) -> Option<Slot> {
@@ -185,12 +189,15 @@ impl Saved {
 
 /// The first record that the place of this name has not got, by what is saved in `dir`; `None` also when that is damaged.
 pub fn saved_in(dir: &Path, name: &str) -> Option<u64> {
-    cursor::read(&dir.join(format!("{PREFIX}{name}"))).map(|slot| slot.position.seq)
+    cursor::read(&dir.join(format!("{PREFIX}{name}"))).ok()?.map(|slot| slot.position.seq)
 }
 
 /// What the ring in `dir` has given out, as far as its cursors know: also those of places that there are no more.
-pub(super) fn given(dir: &Path) -> Given {
-    slots(dir).into_iter().flatten().fold(Given::default(), |given, slot| given.and(slot.given))
+///
+/// # Errors
+/// When the process has no file left to read them with.
+pub(super) fn given(dir: &Path) -> io::Result<Given> {
+    Ok(slots(dir)?.into_iter().flatten().fold(Given::default(), |given, slot| given.and(slot.given)))
 }
 
 /// Sets aside the cursors in `dir` that the disk does not give.
@@ -201,13 +208,12 @@ pub(super) fn set_aside_unreadable(dir: &Path) {
 }
 
 /// What all cursors in `dir` have saved; `None` for one that is damaged.
-fn slots(dir: &Path) -> Vec<Option<Slot>> {
-    files(dir).map(|path| cursor::read(&path)).collect()
-}
-
-/// Whether there is, or was, a cursor's file in `dir`, be it one that cannot be read.
-fn was_ever_saved(dir: &Path) -> bool {
-    files(dir).next().is_some() || cursor::are_set_aside(dir)
+///
+/// # Errors
+/// When the process has no file left to read them with, which says nothing of them.
+fn slots(dir: &Path) -> io::Result<Vec<Option<Slot>>> {
+    let paths: Vec<_> = files_or_error(dir)?.collect();
+    paths.iter().map(|path| cursor::read(path)).collect()
 }
 
 fn file_name(path: &Path) -> &[u8] {
@@ -216,8 +222,17 @@ fn file_name(path: &Path) -> &[u8] {
 
 /// The files of all cursors in `dir`.
 fn files(dir: &Path) -> impl Iterator<Item = PathBuf> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())).map(|entry| entry.path())
+    files_or_error(dir).into_iter().flatten()
+}
+
+fn files_or_error(dir: &Path) -> io::Result<impl Iterator<Item = PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if disk::is_exhausted(&error) => return Err(error),
+        entries => entries.into_iter().flatten().flatten(),
+    };
+    let paths =
+        entries.filter(|entry| entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())).map(|entry| entry.path());
+    Ok(paths)
 }
 
 #[cfg(test)]
@@ -251,7 +266,7 @@ mod tests {
         assert_eq!((seqs(&cursors), cursors.furthest_behind()), (vec![Some(100), Some(0)], Some(0)));
         assert_eq!(seqs(&open(dir.path(), &["up", "down"])), [Some(100), Some(0)]);
         assert_eq!(seqs(&open(dir.path(), &["down", "up"])), [Some(0), Some(100)], "the order does not matter");
-        assert_eq!(given(dir.path()), Given { next_seq: 100, next_number: 2 });
+        assert_eq!(given(dir.path()).unwrap(), Given { next_seq: 100, next_number: 2 });
     }
 
     #[test]

@@ -103,6 +103,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nix::errno::Errno;
 use tokio::sync::watch;
 
 use crate::disk;
@@ -204,6 +205,16 @@ pub struct RingError {
 }
 
 impl RingError {
+    /// The process has no file left to read this with.
+    pub fn out_of_files(path: PathBuf) -> Self {
+        Self { doing: "read", path, source: Errno::EMFILE.into() }
+    }
+
+    /// Whether the process has no file descriptor or memory left: it is to be tried again.
+    pub fn is_exhausted(&self) -> bool {
+        disk::is_exhausted(&self.source)
+    }
+
     /// Whether nothing was done because a newer instance of the ring has the folder, see [`Ring::open`].
     pub fn is_revoked(&self) -> bool {
         is_revoked(&self.source)
@@ -235,6 +246,8 @@ pub struct Ring {
     appender: Mutex<appender::Appender>,
     published: watch::Sender<Published>,
     describe: Mutex<describe::Description>,
+    /// Held by the one that writes the description, through one file beside it: the older of two would take the place of the newer.
+    staging: Mutex<()>,
     /// What is to be said of its files, see [`Ring::take_notices`].
     notices: Mutex<Vec<Notice>>,
     /// Held by the one that heals.
@@ -246,8 +259,6 @@ pub struct Ring {
 /// What readers and the writer share. Held for a few instructions, never across a system call of the writer.
 #[derive(Debug, Default)]
 struct State {
-    /// Held by the one that writes the description, through one file beside it: the older of two would take the place of the newer.
-    staging: Mutex<()>,
     segments: VecDeque<Segment>,
     next_seq: u64,
     /// Number of the segment that is made next. No cursor has seen it.
@@ -330,6 +341,7 @@ impl Ring {
             appender: Mutex::new(found.appender),
             published: watch::Sender::new(published),
             describe: Mutex::default(),
+            staging: Mutex::default(),
             notices: Mutex::new(found.notices),
             healing: Mutex::default(),
             protected: Mutex::default(),
@@ -341,7 +353,6 @@ impl Ring {
         Writer::new(self.clone(), id)
     }
 
-            staging: Mutex::default(),
     /// A reader at the oldest record.
     pub fn reader(self: &Arc<Self>) -> Reader {
         Reader::new(self.clone(), self.oldest())

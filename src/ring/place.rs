@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FallocateFlags, OFlag, RenameFlags, fallocate, renameat2};
@@ -12,6 +14,10 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::RingError;
 use super::format::MOST;
+use crate::disk;
+
+/// Between two tries to open a file while the process has no file descriptor left.
+const EXHAUSTED: Duration = Duration::from_millis(10);
 
 /// How to get at a segment's bytes.
 #[derive(Clone, Debug)]
@@ -25,11 +31,18 @@ pub(super) enum Place {
 // === impl Place ===
 
 impl Place {
-    /// The file, for reading. `NotFound` means that the segment was retired meanwhile.
+    /// The file, for reading. `NotFound` means that the segment was retired meanwhile. That the process has no file
+    /// descriptor left says nothing of the segment: one is waited for, as a disk that hangs is.
     pub fn file(&self) -> io::Result<Arc<File>> {
-        match self {
-            Self::Disk(path) => open(path, false).map(Arc::new),
-            Self::Open(file) => Ok(file.clone()),
+        let path = match self {
+            Self::Disk(path) => path,
+            Self::Open(file) => return Ok(file.clone()),
+        };
+        loop {
+            match open(path, false) {
+                Err(error) if disk::is_exhausted(&error) => thread::sleep(EXHAUSTED),
+                opened => return opened.map(Arc::new),
+            }
         }
     }
 }

@@ -5,8 +5,6 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-
 use super::appender::Appender;
 use super::format::{Block, ENTRY, Flaw, Header, INDEX, Note, OWNER};
 use super::place::{self, Place};
@@ -95,7 +93,8 @@ pub(super) fn recover<F: Framing>(
     if access == Access::Own {
         cursors::set_aside_unreadable(dir);
     }
-    let given = cursors::given(dir);
+    let given =
+        cursors::given(dir).map_err(|source| RingError { doing: "read the cursors in", path: dir.into(), source })?;
     if state.next_seq < given.next_seq || state.next_number < given.next_number {
         appender = resume::end(appender, &mut state, dir);
     }
@@ -127,9 +126,9 @@ pub(super) enum Unusable {
 
 impl From<io::Error> for Unusable {
     fn from(error: io::Error) -> Self {
-        match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::ENOENT) => Self::Gone,
-            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => Self::Process(error),
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Gone,
+            _ if disk::is_exhausted(&error) => Self::Process(error),
             _ => Self::Unreadable(error.to_string()),
         }
     }

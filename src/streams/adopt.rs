@@ -5,34 +5,47 @@
 //! claimed; from then on a call of dockerd waits for its own container alone. Then containers are resumed, several at once, and
 //! at last rings with lines that were not sent get their shipper back.
 //!
-//! A container that cannot be resumed, and a panic over one, is that container's alone.
+//! A container that cannot be resumed, and a panic over one, is that container's alone. What there is no file descriptor for
+//! waits, untouched, and is tried again by [`upkeep`](super::upkeep).
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use super::record::Record;
+use super::Info;
+use super::record::{EXHAUSTED, Record};
 use super::registry::{Registry, StartError, check_id};
 use super::resolve::Way;
 use super::retention;
 use super::start::Attempt;
 use super::table::Claim;
 use crate::config::settings::KEPT_FILES;
-use crate::disk::small;
+use crate::disk::small::{self, Content};
 use crate::disk::{self};
 use crate::fifo::Fifo;
 use crate::pools::Pool;
-use crate::ring::INFO;
+use crate::ring::{INFO, RingError, described};
 
 /// A container whose streams are to be read again.
 struct Left {
     claim: Claim,
-    records: Vec<Record>,
-    /// Held until the streams are read, so that what is in the pipes stays there.
-    fifos: Vec<Fifo>,
+    /// With their FIFOs, which are held until the streams are read, so that what is in the pipes stays there.
+    streams: Vec<(Record, Fifo)>,
+}
+
+/// What became of a stream that was to be read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resumed {
+    /// It is read.
+    Read,
+    /// The process has no file descriptor for it, so it is tried again. Nothing is taken out of the pipe before.
+    Waits,
+    /// It cannot be read.
+    Broken,
 }
 
 impl Registry {
@@ -44,18 +57,63 @@ impl Registry {
             Vec::new()
         });
         self.inner.known.send_replace(true);
+        let adopted = self.resume_all(left).await;
+        self.inner.adopted.send_replace(true);
+        if adopted > 0 {
+            info!(streams = adopted, "went on with containers that were being logged");
+        }
+        self.adopt_rings().await;
+    }
+
+    /// Tries again a stream that there was no file descriptor for; false when it is none, or there is still none. A caller who gives up
+    /// leaves nothing half done.
+    pub(super) async fn resumes_now(&self, file: &Path) -> bool {
+        if !self.table().waiting.streams.contains_key(file) {
+            return false;
+        }
+        let (registry, file) = (self.clone(), file.to_owned());
+        let resumed = tokio::spawn(async move { registry.resume_waiting(Some(&file)).await });
+        resumed.await.unwrap_or_default() > 0
+    }
+
+    /// Tries again what there was no file descriptor for: all such streams, or one; gives how many are read now.
+    pub(super) async fn resume_waiting(&self, file: Option<&Path>) -> u64 {
+        let records: Vec<_> = {
+            let mut table = self.table();
+            let waiting = &mut table.waiting.streams;
+            match file {
+                Some(file) => waiting.remove(file).into_iter().collect(),
+                None => waiting.drain().map(|(_, record)| record).collect(),
+            }
+        };
+        if records.is_empty() {
+            return 0;
+        }
+        let registry = self.clone();
+        let left = Pool::Adopt.run(move || {
+            for record in records.iter().filter(|record| !record.file.exists()) {
+                let container = record.info.name();
+                error!(container, "lines may be lost: the stream ended before there was a file descriptor to read it");
+            }
+            registry.open_fifos(records)
+        });
+        let left = left.await;
+        let resumed = self.resume_all(left.unwrap_or_default()).await;
+        if resumed > 0 {
+            info!(streams = resumed, "went on with containers that had to wait for file descriptors");
+        }
+        resumed
+    }
+
+    async fn resume_all(&self, left: Vec<Left>) -> u64 {
         let mut tasks = JoinSet::new();
         for container in left {
             let registry = self.clone();
             tasks.spawn(async move { registry.resume(container).await });
         }
-        let adopted: u64 = tasks.join_all().await.into_iter().sum();
-        self.inner.adopted.send_replace(true);
-        self.inner.setup.counters.adopted.inc_by(adopted);
-        if adopted > 0 {
-            info!(streams = adopted, "went on with containers that were being logged");
-        }
-        self.adopt_rings().await;
+        let resumed = tasks.join_all().await.into_iter().sum();
+        self.inner.setup.counters.adopted.inc_by(resumed);
+        resumed
     }
 
     /// Reads the records, opens their FIFOs, and claims their containers.
@@ -67,11 +125,20 @@ impl Registry {
             warn!(path = %path.display(), "the record of a stream cannot be read; its container must be restarted to be logged");
             self.inner.records.set_aside(&path);
         }
+        self.open_fifos(records)
+    }
+
+    /// Opens the FIFOs of records, and claims their containers.
+    fn open_fifos(&self, records: Vec<Record>) -> Vec<Left> {
         let mut left: HashMap<String, Left> = HashMap::new();
         for record in records {
             let id = record.info.container_id.clone();
             let fifo = match (check_id(&id), Fifo::open(&record.file)) {
                 (Ok(()), Ok(fifo)) => fifo,
+                (Ok(()), Err(error)) if error.is_exhausted() => {
+                    self.wait_for_files(record);
+                    continue;
+                }
                 (Ok(()), Err(error)) if !error.is_gone() => {
                     error!(
                         container = record.info.name(),
@@ -89,58 +156,70 @@ impl Registry {
                 }
             };
             if !left.contains_key(&id) {
-                // Nobody else has: calls wait until this is over.
-                let Some(claim) = self.try_claim(&id) else { continue };
-                left.insert(id.clone(), Left { claim, records: Vec::new(), fifos: Vec::new() });
+                // At the start nobody else has: calls wait until this is over.
+                let Some(claim) = self.try_claim(&id) else {
+                    self.table().waiting.streams.insert(record.file.clone(), record);
+                    continue;
+                };
+                left.insert(id.clone(), Left { claim, streams: Vec::new() });
             }
             if let Some(container) = left.get_mut(&id) {
                 self.table().resuming.insert(record.file.clone(), id);
-                container.records.push(record);
-                container.fifos.push(fifo);
+                container.streams.push((record, fifo));
             }
         }
         left.into_values().collect()
     }
 
+    /// The container waits until there is a file descriptor: what it prints is in its pipe.
+    fn wait_for_files(&self, record: Record) {
+        self.inner.exhausted.lasts(|| record.info.name().to_owned());
+        self.table().waiting.streams.insert(record.file.clone(), record);
+    }
+
     /// Resumes the streams of one container; gives how many.
     async fn resume(self, left: Left) -> u64 {
-        let files: Vec<PathBuf> = left.records.iter().map(|record| record.file.clone()).collect();
-        let name = left.records.first().map(|record| record.info.name().to_owned()).unwrap_or_default();
+        let records: Vec<Record> = left.streams.iter().map(|(record, _)| record.clone()).collect();
+        let name = records.first().map(|record| record.info.name().to_owned()).unwrap_or_default();
         let registry = self.clone();
         let resumed = Pool::Adopt.run(move || {
-            let Left { claim, records, fifos } = left;
-            let resumed = records.iter().map(|record| u64::from(registry.resume_one(record, &claim))).sum();
-            drop(fifos);
-            resumed
+            let Left { claim, streams } = left;
+            streams.into_iter().map(|(record, fifo)| registry.resume_one(&record, fifo, &claim)).collect()
         });
         let resumed = resumed.await.unwrap_or_else(|panic| {
             error!(container = name, %panic, "a container is not logged any more; what it prints is lost");
-            0
+            vec![Resumed::Broken; records.len()]
         });
-        for file in files {
+        for (record, resumed) in records.into_iter().zip(&resumed) {
             let is_read = {
                 let mut table = self.table();
-                table.resuming.remove(&file);
-                table.streams.contains_key(&file) || table.strays.contains(&file)
+                table.resuming.remove(&record.file);
+                table.streams.contains_key(&record.file) || table.strays.contains(&record.file)
             };
-            // Its container must not be stuck.
-            if !is_read && let Ok(fifo) = Fifo::open(&file) {
-                self.throw_away(file, fifo);
+            match resumed {
+                Resumed::Waits if !is_read => self.wait_for_files(record),
+                // Its container must not be stuck.
+                Resumed::Broken if !is_read => match Fifo::open(&record.file) {
+                    Ok(fifo) => self.throw_away(record.file, fifo),
+                    Err(error) if error.is_exhausted() => self.wait_for_files(record),
+                    Err(_) => {}
+                },
+                _ => {}
             }
         }
-        resumed
+        resumed.iter().filter(|resumed| **resumed == Resumed::Read).count() as u64
     }
 
-    fn resume_one(&self, record: &Record, claim: &Claim) -> bool {
+    fn resume_one(&self, record: &Record, fifo: Fifo, claim: &Claim) -> Resumed {
         let way = self.resolve(&record.info).map_or_else(Way::Kept, |resolved| Way::Shipped(resolved, None));
-        match self.start_now(record, false, &way, claim, &Attempt::default()) {
-            Ok(()) => return true,
-            Err(StartError::Fifo { source, .. }) if source.is_gone() => self.inner.records.remove(&record.file),
+        match self.start_now(record, Some(fifo), &way, claim, &Attempt::default()) {
+            Ok(()) => Resumed::Read,
+            Err(error) if error.is_exhausted() => Resumed::Waits,
             Err(error) => {
                 error!(container = record.info.name(), %error, "a container is not logged any more; what it prints is lost");
+                Resumed::Broken
             }
         }
-        false
     }
 
     /// A stream that is over may have been of a container whose ring has lost what it says of itself: the record has it too.
@@ -162,7 +241,12 @@ impl Registry {
     async fn adopt_rings(&self) {
         let rings = self.rings_dir();
         let found = Pool::Adopt.run(move || {
-            let entries = fs::read_dir(rings).into_iter().flatten().flatten();
+            let entries = loop {
+                match fs::read_dir(&rings) {
+                    Err(error) if disk::is_exhausted(&error) => thread::sleep(EXHAUSTED),
+                    entries => break entries.into_iter().flatten().flatten(),
+                }
+            };
             entries.map(|entry| (entry.path(), entry.file_name().to_string_lossy().into_owned())).collect::<Vec<_>>()
         });
         let mut tasks = JoinSet::new();
@@ -173,18 +257,30 @@ impl Registry {
         tasks.join_all().await;
     }
 
+    /// Tries again rings that there was no file descriptor for.
+    pub(super) async fn adopt_waiting_rings(&self) {
+        let rings = std::mem::take(&mut self.table().waiting.rings);
+        for id in rings {
+            self.clone().adopt_ring(self.ring_dir(&id), id).await;
+        }
+    }
+
     async fn adopt_ring(self, dir: PathBuf, id: String) {
-        // Whoever starts it at this moment takes its lines over.
-        let Some(claim) = self.try_claim(&id) else { return };
+        // A start takes its lines over, if it succeeds.
+        let claim = self.claim(&id).await;
         let (registry, container) = (self, id.clone());
-        let adopted = Pool::Adopt.run(move || {
-            let adopted = registry.open_left(&dir, &claim);
-            if let Err(error) = &adopted {
+        let adopted = Pool::Adopt.run(move || match registry.open_left(&dir, &claim) {
+            Err(error) if error.is_exhausted() => {
+                registry.inner.exhausted.lasts(|| container.clone());
+                registry.table().waiting.rings.insert(container);
+            }
+            Err(error) => {
                 warn!(container, %error, "lines of a container that is gone cannot be sent");
                 if matches!(error, StartError::Ring(_)) || retention::has_unsent(&dir, registry.inner.boot) {
                     registry.inner.stranded.lock().insert(container);
                 }
             }
+            Ok(()) => {}
         });
         if let Err(panic) = adopted.await {
             error!(container = id, %panic, "lines of a container that is gone cannot be sent");
@@ -194,7 +290,12 @@ impl Registry {
     fn open_left(&self, dir: &Path, claim: &Claim) -> Result<(), StartError> {
         let id = claim.container();
         check_id(id)?;
-        let info = match retention::info_of(dir) {
+        let described = match described(dir) {
+            Content::OutOfFiles => return Err(RingError::out_of_files(dir.into()).into()),
+            Content::Whole(bytes) => serde_json::from_slice::<Info>(&bytes).ok(),
+            Content::Absent | Content::Unreadable => None,
+        };
+        let info = match described {
             Some(info) if info.container_id == id => info,
             // Without it nobody knows where the lines may go, and as whose.
             _ if retention::has_unsent(dir, self.inner.boot) => return Err(StartError::Undescribed),

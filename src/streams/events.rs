@@ -40,6 +40,7 @@ pub struct Events {
     left: Throttle,
     returned: Throttle,
     homeless: Throttle,
+    exhausted: Throttle,
     sync: Throttle,
     blocked: Throttle,
 }
@@ -67,6 +68,9 @@ impl Events {
             }),
             homeless: Throttle::new(container, |container, lines, reason| {
                 error!(%container, lines, %reason, "lines were lost: neither disk nor memory has room for them");
+            }),
+            exhausted: Throttle::new(container, |container, _, reason| {
+                error!(%container, %reason, "container waits: the plugin has no file descriptor left for its lines");
             }),
             blocked: Throttle::new(container, |container, times, _| {
                 warn!(%container, times, "the container waits: the ring is full of lines that Loki has not taken (loki-backpressure)");
@@ -117,11 +121,11 @@ impl Events {
         for notice in notices {
             match notice {
                 Notice::SetAside { path, reason, bytes, records } => {
+                    self.all.set_aside.inc();
                     error!(%container, path = %path.display(), bytes, lines = known(records), reason, "segment set aside: it cannot be read");
                 }
                 Notice::Expired { path, bytes, records } => {
                     warn!(%container, path = %path.display(), bytes, lines = known(records), "unreadable segment removed: the ring needed the room");
-                    self.all.set_aside.inc();
                 }
             }
         }
@@ -146,6 +150,11 @@ impl Events {
             self.all.last_lost.set_now();
         }
         self.homeless.add(dropped.lines, || error.to_string());
+    }
+
+    /// Lines wait in the pipe until the process has a file descriptor for them.
+    pub fn exhausted(&self, error: &io::Error) {
+        self.exhausted.lasts(|| error.to_string());
     }
 
     /// The container is being held up.

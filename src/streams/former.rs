@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use super::Info;
 use crate::disk::small::{self, Content};
 use crate::lock;
+use crate::ring::RingError;
 
 /// Former descriptions that are kept of one container. Each is a restart after a change, during one outage.
 pub const MOST: usize = 16;
@@ -41,28 +42,34 @@ pub fn save(dir: &Path, until: u64, info: &Info) -> io::Result<()> {
     if !dir.is_dir() {
         return Ok(());
     }
-    if files(dir).len() >= MOST {
+    if files(dir)?.len() >= MOST {
         return Err(io::Error::other("the container was renamed too often while lines wait for Loki"));
     }
     small::stage(&path(dir, until), &serde_json::to_vec(info)?)
 }
 
-/// The descriptions of entries that were not sent, oldest first; those of entries that were are removed. One that cannot be
-/// read is as if it were not there.
-pub fn load(dir: &Path, sent: u64) -> Vec<Former> {
+/// The descriptions of entries that were not sent, oldest first; those of entries that were are removed. One that is damaged
+/// is as if it were not there.
+///
+/// # Errors
+/// When the process has no file left to read them with.
+pub fn load(dir: &Path, sent: u64) -> Result<Vec<Former>, RingError> {
     lock::may_wait();
     let mut all = Vec::new();
-    for (until, path) in files(dir) {
+    for (until, path) in files(dir).map_err(|_| RingError::out_of_files(dir.into()))? {
         if until <= sent {
             small::remove(&path);
-        } else if let Content::Whole(bytes) = small::read(&path)
-            && let Ok(info) = serde_json::from_slice(&bytes)
-        {
-            all.push(Former { until, info });
+            continue;
         }
+        let info = match small::read(&path) {
+            Content::Whole(bytes) => serde_json::from_slice(&bytes).ok(),
+            Content::Absent | Content::Unreadable => None,
+            Content::OutOfFiles => return Err(RingError::out_of_files(path)),
+        };
+        all.extend(info.map(|info| Former { until, info }));
     }
     all.sort_by_key(|former| former.until);
-    all
+    Ok(all)
 }
 
 fn path(dir: &Path, until: u64) -> PathBuf {
@@ -70,12 +77,12 @@ fn path(dir: &Path, until: u64) -> PathBuf {
 }
 
 /// All files of former descriptions, with their numbers.
-fn files(dir: &Path) -> Vec<(u64, PathBuf)> {
-    let numbered = small::all(dir).into_iter().filter_map(|path| {
+fn files(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let numbered = small::all(dir)?.into_iter().filter_map(|path| {
         let digits = path.file_stem()?.to_str()?.strip_prefix("info-").filter(|digits| digits.len() == 16)?;
         Some((u64::from_str_radix(digits, 16).ok()?, path))
     });
-    numbered.collect()
+    Ok(numbered.collect())
 }
 
 #[cfg(test)]
@@ -95,13 +102,14 @@ mod tests {
         }
         fs::write(dir.path().join("info.json"), b"{}").unwrap();
         fs::write(path(dir.path(), 100), b"{\"Conf").unwrap();
-        let names =
-            |sent| load(dir.path(), sent).into_iter().map(|former| former.info.container_name).collect::<Vec<_>>();
+        let names = |sent| {
+            load(dir.path(), sent).unwrap().into_iter().map(|former| former.info.container_name).collect::<Vec<_>>()
+        };
         assert_eq!(names(0), ["first", "second"]);
         assert_eq!(names(20), ["second"]);
         assert!(!path(dir.path(), 20).exists());
         assert_eq!(names(300), Vec::<String>::new());
-        assert_eq!(files(dir.path()).len(), 0);
+        assert_eq!(files(dir.path()).unwrap().len(), 0);
     }
 
     #[test]
@@ -113,6 +121,6 @@ mod tests {
             save(dir.path(), until + 1, &named("a")).unwrap();
         }
         assert!(save(dir.path(), 99, &named("a")).is_err());
-        assert_eq!(load(dir.path(), 0).len(), MOST);
+        assert_eq!(load(dir.path(), 0).unwrap().len(), MOST);
     }
 }

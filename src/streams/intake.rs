@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::discard::{Discard, Dropped};
 use super::events::Events;
+use crate::disk;
 use crate::fifo::{Fifo, Holds};
 use crate::frames::DockerFrames;
 use crate::ring::{self, Writer};
@@ -73,6 +74,8 @@ enum Step {
     End,
     /// The ring is full, and the container is to wait.
     Full,
+    /// The process has no file descriptor left for the ring: as for a disk that hangs, the container is to wait.
+    Exhausted,
 }
 
 // === impl Intake ===
@@ -134,7 +137,7 @@ impl Intake {
                     }
                     pause
                 }
-                Step::Full => FULL,
+                Step::Full | Step::Exhausted => FULL,
                 Step::Empty => return false,
                 Step::End => return true,
             };
@@ -158,7 +161,7 @@ impl Intake {
                 Step::Bytes(n) if n >= owed => return false,
                 Step::Bytes(n) => owed -= n,
                 Step::Full => self.writer.ring().unprotect(),
-                Step::Empty => return false,
+                Step::Empty | Step::Exhausted => return false,
                 Step::End => return true,
             }
         }
@@ -186,6 +189,10 @@ impl Intake {
             }
             Err(error) if ring::is_protected(&error) => self.full(),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Empty,
+            Err(error) if disk::is_exhausted(&error) => {
+                self.events.exhausted(&error);
+                Step::Exhausted
+            }
             Err(error) => self.homeless(&error).await,
         }
     }

@@ -7,6 +7,8 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,9 @@ use crate::lock;
 
 /// The most unreadable records that are kept, for somebody to look at: a few KiB each.
 const MOST_UNREADABLE: usize = 64;
+
+/// Between two tries to read while the process has no file descriptor left.
+pub(super) const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// A stream as it was started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -73,16 +78,28 @@ impl Records {
         small::remove(&self.path(file));
     }
 
-    /// All records, and the paths of files that are none.
+    /// All records, and the paths of files that are none. Waits until the process has a file left to read with.
     pub fn load(&self) -> (Vec<Record>, Vec<PathBuf>) {
         lock::may_wait();
         let (mut records, mut broken) = (Vec::new(), Vec::new());
-        for path in small::all(&self.dir) {
-            let record = match small::read(&path) {
+        let paths = loop {
+            match small::all(&self.dir) {
+                Ok(paths) => break paths,
+                Err(_) => thread::sleep(EXHAUSTED),
+            }
+        };
+        for path in paths {
+            let content = loop {
+                match small::read(&path) {
+                    Content::OutOfFiles => thread::sleep(EXHAUSTED),
+                    content => break content,
+                }
+            };
+            let record = match content {
                 Content::Whole(bytes) => serde_json::from_slice(&bytes).ok(),
                 // Removed meanwhile.
                 Content::Absent => continue,
-                Content::Unreadable => None,
+                Content::Unreadable | Content::OutOfFiles => None,
             };
             match record {
                 Some(record) => records.push(record),

@@ -100,6 +100,7 @@ pub(super) struct Inner {
     pub stranded: ShortLock<HashSet<String>>,
     pub unrecorded: Throttle,
     pub undescribed: Throttle,
+    pub exhausted: Throttle,
     /// Called before a ring is opened, with the container's id: stands for a disk that hangs, or a bug.
     #[cfg(test)]
     pub before_open: std::sync::OnceLock<BeforeOpen>,
@@ -171,6 +172,17 @@ pub enum StartError {
 
 // === impl Registry ===
 
+impl StartError {
+    /// Whether the process had no file descriptor left for it: it is to be tried again.
+    pub(super) fn is_exhausted(&self) -> bool {
+        match self {
+            Self::Fifo { source, .. } => source.is_exhausted(),
+            Self::Ring(error) => error.is_exhausted(),
+            _ => false,
+        }
+    }
+}
+
 impl Registry {
     /// An empty registry on the current runtime. [`Registry::adopt`] fills it.
     pub fn new(setup: Setup) -> Self {
@@ -196,6 +208,9 @@ impl Registry {
                 }),
                 undescribed: Throttle::new(&"".into(), |_, _, reason| {
                     warn!(%reason, "the container's description cannot be written beside its lines");
+                }),
+                exhausted: Throttle::new(&"".into(), |_, _, container| {
+                    error!(container, "container waits: the plugin has no file descriptor left to go on with it");
                 }),
                 #[cfg(test)]
                 before_open: std::sync::OnceLock::new(),
@@ -236,6 +251,8 @@ impl Registry {
                 match (commands, resumes) {
                     (Some(commands), _) => break commands,
                     (None, Some(resumed)) => resumed.wait().await,
+                    // dockerd is about to remove the FIFO: what is in it is read now or never.
+                    (None, None) if self.resumes_now(&file).await => {}
                     (None, None) => {
                         debug!(file = %file.display(), "a stream that is not known was stopped");
                         return;

@@ -54,7 +54,11 @@ impl Registry {
     pub(super) async fn hand_over(&self, container: Arc<Container>) {
         let (mut over, mut shutdown) = (container.over(), self.inner.shutdown.subscribe());
         let waits = Throttle::new(&container.name, |container, _, reason| {
-            warn!(container, reason, "lines from after a change of the container wait until the disk takes how far those before it were sent");
+            warn!(
+                container,
+                reason,
+                "lines from after a change of the container wait until the disk takes how far those before it were sent"
+            );
         });
         loop {
             let claim = self.claim(&container.id).await;

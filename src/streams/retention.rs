@@ -101,7 +101,7 @@ pub fn look_into(
         ring.keep = match described(&ring.dir) {
             Content::Absent => false,
             // Nobody knows what its options say: that it is old is no reason yet.
-            Content::Unreadable => true,
+            Content::Unreadable | Content::OutOfFiles => true,
             Content::Whole(bytes) => serde_json::from_slice(&bytes).map_or(true, |info| is_kept(&info)),
         };
     }
@@ -168,7 +168,7 @@ pub fn retire(ring: &Found, reason: Reason, remove: impl FnOnce() -> io::Result<
 pub fn info_of(dir: &Path) -> Option<Info> {
     match described(dir) {
         Content::Whole(bytes) => serde_json::from_slice(&bytes).ok(),
-        Content::Absent | Content::Unreadable => None,
+        Content::Absent | Content::Unreadable | Content::OutOfFiles => None,
     }
 }
 

@@ -23,11 +23,12 @@ use super::table::Claim;
 use crate::codec::Source;
 use crate::config::pipeline::Configured;
 use crate::config::{RingOptions, StreamOptions};
+use crate::disk::small::Content;
 use crate::fifo::Fifo;
 use crate::frames::DockerFrames;
 use crate::pipeline::Pipeline;
 use crate::pools::Pool;
-use crate::ring::{self, Ring, RingError, cursors};
+use crate::ring::{self, Ring, RingError, cursors, described};
 use crate::shipper::backoff::Backoff;
 use crate::shipper::until::Until;
 use crate::shipper::{self, Done, Plan, Shipper, Stages};
@@ -55,7 +56,7 @@ impl Registry {
         sent: u64,
         now: (&Info, &Resolved, Option<&Stages>),
     ) -> Result<(Arc<Container>, Vec<Shipper>), StartError> {
-        let former = former::load(ring.dir(), sent).into_iter().find_map(|former| {
+        let former = former::load(ring.dir(), sent)?.into_iter().find_map(|former| {
             let resolved = self.resolve(&former.info).inspect_err(|error| {
                 warn!(container = now.0.name(), %error, "lines from before a change of the container go with those after it");
             });
@@ -253,7 +254,12 @@ impl Registry {
         self.inner.before_open.get().inspect(|hook| hook(&info.container_id));
         let options = ring::Options { budget: ring.budget(), boot: self.inner.boot };
         let ring = Ring::open(&self.ring_dir(&info.container_id), options, &DockerFrames)?;
-        let before = retention::info_of(ring.dir());
+        let before = match described(ring.dir()) {
+            // What the lines were printed under must not be lost.
+            Content::OutOfFiles => return Err(RingError::out_of_files(ring.dir().into())),
+            Content::Whole(bytes) => serde_json::from_slice(&bytes).ok(),
+            Content::Absent | Content::Unreadable => None,
+        };
         let sent = cursors::furthest_behind(ring.dir()).map(|position| position.seq).unwrap_or_default();
         self.describe(&ring, before.as_ref(), info, (sent, ring.published().next_seq));
         Ok(ring)

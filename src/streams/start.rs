@@ -126,7 +126,7 @@ impl Registry {
         let deadline = deadline + before.elapsed();
         let attempt = Arc::<Attempt>::default();
         let (registry, shared) = (self.clone(), attempt.clone());
-        let work = Pool::Start.run(move || registry.start_now(&record, true, &way, &claim, &shared));
+        let work = Pool::Start.run(move || registry.start_now(&record, None, &way, &claim, &shared));
         match timeout_at(deadline, work).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panic)) => Err(StartError::Broken(panic.to_string())),
@@ -136,10 +136,11 @@ impl Registry {
         }
     }
 
+    /// Starts a stream: one that the process before has left, of which the FIFO is open, or a new one.
     pub(super) fn start_now(
         &self,
         record: &Record,
-        is_new: bool,
+        left: Option<Fifo>,
         way: &Way,
         claim: &Claim,
         attempt: &Attempt,
@@ -148,7 +149,8 @@ impl Registry {
         if self.table().streams.contains_key(file) {
             return Ok(());
         }
-        let fifo = open_fifo(file)?;
+        let is_new = left.is_none();
+        let fifo = left.map_or_else(|| open_fifo(file), Ok)?;
         say(info, way);
         let mut recorded = Recorded { registry: self, file, is_kept: !is_new };
         if is_new {

@@ -48,7 +48,10 @@ impl Registry {
 
     fn knows(&self, file: &Path) -> bool {
         let table = self.table();
-        table.streams.contains_key(file) || table.strays.contains(file) || table.resuming.contains_key(file)
+        table.streams.contains_key(file)
+            || table.strays.contains(file)
+            || table.resuming.contains_key(file)
+            || table.waiting.streams.contains_key(file)
     }
 
     fn drain(&self, file: PathBuf, fifo: Fifo) {

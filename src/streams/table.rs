@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::container::Container;
 use super::intake::Command;
+use super::record::Record;
 use super::registry::{Inner, Registry};
 
 /// See the [module](self).
@@ -28,8 +29,19 @@ pub(super) struct Table {
     pub strays: HashSet<PathBuf>,
     /// Streams of the process before that are being resumed, with their containers.
     pub resuming: HashMap<PathBuf, String>,
+    /// What is to be tried again because the process had no file descriptor for it.
+    pub waiting: Waiting,
     pub containers: HashMap<String, Arc<Container>>,
     claims: HashMap<String, Released>,
+}
+
+/// What the process before left, and this one had no file descriptor for. Bounded by what was there when it started.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// Streams by FIFO.
+    pub streams: HashMap<PathBuf, Record>,
+    /// Containers with lines that were not sent, and without a stream.
+    pub rings: HashSet<String>,
 }
 
 /// A stream that is being read.

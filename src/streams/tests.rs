@@ -256,6 +256,28 @@ async fn lines_that_wait_keep_the_description_that_the_process_before_has_writte
     let next = registry(&host.dir);
     next.inner.known.send_replace(true);
     next.start(after, Info { container_name: "/renamed".into(), ..info("c") }).await.unwrap();
-    let former: Vec<_> = former::load(&next.ring_dir("c"), 0).into_iter().map(|former| former.info).collect();
+    let former: Vec<_> = former::load(&next.ring_dir("c"), 0).unwrap().into_iter().map(|former| former.info).collect();
     assert_eq!(former, [info("c")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_of_a_container_are_taken_up_when_the_start_that_had_its_claim_has_failed() {
+    let mut host = Host::adopted().await;
+    let file = host.fifo("before");
+    host.registry.start(file.clone(), info("c")).await.unwrap();
+    let mut follow = host.registry.reader("c").await.unwrap().follow;
+    host.print(0, b"waits");
+    follow.wait_for(|to| to.next_seq > 0).await.unwrap();
+    let next = registry(&host.dir);
+    next.inner.records.remove(&file);
+    let start = next.claim("c").await;
+    let adopted = tokio::spawn({
+        let next = next.clone();
+        async move { next.adopt().await }
+    });
+    // Time goes on when nobody is at work.
+    tokio::time::sleep(AT_ONCE).await;
+    drop(start);
+    adopted.await.unwrap();
+    assert!(next.table().containers.contains_key("c"));
 }

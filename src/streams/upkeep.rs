@@ -37,7 +37,8 @@ impl Registry {
         }
     }
 
-    /// Writes down streams that are not recorded and reads FIFOs that nobody reads, until the plugin goes down. Apart from the syncs:
+    /// Writes down streams that are not recorded, reads FIFOs that nobody reads, and takes up what there was no file descriptor for, until
+    /// the plugin goes down. Apart from the syncs:
     /// containers are stuck until it is done.
     pub async fn keep_account(&self) {
         let mut shutdown = self.inner.shutdown.subscribe();
@@ -50,6 +51,8 @@ impl Registry {
                 strays
             });
             strays = look.await.unwrap_or_default();
+            self.resume_waiting(None).await;
+            self.adopt_waiting_rings().await;
         }
     }
 

@@ -203,6 +203,18 @@ impl Plugin {
         self.start = std::mem::take(&mut self.start).set(name, value);
     }
 
+    /// Lets the process that runs have so many files open from now on, or as many as it could at first.
+    pub fn limit_files(&self, most: Option<u64>) {
+        let pid = libc::pid_t::try_from(self.pid()).expect("a process id");
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: no new limit is given, and the old one is written to a place that lives on.
+        let got = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limit) };
+        limit.rlim_cur = most.unwrap_or(limit.rlim_max);
+        // SAFETY: the limit is read during the call alone, and no old one is asked for.
+        let set = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
+        assert_eq!((got, set), (0, 0), "the limit can be set");
+    }
+
     /// Starts it again where it was, and waits until it can be talked to.
     pub fn restart(&mut self) {
         self.spawn();

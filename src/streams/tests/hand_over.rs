@@ -47,14 +47,14 @@ async fn a_container_is_handed_over_once_the_disk_has_taken_how_far_it_was_sent(
     registry.start(after, dropped("after")).await.unwrap();
     sleep(AGAIN * 3).await;
     assert_eq!((&*open().name, open().unusable()), ("before", None));
-    let former: Vec<_> = former::load(&dir, 1).into_iter().map(|former| (former.until, former.info)).collect();
+    let former: Vec<_> = former::load(&dir, 1).unwrap().into_iter().map(|former| (former.until, former.info)).collect();
     assert_eq!(former, [(2, dropped("before"))]);
 
     fs::remove_dir(&refused).unwrap();
     fs::rename(&aside, &refused).unwrap();
     eventually(|| &*open().name == "after").await;
     assert_eq!(cursors::furthest_behind(&dir).map(|position| position.seq), Some(2));
-    assert_eq!(former::load(&dir, 0), []);
+    assert_eq!(former::load(&dir, 0).unwrap(), []);
     host.print(1, b"three");
     eventually(|| open().sent.furthest_behind() == Some(3)).await;
 }
