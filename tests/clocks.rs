@@ -2,6 +2,7 @@
 
 use crate::harness::dockerd::{Run, now};
 use crate::harness::frame::Entry;
+use crate::harness::host_clock::HostClock;
 use crate::harness::plugin::Start;
 use crate::harness::{Scene, numbered};
 use crate::standin::{Limits, Standin};
@@ -85,6 +86,26 @@ fn a_process_that_dies_after_clamping_goes_on_in_order() {
     print(&run, 0, &second[10..]);
     scene.plugin.restart();
     assert_arrived(&scene, &[first, second].concat());
+    run.stop();
+}
+
+#[test]
+fn a_clock_of_the_host_that_is_set_to_and_fro_costs_no_line_and_no_order() {
+    let clock = HostClock::new();
+    let scene = Scene::with(Start::default().clock(&clock), Standin::builder().limits(Limits::generous()));
+    let run = scene.container("web").start();
+    let lines = numbered("line", 70, 30);
+    for (at, ahead) in [0, 30, 0, -30, 30, -30, 0].into_iter().enumerate() {
+        clock.set(ahead * MINUTE);
+        for line in &lines[10 * at..][..10] {
+            run.log(&Entry::new("stdout", clock.now(), line.as_str()));
+        }
+        scene.wait_for_lines("web", 10 * (at + 1));
+    }
+    let arrived = assert_arrived(&scene, &lines);
+    assert!(arrived.iter().all(|(time, _)| *time <= now()), "a line is ahead of the clock");
+    let clamped: Vec<_> = (0..lines.len()).filter(|at| arrived[*at].1).collect();
+    assert_eq!(clamped, (10..20).chain(40..50).collect::<Vec<_>>(), "the others are not ahead of Loki");
     run.stop();
 }
 

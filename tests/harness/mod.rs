@@ -10,6 +10,7 @@
 //! * [`prometheus`]: who scrapes it, and judges rules and expressions;
 //! * [`status`]: the plugin as an operator sees it;
 //! * [`browser`]: a page as people see it;
+//! * [`host_clock`]: the time of day on the host of a plugin;
 //! * [`bystander`]: who must not be harmed by what is done to others;
 //! * [`compose`]: Docker Compose, where files for it are read;
 //! * [`logql`]: whether a query of Loki's is one, where there is no Loki to ask;
@@ -24,6 +25,7 @@ pub mod compose;
 pub mod copier;
 pub mod dockerd;
 pub mod frame;
+pub mod host_clock;
 pub mod http;
 pub mod logql;
 pub mod name_server;

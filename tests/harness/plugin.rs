@@ -18,6 +18,7 @@ use nix::libc;
 use tempfile::TempDir;
 
 use super::assert_eventually;
+use super::host_clock::HostClock;
 
 /// The longest line that the plugin promises. dockerd's scanner would take four times as much.
 const LONGEST_LINE: usize = 16 * 1024;
@@ -99,6 +100,13 @@ impl Start {
     /// Lets it believe that the machine has been started again: the boot id is what is in this file.
     pub fn boot_id(mut self, file: &Path) -> Self {
         self.boot_id = Some(file.into());
+        self
+    }
+
+    /// Lets it go by another clock than that of this machine.
+    pub fn clock(mut self, clock: &HostClock) -> Self {
+        let variables = clock.environment().into_iter();
+        self.environment.extend(variables.map(|(name, file)| (name.into(), file.display().to_string())));
         self
     }
 
