@@ -55,7 +55,7 @@ power-loss: ## copy disks of ext4 and xfs as a power loss would leave them, N (2
 	@. plugin/lib.sh && need_rust && need mkfs.ext4 e2fsprogs && need mkfs.xfs xfsprogs
 	POWER_LOSS_IMAGES=$(if $(filter file,$(origin N)),20,$(N)) cargo test --locked --test driver power_loss -- --nocapture --test-threads 1
 
-soak: stage ## be without Loki in twelve ways for SOAK_SECONDS (600), and judge containers, docker logs, memory, Loki
+soak: stage ## outages of all kinds, a hanging disk and stepping clocks for SOAK_SECONDS (600); judge containers, docker logs, memory, Loki
 	$(STAGED) SOAK_SECONDS=$(SOAK_SECONDS) cargo test --locked --release --test driver engine::soak -- --nocapture
 
 fuzz: ## fuzz frames, damaged rings, options, pipelines and answers, SECONDS (60) each; TARGETS=pipeline for one

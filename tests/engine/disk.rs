@@ -4,13 +4,12 @@
 //! Each scene has a plugin to itself whose state is on a file system of its own ([`own`]). That nobody is blocked is
 //! shown by what containers write ([`talker`]): more than all pipes between them and the plugin hold.
 
-mod own;
+pub(super) mod own;
 mod talker;
 
 use super::stage::{Engine, Plugin, Scene, eventually, numbered};
 use own::Disk;
 use std::fs;
-use std::process::Command;
 use talker::{MANY, PIECE, Talker};
 
 /// Bytes of memory that stand in for the disk, for one container at most; some more while a reader still holds what was
@@ -180,11 +179,7 @@ fn files_that_somebody_deletes_under_a_running_container_are_made_again() {
 fn a_disk_that_fails_below_a_running_container_is_left_for_memory_and_for_the_next_disk() {
     let engine = Engine::shared();
     let plugin = install(engine, "loki-rs-fails");
-    let image = plugin.folder().join("disk.img");
-    fs::File::create(&image).unwrap().set_len(32 << 20).unwrap();
-    let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).status().unwrap();
-    assert!(made.success());
-    let disk = Disk::mounted(&plugin, &format!("-o loop {}", image.display()));
+    let disk = Disk::ext4(&plugin, 32).expect("a loop device");
     let scene = scene("fails", &plugin);
     let mut early = Talker::start(&scene, "early");
     early.say(PIECE);

@@ -177,7 +177,7 @@ impl<'a> Writer<'a> {
             loop {
                 let came = loki.wait_for(|state| state.count(&labels) >= enough, patience());
                 let mut judge = self.judge(output);
-                loki.each(&labels, |line, time| judge.look(line, time));
+                loki.each(&labels, |line, time, _| judge.look(line, time));
                 if judge.tally.missing == 0 || !came {
                     break judge.tally;
                 }

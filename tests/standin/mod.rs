@@ -228,9 +228,9 @@ impl Standin {
         self.shared.look().lines(labels)
     }
 
-    /// Shows the stored lines that have all these labels, and their times, in the order of arrival.
-    /// Nothing is stored meanwhile.
-    pub fn each(&self, labels: &[(&str, &str)], show: impl FnMut(&[u8], i64)) {
+    /// Shows the stored lines that have all these labels, with their times and structured metadata, in the order of
+    /// arrival. Nothing is stored meanwhile.
+    pub fn each(&self, labels: &[(&str, &str)], show: impl FnMut(&[u8], i64, &[(String, String)])) {
         self.shared.look().each(labels, show);
     }
 

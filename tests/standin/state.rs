@@ -5,6 +5,7 @@
 //! holds the lock, so a standard mutex is right also in async code.
 
 use super::faults::Script;
+use super::labels::Pair;
 use super::limits::Limits;
 use super::store::{Kept, Labels, Store};
 use std::collections::BTreeMap;
@@ -75,9 +76,9 @@ impl State {
         self.matching(labels).map(|kept| kept.line.text.to_vec()).collect()
     }
 
-    /// Shows the stored lines that have all these labels, and their times, in the order of arrival.
-    pub fn each(&self, labels: &[(&str, &str)], mut show: impl FnMut(&[u8], i64)) {
-        self.matching(labels).for_each(|kept| show(&kept.line.text, kept.line.timestamp));
+    /// Shows the stored lines that have all these labels, with their times and structured metadata, in the order of arrival.
+    pub fn each(&self, labels: &[(&str, &str)], mut show: impl FnMut(&[u8], i64, &[Pair])) {
+        self.matching(labels).for_each(|kept| show(&kept.line.text, kept.line.timestamp, &kept.line.metadata));
     }
 
     /// How many stored lines have all these labels.

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Instant;
 
 const AGAIN: &str = "the disk takes lines again";
@@ -28,10 +29,23 @@ impl<'a> Disk<'a> {
 
     /// What mount(8) makes of these arguments.
     pub fn mounted(plugin: &'a Plugin<'a>, arguments: &str) -> Self {
+        Self::try_mounted(plugin, arguments).unwrap_or_else(|| panic!("mount {arguments}"))
+    }
+
+    /// An ext4 of so many MiB, in a file that is as large as what is on it; nothing when the machine has no loop device.
+    pub fn ext4(plugin: &'a Plugin<'a>, megabytes: u64) -> Option<Self> {
+        let image = plugin.folder().join("disk.img");
+        fs::File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
+        let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).status().unwrap();
+        assert!(made.success());
+        Self::try_mounted(plugin, &format!("-o loop {}", image.display()))
+    }
+
+    fn try_mounted(plugin: &'a Plugin<'a>, arguments: &str) -> Option<Self> {
         let mounted = plugin.folder().join("propagated-mount/loki-rs");
         fs::create_dir_all(&mounted).unwrap();
-        assert!(plugin.engine.mount(&format!("{arguments} {}", mounted.display())), "mount {arguments}");
-        Self { plugin, mounted, since: Instant::now() }
+        let is_mounted = plugin.engine.mount(&format!("{arguments} {}", mounted.display()));
+        is_mounted.then(|| Self { plugin, mounted, since: Instant::now() })
     }
 
     /// As the running plugin sees it.
