@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::departure::Departure;
 use super::destination::{hide_user_info, separate};
 use super::options::{self as keys, OPTIONS};
 use super::refusal::quote;
@@ -30,12 +31,14 @@ pub enum Origin {
 
 /// What is in force, in the order of the table; what is not in the table comes last.
 pub fn effective(container: &RawOptions, defaults: &PluginDefaults) -> Vec<Effective> {
+    let departure = Departure::of(container, defaults);
     let mut found = Vec::new();
     for spec in OPTIONS.iter().filter(|spec| spec.key != keys::CACHE) {
         // An empty URL counts as none.
         let own = container.get(spec.key).filter(|value| spec.key != keys::LOKI_URL || !value.trim().is_empty());
         let own = own.map(|value| (value, Origin::Container));
-        let plugin = || Some((defaults.get(spec.key)?, Origin::Plugin(spec.env?)));
+        let plugin = || defaults.get(spec.key).filter(|_| !departure.withholds(spec.key));
+        let plugin = || Some((plugin()?, Origin::Plugin(spec.env?)));
         let built_in = || Some((spec.default?, Origin::BuiltIn));
         if let Some((value, origin)) = own.or_else(plugin).or_else(built_in) {
             found.push(Effective { key: spec.key.to_owned(), value: shown(spec.key, value), origin });
@@ -91,6 +94,14 @@ mod tests {
         assert_eq!(of("cache-disabled"), Some(("\"true\"", Origin::Container)));
         assert_eq!(of("loki-url"), Some(("\"http://plugin/x\"", Origin::Plugin("LOKI_URL"))));
         assert_eq!(of("loki-tenant-id"), None);
+    }
+
+    #[test]
+    fn what_is_kept_from_a_container_is_not_in_force() {
+        let container = RawOptions([("loki-url".into(), "http://elsewhere".into())].into());
+        let plugin = PluginDefaults::new([("loki-url", "http://plugin/x"), ("loki-username", "operator")]);
+        assert!(effective(&container, &plugin).iter().all(|found| found.key != "loki-username"));
+        assert!(effective(&RawOptions::default(), &plugin).iter().any(|found| found.key == "loki-username"));
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //! - [`stream_options`]: [`StreamOptions`], validated, by concern, with nothing left to check;
 //!   `reader` is the way there.
 //! - [`destination`]: [`PushUrl`], [`Credentials`], [`Destination`]; [`transport`] reads what of it is about TLS, proxies and
-//!   authorization.
+//!   authorization; `departure` keeps the credentials of the plugin from containers that go another way.
 //! - [`settings`]: [`SETTINGS`], the table of what the plugin itself may be given, and
 //!   [`PluginDefaults`], what containers get when they say nothing; [`own_log`]: how the plugin speaks of itself.
 //! - [`effective`]: which options are in force for a container, who said so, and how they may be shown.
@@ -29,6 +29,7 @@
 //! value and what is expected, with an example. No secret is ever shown, neither in a complaint
 //! nor by `Debug`.
 
+mod departure;
 pub mod destination;
 pub mod duration;
 pub mod effective;

@@ -4,6 +4,7 @@
 
 use std::num::NonZeroU32;
 
+use super::departure::Departure;
 use super::destination::{Destination, TypedUrl};
 use super::go_regex::KeyPattern;
 use super::options::{self as keys, OptionError, OptionErrors, RawOptions, spec};
@@ -21,6 +22,7 @@ pub struct Reader<'a> {
     pub(super) container: &'a RawOptions,
     pub(super) defaults: &'a PluginDefaults,
     pub(super) errors: Vec<OptionError>,
+    pub(super) departure: Departure,
     notes: Vec<String>,
 }
 
@@ -28,7 +30,8 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(container: &'a RawOptions, defaults: &'a PluginDefaults) -> Reader<'a> {
-        Reader { container, defaults, errors: Vec::new(), notes: Vec::new() }
+        let departure = Departure::of(container, defaults);
+        Reader { container, defaults, errors: Vec::new(), departure, notes: Vec::new() }
     }
 
     /// All options, or all mistakes.
@@ -51,6 +54,7 @@ impl<'a> Reader<'a> {
 
     fn destinations(&mut self) -> Option<Vec<Destination>> {
         let typed = self.urls();
+        self.notes.extend(self.departure.note(self.defaults));
         let tenant_id = self.optional(keys::LOKI_TENANT_ID, tenant_id);
         let transport = self.transport(typed.iter().flatten().any(|url| url.credentials.is_some()));
         let timeout = self.required(keys::LOKI_TIMEOUT, duration::positive_duration)?;
@@ -97,11 +101,14 @@ impl<'a> Reader<'a> {
         self.notes.push(format!("{key}: {note}"));
     }
 
+    pub(super) fn has_own_url(&self) -> bool {
+        self.container.get(keys::LOKI_URL).is_some_and(|url| !url.trim().is_empty())
+    }
+
     /// An empty URL counts as none: that is what an unset variable in a compose file leaves.
     fn urls(&mut self) -> Option<Vec<TypedUrl>> {
         let key = keys::LOKI_URL;
-        let typed = self.container.get(key).filter(|url| !url.trim().is_empty());
-        let typed = typed.or_else(|| self.defaults.get(key));
+        let typed = if self.has_own_url() { self.container.get(key) } else { self.defaults.get(key) };
         let Some(typed) = typed else {
             let reason = "is missing (give it for one container with --log-opt \
                           loki-url=http://localhost:3100/loki/api/v1/push, for all in daemon.json \
@@ -111,7 +118,10 @@ impl<'a> Reader<'a> {
             return None;
         };
         match TypedUrl::parse_all(typed) {
-            Ok(urls) => {
+            Ok(mut urls) => {
+                if self.departure.way.is_some() && !self.has_own_url() {
+                    urls.iter_mut().for_each(|url| url.credentials = None);
+                }
                 for note in urls.iter().filter_map(|url| url.note.as_ref()) {
                     self.note(key, note);
                 }

@@ -62,7 +62,11 @@ impl<'a> Reader<'a> {
         let mistakes = self.errors.len();
         let tls = self.tls();
         let bypass = self.defaults.no_proxy();
-        let proxy = self.optional(keys::LOKI_PROXY_URL, |text| proxy(text, bypass.cloned().unwrap_or_default()));
+        let mut proxy = self.optional(keys::LOKI_PROXY_URL, |text| proxy(text, bypass.cloned().unwrap_or_default()));
+        if self.departure.trust && self.container.get(keys::LOKI_PROXY_URL).is_none() {
+            // It is the plugin's, and another server may pass for it.
+            proxy.iter_mut().for_each(|proxy| proxy.authorization = None);
+        }
         if let (Some(_), Err(refusal)) = (&proxy, bypass) {
             self.errors.push(OptionError::new(NO_PROXY, refusal));
         }
@@ -92,8 +96,8 @@ impl<'a> Reader<'a> {
     /// Whom to be, unless the URL has the say. Two ways at once are refused, but when one is the plugin's and the other
     /// the container's.
     fn authorization(&mut self, url_says_who: bool) -> Option<Authorization> {
-        let own_url = self.container.get(keys::LOKI_URL).is_some_and(|url| !url.trim().is_empty());
-        let url = url_says_who.then_some((if own_url { Speaker::Container } else { Speaker::Plugin }, USER_INFO));
+        let url =
+            url_says_who.then_some((if self.has_own_url() { Speaker::Container } else { Speaker::Plugin }, USER_INFO));
         let speaker = |key| self.said(key).map(|(who, _)| (who, key));
         let basic = [keys::LOKI_PASSWORD_FILE, keys::LOKI_PASSWORD, keys::LOKI_USERNAME];
         let basic = basic.into_iter().filter_map(speaker).max_by_key(|(who, _)| *who);
@@ -144,10 +148,11 @@ impl<'a> Reader<'a> {
         self.errors.push(OptionError::new(key, format!("contradicts {other} (give one of them)")));
     }
 
-    /// What an option says, and who says it.
+    /// What an option says, and who says it. Credentials of the plugin are not for a container that goes another way.
     pub(super) fn said(&self, key: &str) -> Option<(Speaker, &'a str)> {
         let typed = self.container.get(key).map(|text| (Speaker::Container, text));
-        let typed = typed.or_else(|| Some((Speaker::Plugin, self.defaults.get(key)?)));
+        let plugin = || self.defaults.get(key).filter(|_| !self.departure.withholds(key));
+        let typed = typed.or_else(|| Some((Speaker::Plugin, plugin()?)));
         typed.filter(|(_, text)| !text.is_empty())
     }
 
