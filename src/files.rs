@@ -1,7 +1,9 @@
 //! Files that options name, where a file system that hangs holds up only those who need it.
 //!
-//! They are read on the threads of [`Pool::Files`], one call a folder at a time, and no caller waits longer than
+//! They are below folders that are meant for it ([`Folders`]). They are read on the threads of [`Pool::Files`], one call a folder at a time, and no caller waits longer than
 //! [`PATIENCE`]. So a folder that hangs takes one thread, however many containers name a file in it.
+
+mod beneath;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::pools::Pool;
+pub use beneath::{Folders, Named, Outside};
 
 /// A file system that has not answered for so long counts as one that does not answer: dockerd holds the container's lock
 /// while its start is checked, and shows the refusal afterwards.

@@ -1,8 +1,7 @@
 //! One table of options and one of settings: what the manifest and the README say is what the program does.
 
 use loki_rs::config::options::{self, OPTIONS};
-use loki_rs::config::settings::{self, SETTINGS, SOCKET};
-use loki_rs::config::transport::FILES_DIR;
+use loki_rs::config::settings::{self, DEFAULT_FILES_DIR, FILES_DIR, SETTINGS, SOCKET};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -23,8 +22,8 @@ fn the_manifest_has_every_setting_with_its_default_and_its_text() {
     let expected: Vec<Value> = settings
         .chain(defaults)
         .map(|(name, value, description)| {
-            // dockerd finds a managed plugin's socket where the manifest says, and nowhere else.
-            let settable: &[&str] = if name == SOCKET { &[] } else { &["value"] };
+            // A managed plugin's socket and its folder of files are where the manifest says, and nowhere else.
+            let settable: &[&str] = if [SOCKET, FILES_DIR].contains(&name) { &[] } else { &["value"] };
             json!({"name": name, "description": description, "value": value, "settable": settable})
         })
         .collect();
@@ -55,7 +54,7 @@ fn the_manifest_is_that_of_a_log_driver_that_outlives_its_upgrades() {
     let [files] = manifest["mounts"].as_array().unwrap().as_slice() else { panic!("there is one mount") };
     assert_eq!((&files["name"], &files["source"]), (&json!("files"), &json!("/sys/fs")));
     assert_eq!(files["settable"], json!(["source"]));
-    assert_eq!(files["destination"], FILES_DIR);
+    assert_eq!(files["destination"], DEFAULT_FILES_DIR);
     let options = files["options"].as_array().unwrap();
     assert!(options.contains(&json!("ro")) && options.contains(&json!("bind")), "{options:?}");
 }

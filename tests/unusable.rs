@@ -57,11 +57,15 @@ type Broken = (&'static str, fn(&Path), &'static str);
 /// Each way in which a file with stages cannot be used.
 const BROKEN: [Broken; 6] = [
     ("missing", |file| fs::remove_file(file).expect("it is there"), "cannot be read: No such file or directory"),
-    ("no YAML", |file| fs::write(file, "- [").expect("it is written"), "is not a file with pipeline_stages: "),
+    (
+        "no YAML",
+        |file| fs::write(file, "- [").expect("it is written"),
+        "is not a file with pipeline_stages, see line 2, column 1",
+    ),
     (
         "no stage",
         |file| fs::write(file, "- redact: {}").expect("it is written"),
-        "is not a file with pipeline_stages: ",
+        "is not a file with pipeline_stages, see line 1, column 3",
     ),
     ("no text", |file| fs::write(file, [0xff, 0xfe]).expect("it is written"), "is not UTF-8 text"),
     (
@@ -70,15 +74,15 @@ const BROKEN: [Broken; 6] = [
             fs::remove_file(file).expect("it is there");
             fs::create_dir(file).expect("a folder");
         },
-        "is not a file",
+        "it is not a regular file",
     ),
     (
         "names a file that is not there",
         |file| {
-            let stages = "- geoip: {db: /nowhere/city.mmdb, db_type: city, source: ip}\n";
+            let stages = "- geoip: {db: /tmp/nowhere/city.mmdb, db_type: city, source: ip}\n";
             fs::write(file, stages).expect("it is written");
         },
-        r#"unable to open the MaxMind database "/nowhere/city.mmdb": No such file or directory"#,
+        r#"unable to open the MaxMind database "/tmp/nowhere/city.mmdb": No such file or directory"#,
     ),
 ];
 
@@ -202,8 +206,8 @@ const WRONG: [(&str, &str, &str); 7] = [
     ("loki-of-tomorrow", "1", "loki-of-tomorrow: is not an option of loki-rs"),
     ("tag", "{{.NoSuchField}}", "tag: the template does not go with this container"),
     ("labels", "l1,l2,l3,l4,l5,l6,l7,l8,l9,l10,l11,l12,l13,l14,l15,l16", "15"),
-    ("loki-tls-ca-file", "/nowhere/ca.pem", "loki-tls-ca-file: "),
-    (STAGE_FILE, "/nowhere/stages.yaml", "loki-pipeline-stage-file: "),
+    ("loki-tls-ca-file", "/tmp/nowhere/ca.pem", "loki-tls-ca-file: "),
+    (STAGE_FILE, "/tmp/nowhere/stages.yaml", "loki-pipeline-stage-file: "),
 ];
 
 #[test]
@@ -251,7 +255,7 @@ fn lines_of_a_container_with_wrong_options_are_sent_when_these_are_set_right() {
     let status = status(&scene.plugin);
     assert_eq!(status["containers"][0]["unusable"], r#"loki-timeout: "ten" is not a duration (try 10s, 500ms, 1m)"#);
     assert_eq!(scrape(&scene.plugin).value("loki_rs_unusable_containers", &[]), 1.0);
-    assert!(scene.plugin.log().contains("lines are buffered on disk and not sent: options cannot be used"));
+    assert_eventually!(scene.plugin.log().contains("lines are buffered on disk and not sent: options cannot be used"));
     // It is so for the next process, too.
     scene.plugin.kill();
     scene.plugin.restart();

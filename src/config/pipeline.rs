@@ -6,7 +6,7 @@
 use super::options::{self as keys, OptionError};
 use super::reader::Reader;
 use super::refusal::Refusal;
-use crate::files;
+use crate::files::{self, Folders, Named};
 use crate::pipeline::{Draft, Form, Pipeline, PipelineError, presets};
 use crate::transport::Material;
 
@@ -18,7 +18,11 @@ const PRESETS_HELP: &str = "try json,redact-email, and loki-rs pipeline show jso
 
 /// Stages that options ask for, in the order in which they run. No file that they name has been looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Configured(Vec<Part>);
+pub struct Configured {
+    parts: Vec<Part>,
+    /// Where files may be that stages name.
+    folders: Folders,
+}
 
 /// Stages of one option.
 #[derive(Clone, Debug)]
@@ -35,14 +39,16 @@ pub type Flawed = String;
 // === impl Configured ===
 
 impl Configured {
-    fn typed(option: &'static str, text: &str) -> Result<Option<Configured>, String> {
+    fn typed(option: &'static str, text: &str, folders: Folders) -> Result<Option<Configured>, String> {
         let stages = Draft::parse(text, Form::List).map_err(reasons)?;
-        Ok((!stages.is_empty()).then(|| Configured(vec![Part::Typed { option, text: text.to_owned(), stages }])))
+        let is_empty = stages.is_empty();
+        let parts = vec![Part::Typed { option, text: text.to_owned(), stages }];
+        Ok((!is_empty).then_some(Configured { parts, folders }))
     }
 
     /// Whether any file is named. Of a file with stages it is not known which files these name.
     pub fn names_files(&self) -> bool {
-        self.0.iter().any(|part| match part {
+        self.parts.iter().any(|part| match part {
             Part::Typed { stages, .. } => !stages.files().is_empty(),
             Part::File(_) => true,
         })
@@ -50,8 +56,8 @@ impl Configured {
 
     /// The stages, if no file is needed for them.
     pub fn ready(&self) -> Option<Pipeline> {
-        let stages = self.0.iter().map(|part| match part {
-            Part::Typed { stages, .. } if stages.files().is_empty() => stages.open().ok(),
+        let stages = self.parts.iter().map(|part| match part {
+            Part::Typed { stages, .. } if stages.files().is_empty() => stages.open(&self.folders).ok(),
             _ => None,
         });
         stages.reduce(|before, behind| Some(before?.then(behind?))).flatten()
@@ -64,7 +70,7 @@ impl Configured {
     /// The first file that cannot be used.
     pub async fn open(&self) -> Result<Option<Pipeline>, Flawed> {
         let mut all: Option<Pipeline> = None;
-        for part in &self.0 {
+        for part in &self.parts {
             let (option, stages) = match part {
                 Part::Typed { option, stages, .. } => (*option, stages.clone()),
                 Part::File(file) => (file.option, read(file).await?),
@@ -72,8 +78,11 @@ impl Configured {
             if stages.is_empty() {
                 continue;
             }
+            let folders = self.folders.clone();
+            let named = stages.files().into_iter().filter_map(|file| folders.name(file).ok());
+            let looked_at: Vec<_> = named.flat_map(|file| file.paths().collect::<Vec<_>>()).collect();
             let opened =
-                files::look(stages.files().iter().map(|file| files::folder(file)), move || stages.open()).await;
+                files::look(looked_at.iter().map(|file| files::folder(file)), move || stages.open(&folders)).await;
             let opened =
                 opened.map_err(|silent| format!("{option}: a file that a stage names cannot be read: {silent}"))?;
             let opened = opened.map_err(|error| format!("{option}: {}", reasons(error)))?;
@@ -100,19 +109,30 @@ impl Eq for Part {}
 
 /// The stages in a file.
 async fn read(file: &Material) -> Result<Draft, Flawed> {
-    let folder = file.path().map(files::folder);
+    let folders: Vec<_> = file.named().into_iter().flat_map(Named::paths).map(|path| files::folder(&path)).collect();
     let own = file.clone();
-    let look = files::look(folder, move || {
+    let look = files::look(folders, move || {
         let text = own
             .read()
             .and_then(|bytes| String::from_utf8(bytes).map_err(|_| own.flaw("is not UTF-8 text (save it as UTF-8)")))?;
         Draft::parse(&text, Form::Either)
-            .map_err(|error| own.flaw(format!("is not a file with pipeline_stages: {} ({HELP})", reasons(error))))
+            .map_err(|error| own.flaw(format!("is not a file with pipeline_stages{}", places(&error))))
     });
     match look.await {
         Ok(read) => read.map_err(|flaw| flaw.to_string()),
         Err(silent) => Err(file.unread(silent).to_string()),
     }
+}
+
+/// Where the mistakes of a file are. Who named it may not be meant to read it, so nothing of it is shown.
+fn places(error: &PipelineError) -> String {
+    let places: Vec<_> = error
+        .places()
+        .iter()
+        .take(3)
+        .map(|place| format!(", see line {}, column {}", place.line, place.column))
+        .collect();
+    format!("{} (loki-rs pipeline check FILE says what is wrong there)", places.concat())
 }
 
 /// The mistakes of all stages, as one part of a sentence.
@@ -129,7 +149,7 @@ impl Reader<'_> {
         let (presets, written) = (self.presets(), self.written());
         match (presets, written) {
             (Some(mut presets), Some(mut written)) => {
-                presets.0.append(&mut written.0);
+                presets.parts.append(&mut written.parts);
                 Some(presets)
             }
             (presets, written) => presets.or(written),
@@ -138,7 +158,8 @@ impl Reader<'_> {
 
     fn presets(&mut self) -> Option<Configured> {
         let (_, names) = self.said(keys::LOKI_PIPELINE)?;
-        let made = presets::expand(names).and_then(|text| Configured::typed(keys::LOKI_PIPELINE, &text));
+        let made = presets::expand(names)
+            .and_then(|text| Configured::typed(keys::LOKI_PIPELINE, &text, self.defaults.folders()));
         made.unwrap_or_else(|why| {
             let reason = format!("is not a list of presets: {why} ({PRESETS_HELP})");
             self.errors.push(OptionError::new(keys::LOKI_PIPELINE, Refusal::new(names, reason)));
@@ -162,14 +183,15 @@ impl Reader<'_> {
 
     fn typed(&mut self, text: &str) -> Option<Configured> {
         let refuse = |why: String| Refusal::new(text, format!("is not a YAML list of stages: {why} ({HELP})"));
-        let made = Configured::typed(keys::LOKI_PIPELINE_STAGES, text).map_err(refuse);
+        let made = Configured::typed(keys::LOKI_PIPELINE_STAGES, text, self.defaults.folders()).map_err(refuse);
         made.unwrap_or_else(|refusal| {
             self.errors.push(OptionError::new(keys::LOKI_PIPELINE_STAGES, refusal));
             None
         })
     }
 
-    fn in_file(&self, path: &str) -> Option<Configured> {
-        Some(Configured(vec![Part::File(self.file(keys::LOKI_PIPELINE_STAGE_FILE, path))]))
+    fn in_file(&mut self, path: &str) -> Option<Configured> {
+        let parts = vec![Part::File(self.file(keys::LOKI_PIPELINE_STAGE_FILE, path)?)];
+        Some(Configured { parts, folders: self.defaults.folders() })
     }
 }

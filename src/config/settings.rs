@@ -20,7 +20,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -32,6 +32,7 @@ use super::refusal::{Refusal, quote, redact};
 use super::render::{self, Entry, cell, code};
 use super::stream_options::StreamOptions;
 use super::{duration, parse};
+use crate::files::Folders;
 use crate::transport::NoProxy;
 
 pub const LOG_LEVEL: &str = "LOG_LEVEL";
@@ -39,6 +40,7 @@ pub const LOG_FORMAT: &str = "LOG_FORMAT";
 pub const METRICS_ADDR: &str = "METRICS_ADDR";
 pub const STATE_DIR: &str = "STATE_DIR";
 pub const SOCKET: &str = "SOCKET";
+pub const FILES_DIR: &str = "FILES_DIR";
 pub const RING_RETENTION: &str = "RING_RETENTION";
 pub const RING_BUDGET: &str = "RING_BUDGET";
 pub const NO_PROXY: &str = "NO_PROXY";
@@ -59,6 +61,9 @@ pub const KEPT_FILES: &str = "files";
 /// killed, dockerd removes the socket's folder, and runc refuses to start the next process over a mount of what was
 /// removed.
 pub const DEFAULT_STATE_DIR: &str = "/run/docker/logging/loki-rs";
+
+/// Where files are looked for that options name. The manifest has a mount there, which `docker plugin set` fills.
+pub const DEFAULT_FILES_DIR: &str = "/etc/loki-rs";
 
 /// Where dockerd looks for the socket that the manifest names.
 pub const DEFAULT_SOCKET: &str = "/run/docker/plugins/loki-rs.sock";
@@ -106,6 +111,13 @@ pub const SETTINGS: &[SettingSpec] = &[
         default: DEFAULT_SOCKET,
         form: "absolute path",
         doc: "The socket dockerd talks to. A managed plugin has to leave it alone.",
+    },
+    SettingSpec {
+        name: FILES_DIR,
+        default: DEFAULT_FILES_DIR,
+        form: "absolute path",
+        doc: "The folder with the files that options may name, as seen by the plugin. A managed plugin has to leave it \
+              alone.",
     },
     SettingSpec {
         name: RING_RETENTION,
@@ -195,8 +207,8 @@ pub struct PluginDefaults {
     options: RawOptions,
     /// Or why there is no list of hosts.
     no_proxy: Result<NoProxy, Refusal>,
-    /// Where files are looked for that are not in the folder that was handed over; absent in most tests.
-    kept_files: Option<PathBuf>,
+    /// Where files may be that options name.
+    folders: Folders,
 }
 
 /// Every mistake in the environment.
@@ -270,9 +282,11 @@ impl Settings {
         let ring_budget = read.setting(RING_BUDGET, DEFAULT_RING_BUDGET, RingBudget::parse);
         let no_proxy = read.setting(NO_PROXY, "", no_proxy);
         let metrics_addr = read.setting(METRICS_ADDR, "", MetricsAddr::parse).unwrap_or_default();
-        let kept_files = Some(state_dir.join(KEPT_FILES));
+        let files_dir =
+            read.setting(FILES_DIR, DEFAULT_FILES_DIR, absolute).unwrap_or_else(|_| DEFAULT_FILES_DIR.into());
+        let folders = Folders::new([files_dir, state_dir.join(KEPT_FILES)]);
         let mut mistakes = read.found;
-        let defaults = PluginDefaults { options: PluginDefaults::read(strings), no_proxy, kept_files };
+        let defaults = PluginDefaults { options: PluginDefaults::read(strings), no_proxy, folders };
         // A wrong NO_PROXY is also found where there is a proxy.
         mistakes.extend(defaults.mistakes().into_iter().filter(|mistake| mistake.key != NO_PROXY));
         let value = |spec: &SettingSpec| strings.get(spec.name).filter(|typed| !typed.is_empty());
@@ -394,7 +408,11 @@ impl fmt::Display for MetricsAddr {
 
 impl Default for PluginDefaults {
     fn default() -> Self {
-        Self { options: RawOptions::default(), no_proxy: Ok(NoProxy::default()), kept_files: None }
+        Self {
+            options: RawOptions::default(),
+            no_proxy: Ok(NoProxy::default()),
+            folders: Folders::new([DEFAULT_FILES_DIR.into()]),
+        }
     }
 }
 
@@ -414,9 +432,9 @@ impl PluginDefaults {
         self.no_proxy.as_ref()
     }
 
-    /// Where files may be put that are to outlive an upgrade of the plugin.
-    pub fn kept_files(&self) -> Option<&Path> {
-        self.kept_files.as_deref()
+    /// Where files may be that options name: those that are handed over, and those that outlive an upgrade of the plugin.
+    pub fn folders(&self) -> Folders {
+        self.folders.clone()
     }
 
     /// The default of one option.
@@ -435,11 +453,9 @@ impl PluginDefaults {
     /// What a container without options would be told, under the names of the variables.
     fn mistakes(&self) -> Vec<OptionError> {
         // Without a plugin-wide URL each container brings its own, which is no mistake.
-        let mut container = BTreeMap::new();
-        if self.get(LOKI_URL).is_none() {
-            container.insert(LOKI_URL.to_owned(), EXAMPLE_URL.to_owned());
-        }
-        let Err(OptionErrors(mut errors)) = StreamOptions::parse(&container, self) else {
+        let mut defaults = self.clone();
+        defaults.options.0.entry(LOKI_URL.to_owned()).or_insert_with(|| EXAMPLE_URL.to_owned());
+        let Err(OptionErrors(mut errors)) = StreamOptions::parse(&BTreeMap::new(), &defaults) else {
             return Vec::new();
         };
         for error in &mut errors {

@@ -3,8 +3,6 @@
 //! What they say may be a secret, so a refusal shows paths and names and nothing else of what was typed. An empty value
 //! is none: so one container can do without the plugin's.
 
-use std::path::Path;
-
 use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
 use rustls::pki_types::ServerName;
@@ -16,10 +14,8 @@ use super::parse;
 use super::reader::Reader;
 use super::refusal::{Refusal, quote};
 use super::settings::NO_PROXY;
+use crate::files::Named;
 use crate::transport::{Authorization, Material, NoProxy, Proxy, Secret, Tls, Transport};
-
-/// Where relative paths begin. The manifest has a mount there, which `docker plugin set` fills.
-pub const FILES_DIR: &str = "/etc/loki-rs";
 
 /// What a value begins with that is the text itself, and not the path of a file.
 const PEM: &str = "-----BEGIN";
@@ -112,7 +108,8 @@ impl<'a> Reader<'a> {
         match first {
             USER_INFO => None,
             keys::LOKI_BEARER_TOKEN_FILE => {
-                self.said(first).map(|(_, path)| Authorization::Bearer(self.file(first, path)))
+                let (_, path) = self.said(first)?;
+                self.file(first, path).map(Authorization::Bearer)
             }
             _ => self.basic(first),
         }
@@ -129,7 +126,8 @@ impl<'a> Reader<'a> {
             (Some((who, text)), path) if path.is_none_or(|(other, _)| other < who) => {
                 Some(Material::text(keys::LOKI_PASSWORD, text))
             }
-            (_, path) => path.map(|(_, path)| self.file(keys::LOKI_PASSWORD_FILE, path)),
+            (_, Some((_, path))) => Some(self.file(keys::LOKI_PASSWORD_FILE, path)?),
+            _ => None,
         };
         let Some((_, username)) = self.said(keys::LOKI_USERNAME) else {
             let reason = format!("is of no use without {} (give both or neither)", keys::LOKI_USERNAME);
@@ -162,16 +160,35 @@ impl<'a> Reader<'a> {
         match text.trim_start() {
             // One line is all that many places have for a value.
             pem if pem.starts_with(PEM) => Some(Material::text(key, pem.replace("\\n", "\n"))),
-            _ => Some(self.file(key, text)),
+            _ => self.file(key, text),
         }
     }
 
-    pub(super) fn file(&self, key: &'static str, path: &str) -> Material {
-        let file = Material::file(key, Path::new(FILES_DIR).join(path));
-        match self.defaults.kept_files().filter(|_| !path.starts_with('/')) {
-            Some(kept) => file.or_in(kept.join(path)),
-            None => file,
+    /// The file that an option names, below the folders for it. `None` only together with an error on record.
+    pub(super) fn file(&mut self, key: &'static str, path: &str) -> Option<Material> {
+        let named = self.defaults.folders().name(path);
+        let named = named.map_err(|outside| {
+            let refusal = Refusal::new(path, outside.to_string());
+            self.errors.push(OptionError::new(key, refusal));
+        });
+        let named = named.ok()?;
+        if self.is_withheld(&named) && self.container.get(key).is_some() {
+            let reason = "names a file with a credential of the plugin, which is for the plugin's own URL, proxy and TLS \
+                          settings (give the container a file of its own)";
+            self.errors.push(OptionError::new(key, reason));
+            return None;
         }
+        Some(Material::file(key, named))
+    }
+
+    /// Whether a container that goes another way names what the plugin's settings keep for the plugin's way.
+    fn is_withheld(&self, file: &Named) -> bool {
+        let folders = self.defaults.folders();
+        let secrets = [keys::LOKI_PASSWORD_FILE, keys::LOKI_BEARER_TOKEN_FILE, keys::LOKI_TLS_KEY_FILE];
+        let mut kept = secrets.into_iter().filter(|key| self.departure.withholds(key));
+        kept.any(|key| {
+            self.defaults.get(key).and_then(|path| folders.name(path).ok()).is_some_and(|kept| kept.meets(file))
+        })
     }
 }
 
@@ -252,6 +269,10 @@ mod tests {
         parse(&[URL], pairs).unwrap_or_else(|errors| panic!("{pairs:?}: {errors}")).transport
     }
 
+    fn file(option: &'static str, path: &str) -> Material {
+        Material::file(option, PluginDefaults::default().folders().name(path).unwrap())
+    }
+
     fn bad(pairs: &[(&str, &str)]) -> String {
         parse(&[URL], pairs).expect_err("a refusal").to_string()
     }
@@ -259,9 +280,9 @@ mod tests {
     #[test]
     fn a_file_is_a_path_or_the_text_itself() {
         for (value, expected) in [
-            ("ca.pem", Material::file("loki-tls-ca-file", "/etc/loki-rs/ca.pem")),
-            ("a/ca.pem", Material::file("loki-tls-ca-file", "/etc/loki-rs/a/ca.pem")),
-            ("/x/ca.pem", Material::file("loki-tls-ca-file", "/x/ca.pem")),
+            ("ca.pem", file("loki-tls-ca-file", "ca.pem")),
+            ("a/ca.pem", file("loki-tls-ca-file", "a/ca.pem")),
+            ("/etc/loki-rs/ca.pem", file("loki-tls-ca-file", "ca.pem")),
             ("-----BEGIN X-----\\na\\n", Material::text("loki-tls-ca-file", "-----BEGIN X-----\na\n")),
             (" -----BEGIN X-----\na", Material::text("loki-tls-ca-file", "-----BEGIN X-----\na")),
         ] {
@@ -269,10 +290,39 @@ mod tests {
         }
         // A token is no PEM text, whatever it looks like.
         let token = good(&[("loki-bearer-token-file", "-----BEGIN")]).authorization;
-        assert_eq!(
-            token,
-            Some(Authorization::Bearer(Material::file("loki-bearer-token-file", "/etc/loki-rs/-----BEGIN")))
-        );
+        assert_eq!(token, Some(Authorization::Bearer(file("loki-bearer-token-file", "-----BEGIN"))));
+    }
+
+    #[test]
+    fn a_file_elsewhere_is_refused_without_a_look_at_it() {
+        for (key, path) in [
+            ("loki-tls-ca-file", "/etc/shadow"),
+            ("loki-bearer-token-file", "../shadow"),
+            ("loki-pipeline-stage-file", "/etc/loki-rs/../shadow"),
+        ] {
+            let expected = format!(
+                "{key}: \"{path}\" is not below /etc/loki-rs (put the file there, and give its path in that folder)"
+            );
+            assert_eq!(bad(&[(key, path)]), expected);
+        }
+    }
+
+    #[test]
+    fn a_container_that_goes_another_way_cannot_name_the_plugins_secret_files() {
+        let plugin = [URL, ("loki-username", "operator"), ("loki-password-file", "secrets/password")];
+        let elsewhere = ("loki-url", "http://elsewhere");
+        for path in ["secrets/password", "./secrets//password", "/etc/loki-rs/secrets/password"] {
+            for own in [
+                &[("loki-bearer-token-file", path)][..],
+                &[("loki-username", "me"), ("loki-password-file", path)],
+                &[("loki-pipeline-stage-file", path)],
+            ] {
+                let error = parse(&plugin, &[&[elsewhere], own].concat()).expect_err(path).to_string();
+                assert!(error.contains("a credential of the plugin"), "{error}");
+            }
+            parse(&plugin, &[("loki-password-file", path)]).unwrap();
+        }
+        parse(&plugin, &[elsewhere, ("loki-username", "me"), ("loki-password-file", "secrets/own")]).unwrap();
     }
 
     #[test]
@@ -413,12 +463,12 @@ mod tests {
             Some(Authorization::Basic { username: Secret::new(username), password: Some(password) })
         };
         let typed = Material::text("loki-password", "own");
-        let token = Material::file("loki-bearer-token-file", "/t");
+        let token = file("loki-bearer-token-file", "t");
         let (me, password) = (("loki-username", "me"), ("loki-password", "own"));
-        let (path, bearer) = (("loki-password-file", "/p"), ("loki-bearer-token-file", "/t"));
+        let (path, bearer) = (("loki-password-file", "p"), ("loki-bearer-token-file", "t"));
         for (plugin, container, expected, url_counts) in [
             (vec![URL, me, path], vec![password], basic("me", typed.clone()), false),
-            (vec![URL, me, password], vec![path], basic("me", Material::file("loki-password-file", "/p")), false),
+            (vec![URL, me, password], vec![path], basic("me", file("loki-password-file", "p")), false),
             (vec![URL, me, password], vec![bearer], Some(Authorization::Bearer(token.clone())), false),
             (vec![WITH_USER], vec![bearer], Some(Authorization::Bearer(token)), false),
             (vec![WITH_USER], vec![me, password], basic("me", typed), false),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::entry::Entry;
 use super::fields::Wrong;
 use super::tally::Tally;
+use crate::files::Folders;
 
 /// One step of a pipeline. What it keeps from line to line is its own, and bounded.
 pub trait Stage: CloneStage + Send + Sync {
@@ -34,11 +35,11 @@ pub trait Stage: CloneStage + Send + Sync {
     /// Adds the files that it names.
     fn files(&self, _to: &mut Vec<PathBuf>) {}
 
-    /// Opens the files that it names, before the first entry. May wait for a file system.
+    /// Opens the files that it names, in folders that they may be in, before the first entry. May wait for a file system.
     ///
     /// # Errors
     /// Each that cannot be used.
-    fn open(&mut self) -> Result<(), Vec<Wrong>> {
+    fn open(&mut self, _folders: &Folders) -> Result<(), Vec<Wrong>> {
         Ok(())
     }
 
@@ -159,8 +160,8 @@ impl Chain {
     ///
     /// # Errors
     /// Each that cannot be used.
-    pub fn open(&mut self) -> Result<(), Vec<Wrong>> {
-        let opened = self.0.iter_mut().map(|link| link.stage.open());
+    pub fn open(&mut self, folders: &Folders) -> Result<(), Vec<Wrong>> {
+        let opened = self.0.iter_mut().map(|link| link.stage.open(folders));
         let wrongs: Vec<_> = opened.filter_map(Result::err).flatten().collect();
         if wrongs.is_empty() { Ok(()) } else { Err(wrongs) }
     }

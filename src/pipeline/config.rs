@@ -7,7 +7,7 @@ use super::fields::{Decoded, Wrong};
 use super::stages::STAGES;
 use crate::config::refusal::quote;
 use crate::config::unknown::hint;
-use crate::yaml::{self, Kind, Node, Value};
+use crate::yaml::{self, Kind, Node, Place, Value};
 
 /// How stages are written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Form {
 /// Why a configuration cannot be used: a sentence for each mistake, with its place.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{}", .0.join("\n"))]
-pub struct PipelineError(Vec<String>);
+pub struct PipelineError(Vec<String>, Vec<Place>);
 
 const KEY: &str = "pipeline_stages";
 
@@ -44,19 +44,25 @@ impl PipelineError {
     pub fn reasons(&self) -> &[String] {
         &self.0
     }
+
+    /// Where the mistakes are, as far as it is known; nothing of the configuration is in it.
+    pub fn places(&self) -> &[Place] {
+        &self.1
+    }
 }
 
 impl From<Vec<Wrong>> for PipelineError {
     fn from(wrongs: Vec<Wrong>) -> Self {
-        Self(wrongs.iter().map(|wrong| format!("{}: {}", wrong.place, wrong.reason)).collect())
+        let reasons = wrongs.iter().map(|wrong| format!("{}: {}", wrong.place, wrong.reason));
+        Self(reasons.collect(), wrongs.iter().map(|wrong| wrong.place).collect())
     }
 }
 
 /// Reads a whole configuration.
 pub fn read(text: &str, form: Form) -> Result<Chain, PipelineError> {
-    let one = |reason: String| PipelineError(vec![reason]);
-    let Some(node) = yaml::parse(text).map_err(|error| one(error.to_string()))? else {
-        return Err(one("there is no YAML document in it".to_owned()));
+    let Some(node) = yaml::parse(text).map_err(|error| PipelineError(vec![error.to_string()], vec![error.place]))?
+    else {
+        return Err(PipelineError(vec!["there is no YAML document in it".to_owned()], Vec::new()));
     };
     let stages = match &node.value {
         Value::Map(pairs) if form != Form::List => from_file(pairs).map_err(|wrong| vec![wrong])?,
@@ -68,7 +74,7 @@ pub fn read(text: &str, form: Form) -> Result<Chain, PipelineError> {
                 Form::Either => "a map with the key pipeline_stages, or a list of stages,",
             };
             let reason = format!("{}: {wanted} is expected here, and this is {}", node.place, node.what());
-            return Err(one(reason));
+            return Err(PipelineError(vec![reason], vec![node.place]));
         }
     };
     let Some(stages) = stages else { return Ok(Chain::default()) };

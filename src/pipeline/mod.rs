@@ -55,6 +55,8 @@ pub use registries::Registries;
 pub use registry::Registry;
 use tally::Tally;
 
+use crate::files::Folders;
+
 /// The stages of one container with their state. A clone of one that has seen nothing is a pipeline for another reader of
 /// the same lines: what was compiled is shared.
 #[derive(Clone)]
@@ -84,7 +86,7 @@ impl Draft {
         self.0.is_empty()
     }
 
-    /// Files that stages name.
+    /// Files that stages name, as they name them.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
@@ -92,13 +94,13 @@ impl Draft {
         files
     }
 
-    /// Opens the files that stages name. It is for a thread that may wait.
+    /// Opens the files that stages name, in folders that they may be in. It is for a thread that may wait.
     ///
     /// # Errors
     /// Every file that cannot be used, with its stage's place.
-    pub fn open(&self) -> Result<Pipeline, PipelineError> {
+    pub fn open(&self, folders: &Folders) -> Result<Pipeline, PipelineError> {
         let mut chain = self.0.clone();
-        chain.open()?;
+        chain.open(folders)?;
         Ok(Pipeline { chain, tally: Tally::new(Some(Arc::default())) })
     }
 }
@@ -112,12 +114,12 @@ impl fmt::Debug for Draft {
 // === impl Pipeline ===
 
 impl Pipeline {
-    /// Reads a configuration, opens the files that its stages name, and makes its stages ready.
+    /// Reads a configuration, opens the files that its stages name, wherever they are, and makes its stages ready.
     ///
     /// # Errors
     /// Every stage that cannot be, with its place.
     pub fn parse(text: &str, form: Form) -> Result<Self, PipelineError> {
-        Draft::parse(text, form)?.open()
+        Draft::parse(text, form)?.open(&Folders::any())
     }
 
     /// These stages, and behind them those of another.

@@ -1,15 +1,15 @@
 //! Certificates, keys and secrets: as text, or as a file that may change.
 
 use std::fmt;
-use std::fs::{self, File, Metadata};
+use std::fs::Metadata;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 
 use super::Secret;
+use crate::files::Named;
 
 /// More than any certificate bundle takes: that of a Linux distribution has a quarter of it.
 const LARGEST: u64 = 1 << 20;
@@ -32,12 +32,7 @@ pub enum Source {
     /// Here.
     Text(Secret),
     /// In a file.
-    File {
-        /// Absolute.
-        path: PathBuf,
-        /// Where it is looked for when it is not there.
-        fallback: Option<PathBuf>,
-    },
+    File(Named),
 }
 
 /// Something that cannot be used, and why: `loki-tls-ca-file: "/etc/loki-rs/ca.pem" cannot be read: …`. There is no
@@ -67,38 +62,22 @@ impl Material {
         Material { option, source: Source::Text(Secret::new(text)) }
     }
 
-    pub fn file(option: &'static str, path: impl Into<PathBuf>) -> Material {
-        Material { option, source: Source::File { path: path.into(), fallback: None } }
+    pub fn file(option: &'static str, file: Named) -> Material {
+        Material { option, source: Source::File(file) }
     }
 
-    /// The same file, which is looked for in another place too.
-    #[must_use]
-    pub fn or_in(mut self, other: PathBuf) -> Material {
-        if let Source::File { fallback, .. } = &mut self.source {
-            *fallback = Some(other);
-        }
-        self
-    }
-
-    /// The path that was given, if it is a file.
-    pub fn path(&self) -> Option<&Path> {
+    /// The file, if it is one.
+    pub fn named(&self) -> Option<&Named> {
         match &self.source {
             Source::Text(_) => None,
-            Source::File { path, .. } => Some(path),
+            Source::File(file) => Some(file),
         }
     }
 
     /// A complaint about a file that was not read in time; nothing is looked at for it.
     pub fn unread(&self, why: impl fmt::Display) -> Flaw {
-        let path = self.path().unwrap_or(Path::new(""));
+        let path = self.named().map(Named::path).unwrap_or_default();
         Flaw { option: self.option, reason: format!("{path:?} cannot be read: {why}") }
-    }
-
-    /// Where the file is, or should be.
-    fn place(&self) -> Option<&Path> {
-        let Source::File { path, fallback } = &self.source else { return None };
-        let fallback = fallback.as_deref().filter(|fallback| !path.exists() && fallback.exists());
-        Some(fallback.unwrap_or(path))
     }
 
     /// The whole of it.
@@ -106,22 +85,19 @@ impl Material {
     /// # Errors
     /// When the file cannot be read, or is none that could hold such a thing.
     pub fn read(&self) -> Result<Vec<u8>, Flaw> {
-        if let Source::Text(text) = &self.source {
-            return Ok(text.expose().as_bytes().to_vec());
-        }
-        let path = self.place().unwrap_or(Path::new(""));
+        let file = match &self.source {
+            Source::Text(text) => return Ok(text.expose().as_bytes().to_vec()),
+            Source::File(file) => file,
+        };
         let unreadable = |error: io::Error| {
             self.flaw(format!(
                 "cannot be read: {error} (a managed plugin sees of the host's files those below the directory that \
                  docker plugin set <plugin> files.source=DIRECTORY names, as /etc/loki-rs)"
             ))
         };
-        // A pipe would be waited for.
-        if !fs::metadata(path).map_err(unreadable)?.is_file() {
-            return Err(self.flaw("is not a file (give the path of one)"));
-        }
         let mut bytes = Vec::new();
-        File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+        let (_, file) = file.open().map_err(unreadable)?;
+        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 > LARGEST {
             return Err(
                 self.flaw("is larger than 1 MiB, more than is read of a file (give the path of the one that is meant)")
@@ -153,19 +129,19 @@ impl Material {
 
     /// `None` for text, and for a file that is not there.
     pub fn stamp(&self) -> Option<Stamp> {
-        let file = fs::metadata(self.place()?).ok()?;
-        Some(Stamp::new(&file, SystemTime::now()))
+        let (_, file) = self.named()?.open().ok()?;
+        Some(Stamp::new(&file.metadata().ok()?, SystemTime::now()))
     }
 
     pub fn is_file(&self) -> bool {
-        matches!(self.source, Source::File { .. })
+        matches!(self.source, Source::File(_))
     }
 
     /// A complaint; of what was given, only the path is shown. `reason` goes on from it.
     pub fn flaw(&self, reason: impl fmt::Display) -> Flaw {
         let subject = match &self.source {
             Source::Text(_) => "the text".to_owned(),
-            Source::File { path, .. } => format!("{:?}", self.place().unwrap_or(path)),
+            Source::File(file) => format!("{:?}", file.open().map_or_else(|_| file.path(), |(path, _)| path)),
         };
         Flaw { option: self.option, reason: format!("{subject} {reason}") }
     }
@@ -193,13 +169,15 @@ impl Stamp {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn material(bytes: &[u8]) -> (tempfile::TempDir, Material) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
         fs::write(&path, bytes).unwrap();
-        (dir, Material::file("loki-password-file", path))
+        (dir, Material::file("loki-password-file", Named::at(path)))
     }
 
     #[test]
@@ -228,10 +206,11 @@ mod tests {
     #[test]
     fn what_is_no_file_is_said() {
         let (dir, mut material) = material(b"x");
-        material = Material::file(material.option, dir.path());
+        material = Material::file(material.option, Named::at(dir.path()));
         let flaw = material.read().unwrap_err().to_string();
-        assert_eq!(flaw, format!("loki-password-file: {:?} is not a file (give the path of one)", dir.path()));
-        material = Material::file(material.option, dir.path().join("none"));
+        let expected = format!("loki-password-file: {:?} cannot be read: it is not a regular file (", dir.path());
+        assert!(flaw.starts_with(&expected), "{flaw}");
+        material = Material::file(material.option, Named::at(dir.path().join("none")));
         let flaw = material.read().unwrap_err().to_string();
         assert!(flaw.contains("none\" cannot be read: No such file") && flaw.contains("files.source="), "{flaw}");
         assert_eq!(material.stamp(), None);
@@ -240,13 +219,13 @@ mod tests {
     #[test]
     fn a_young_file_is_read_again_and_an_old_one_when_it_has_changed() {
         let (_dir, material) = material(b"one");
-        let Source::File { path, .. } = &material.source else { panic!("a file") };
-        let file = fs::metadata(path).unwrap();
+        let path = material.named().unwrap().path();
+        let file = fs::metadata(&path).unwrap();
         let written = file.modified().unwrap();
         let (young, old) = (Stamp::new(&file, written), Stamp::new(&file, written + COARSE * 2));
         assert!(!young.still_holds(&young) && !young.still_holds(&old));
         assert!(old.still_holds(&old) && old.still_holds(&young));
-        fs::write(path, b"longer").unwrap();
+        fs::write(&path, b"longer").unwrap();
         assert!(!old.still_holds(&Stamp::new(&fs::metadata(path).unwrap(), written + COARSE * 4)));
     }
 }

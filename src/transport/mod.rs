@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::header::InvalidHeaderValue;
 
-use crate::files::{self, Silent};
+use crate::files::{self, Named, Silent};
 pub use link::Link;
 pub use material::{Flaw, Material};
 pub use proxy::{NoProxy, Proxy};
@@ -83,7 +83,8 @@ impl Transport {
 
     /// The folders of all files.
     pub fn folders(&self) -> Vec<PathBuf> {
-        self.materials().filter_map(Material::path).map(files::folder).collect()
+        let named = self.materials().filter_map(Material::named);
+        named.flat_map(Named::paths).map(|path| files::folder(&path)).collect()
     }
 
     /// All that is text or a file.

@@ -159,6 +159,8 @@ impl Start {
         }
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("SOCKET", plugin.socket()).env("STATE_DIR", plugin.state()).env("RUST_BACKTRACE", "1");
+        // Tests have their files in folders of their own, all below this one.
+        command.env("FILES_DIR", std::env::temp_dir().iter().take(2).collect::<PathBuf>());
         if self.serves_status {
             command.env("METRICS_ADDR", format!("unix:{}", plugin.status_socket().display()));
         }

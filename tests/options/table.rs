@@ -165,7 +165,7 @@ pub const ROWS: &[Row] = &[
         bad: &[
             (
                 &[("loki-tls-ca-file", "nowhere.pem")],
-                r#"loki-tls-ca-file: "/etc/loki-rs/nowhere.pem" cannot be read: No such file or directory (os error 2) (a managed plugin sees of the host's files those below the directory that docker plugin set <plugin> files.source=DIRECTORY names, as /etc/loki-rs)"#,
+                r#"loki-tls-ca-file: "/tmp/nowhere.pem" cannot be read: No such file or directory (os error 2) (a managed plugin sees of the host's files those below the directory that docker plugin set <plugin> files.source=DIRECTORY names, as /etc/loki-rs)"#,
             ),
             (
                 &[("loki-tls-ca-file", "$FILES/password")],
@@ -368,7 +368,7 @@ pub const ROWS: &[Row] = &[
         good: &[&[("loki-pipeline-stage-file", "$FILES/stages.yaml")]],
         bad: &[(
             &[("loki-pipeline-stage-file", "$FILES/password")],
-            r#"loki-pipeline-stage-file: "$FILES/password" is not a file with pipeline_stages: line 1, column 1: a map with the key pipeline_stages, or a list of stages, is expected here, and this is a text (try [{labels: {level: }}], and loki-rs pipeline check FILE)"#,
+            r#"loki-pipeline-stage-file: "$FILES/password" is not a file with pipeline_stages, see line 1, column 1 (loki-rs pipeline check FILE says what is wrong there)"#,
         )],
         empty: None,
     },

@@ -43,6 +43,9 @@ fn no_secret_is_said_or_left_for_others_to_read() {
     let front = Front::start(scene.loki.port(), &authority.vouch_for("127.0.0.1").serves(Some(&authority)));
     let proxy = Proxy::start(Some("Basic bm90OnRoaXM="), None);
     scene.loki.demand("authorization", "nobody has it");
+    scene.plugin.set("LOKI_URL", &scene.loki.push_url());
+    scene.plugin.terminate();
+    scene.plugin.restart();
     let (password, bearer) = (files.put("password", &in_file), files.put("token", &token));
     let two_lines = files.put("odd", &format!("{odd}\n{odd}"));
     let bad_key = files.put("bad.pem", &format!("-----BEGIN PRIVATE KEY-----\n{odd}\n"));

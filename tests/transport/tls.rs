@@ -153,7 +153,7 @@ fn files_that_cannot_be_used_are_refused_at_the_start() {
             vec![("loki-tls-ca-file", &none), ("loki-bearer-token-file", &none)],
             vec!["loki-tls-ca-file: \"", "; loki-bearer-token-file: \""],
         ),
-        (vec![("loki-tls-ca-file", &"ca.pem".to_owned())], vec!["\"/etc/loki-rs/ca.pem\" cannot be read"]),
+        (vec![("loki-tls-ca-file", &"ca.pem".to_owned())], vec!["/ca.pem\" cannot be read"]),
     ] {
         let mut container = scene.container("web");
         for (key, value) in options {

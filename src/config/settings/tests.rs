@@ -1,5 +1,7 @@
 //! Every setting is read or refused as it should be.
 
+use std::path::Path;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -147,12 +149,14 @@ fn a_setting_that_cannot_be_used_has_something_safe_in_its_place() {
 #[test]
 fn files_that_are_named_are_not_looked_at() {
     let settings = read(&[
-        ("LOKI_PIPELINE_STAGE_FILE", "/nowhere/stages.yaml"),
-        ("LOKI_TLS_CA_FILE", "/nowhere/ca.pem"),
-        ("LOKI_BEARER_TOKEN_FILE", "/nowhere/token"),
+        ("LOKI_PIPELINE_STAGE_FILE", "nowhere/stages.yaml"),
+        ("LOKI_TLS_CA_FILE", "/etc/loki-rs/nowhere/ca.pem"),
+        ("LOKI_BEARER_TOKEN_FILE", "nowhere/token"),
     ]);
     settings.unwrap();
     read(&[("LOKI_PIPELINE_STAGES", "[{geoip: {db: /nowhere/city.mmdb, db_type: city, source: ip}}]")]).unwrap();
+    let refusal = read(&[("LOKI_BEARER_TOKEN_FILE", "/elsewhere/token")]).unwrap_err().to_string();
+    assert!(refusal.starts_with("LOKI_BEARER_TOKEN_FILE: \"/elsewhere/token\" is not below /etc/loki-rs"), "{refusal}");
 }
 
 #[test]

@@ -2,14 +2,16 @@
 //!
 //! | field | type | default | meaning |
 //! | --- | --- | --- | --- |
-//! | `db` | path | required | a MaxMind database |
+//! | `db` | path | required | a MaxMind database, in a folder for files that options name |
 //! | `db_type` | `city`, `asn` | required | which labels |
 //! | `source` | text | absent, and then nothing is done | the extracted value that is an address |
 //!
 //! What the database does not know gives no label. A database is in memory once, however many containers use it.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
@@ -18,6 +20,7 @@ use maxminddb::Reader;
 use maxminddb::geoip2::{Asn, City};
 
 use crate::config::refusal::quote;
+use crate::files::Folders;
 use crate::pipeline::chain::{Context, Flow, Stage};
 use crate::pipeline::entry::{Entry, Labels};
 use crate::pipeline::fields::{Decoded, Fields, Wrong};
@@ -97,12 +100,12 @@ impl Stage for GeoIp {
         to.push(self.path.clone());
     }
 
-    fn open(&mut self) -> Result<(), Vec<Wrong>> {
-        let database = open(&self.path).map_err(|reason| {
+    fn open(&mut self, folders: &Folders) -> Result<(), Vec<Wrong>> {
+        let database = open(&self.path, folders).map_err(|reason| {
             let path = quote(&self.path.to_string_lossy());
             let reason = format!(
-                "unable to open the MaxMind database {path}: {reason} (put the database there, and give its whole path \
-                 as the plugin sees it)"
+                "unable to open the MaxMind database {path}: {reason} (a managed plugin sees of the host's files those \
+                 below the directory that docker plugin set <plugin> files.source=DIRECTORY names)"
             );
             vec![Wrong::new(self.place, reason)]
         })?;
@@ -135,23 +138,26 @@ fn set(labels: &mut Labels, name: &str, value: Option<impl AsRef<str>>) {
 }
 
 /// A database of which nobody has a use is given back.
-fn open(path: &Path) -> Result<Arc<Database>, String> {
-    type Key = (PathBuf, Option<SystemTime>);
+fn open(path: &Path, folders: &Folders) -> Result<Arc<Database>, String> {
+    /// Device, inode, size, last change.
+    type Key = (u64, u64, u64, Option<SystemTime>);
     static OPEN: Mutex<Option<HashMap<Key, Weak<Database>>>> = Mutex::new(None);
 
-    let file = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    let changed = file.modified().map_err(|error| error.to_string())?;
-    // A device or a pipe would be read for ever.
-    if !file.is_file() || file.len() > MAX_BYTES {
+    let named = folders.name(path).map_err(|outside| format!("it {outside}"))?;
+    let (_, file) = named.open().map_err(|error| error.to_string())?;
+    let found = file.metadata().map_err(|error| error.to_string())?;
+    if found.len() > MAX_BYTES {
         return Err(format!("it is not a file of up to {} MiB", MAX_BYTES >> 20));
     }
     let known = || OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let key = (path.to_owned(), Some(changed));
+    let key = (found.dev(), found.ino(), found.len(), found.modified().ok());
     if let Some(database) = known().get_or_insert_default().get(&key).and_then(Weak::upgrade) {
         return Ok(database);
     }
     // Not under the lock: a file system that hangs would hold up those who use other databases.
-    let database = Arc::new(Reader::open_readfile(path).map_err(|error| error.to_string())?);
+    let mut bytes = Vec::with_capacity(found.len() as usize);
+    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    let database = Arc::new(Reader::from_source(bytes).map_err(|error| error.to_string())?);
     let mut open = known();
     let open = open.get_or_insert_default();
     open.retain(|_, database| database.strong_count() > 0);

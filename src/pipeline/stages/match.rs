@@ -11,6 +11,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::files::Folders;
 use crate::golang::selector::Selector;
 use crate::pipeline::chain::{Chain, Context, Flow, Stage};
 use crate::pipeline::config;
@@ -133,9 +134,9 @@ impl Stage for Match {
         }
     }
 
-    fn open(&mut self) -> Result<(), Vec<Wrong>> {
+    fn open(&mut self, folders: &Folders) -> Result<(), Vec<Wrong>> {
         match &mut self.action {
-            Action::Keep(chain) => chain.open(),
+            Action::Keep(chain) => chain.open(folders),
             Action::Drop(_) => Ok(()),
         }
     }
