@@ -1,20 +1,29 @@
 //! Files that options name, where a file system that hangs holds up only those who need it.
 //!
-//! They are below folders that are meant for it ([`Folders`]). They are read on the threads of [`Pool::Files`], one call a folder at a time, and no caller waits longer than
-//! [`PATIENCE`]. So a folder that hangs takes one thread, however many containers name a file in it.
+//! They are below folders that are meant for it ([`Folders`]). They are read on the threads of [`Pool::Files`], one call a folder and two
+//! a mount at a time, and no caller waits longer than [`PATIENCE`]. So a folder that hangs takes one thread, however many containers name
+//! a file in it, and a file system that hangs two, however many folders of it are named.
 
 mod beneath;
+mod mounts;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::pools::Pool;
 pub use beneath::{Folders, Named, Outside};
+use mounts::Mounts;
+
+/// Calls at once for one mount. A second one is for the case that a link leads from a mount that answers to one that hangs.
+const CALLS_A_MOUNT: usize = 2;
+
+/// For how long what is mounted is believed.
+const MOUNTS_AGE: Duration = Duration::from_secs(5);
 
 /// A file system that has not answered for so long counts as one that does not answer: dockerd holds the container's lock
 /// while its start is checked, and shows the refusal afterwards.
@@ -25,6 +34,14 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 #[error("the file system has not answered for {} s (check the mount that the file is on)", PATIENCE.as_secs())]
 pub struct Silent;
 
+/// What calls take turns for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    Folder(PathBuf),
+    /// By its device.
+    Mount(String),
+}
+
 /// Runs `work`, which looks at files in these folders and nothing else that can wait. It goes on when the caller has given up, and the next caller for one
 /// of the folders waits for its end.
 ///
@@ -34,14 +51,25 @@ pub async fn look<T: Send + 'static>(
     folders: impl IntoIterator<Item = PathBuf>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Silent> {
-    let mut folders: Vec<_> = folders.into_iter().collect();
+    look_at(folders.into_iter().collect(), &mounts_now(), work).await
+}
+
+async fn look_at<T: Send + 'static>(
+    mut folders: Vec<PathBuf>,
+    mounts: &Mounts,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Silent> {
     folders.sort();
     folders.dedup();
     if folders.is_empty() {
         // There is nothing to wait for.
         return Ok(work());
     }
-    let places: Vec<_> = folders.into_iter().map(turn).collect();
+    let mut devices: Vec<_> = folders.iter().map(|folder| mounts.device(folder).to_owned()).collect();
+    devices.sort();
+    devices.dedup();
+    let places = folders.into_iter().map(Place::Folder).chain(devices.into_iter().map(Place::Mount));
+    let places: Vec<_> = places.map(turn).collect();
     let looked = timeout(PATIENCE, async {
         let turns = all(&places).await;
         let work = Pool::Files.run(move || {
@@ -52,6 +80,20 @@ pub async fn look<T: Send + 'static>(
         work.await.map_err(|_| Silent)
     });
     looked.await.unwrap_or(Err(Silent))
+}
+
+/// What is mounted.
+fn mounts_now() -> Arc<Mounts> {
+    static SEEN: Mutex<Option<(Instant, Arc<Mounts>)>> = Mutex::new(None);
+    let seen = || SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((at, mounts)) = &*seen()
+        && at.elapsed() < MOUNTS_AGE
+    {
+        return mounts.clone();
+    }
+    let mounts = Arc::new(Mounts::now());
+    *seen() = Some((Instant::now(), mounts.clone()));
+    mounts
 }
 
 /// All turns at once: who waits for one folder keeps nobody from another.
@@ -81,17 +123,20 @@ pub fn folder(file: &Path) -> PathBuf {
     file.parent().unwrap_or(file).to_owned()
 }
 
-/// The right to look at files in a folder. Of folders that nobody looks at now, nothing is kept.
-fn turn(folder: PathBuf) -> Arc<Semaphore> {
-    static TURNS: Mutex<Option<HashMap<PathBuf, Weak<Semaphore>>>> = Mutex::new(None);
+/// The right to look at files in a place. Of places that nobody looks at now, nothing is kept.
+fn turn(place: Place) -> Arc<Semaphore> {
+    static TURNS: Mutex<Option<HashMap<Place, Weak<Semaphore>>>> = Mutex::new(None);
     let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
     let turns = turns.get_or_insert_default();
     turns.retain(|_, turn| turn.strong_count() > 0);
-    if let Some(turn) = turns.get(&folder).and_then(Weak::upgrade) {
+    if let Some(turn) = turns.get(&place).and_then(Weak::upgrade) {
         return turn;
     }
-    let turn = Arc::new(Semaphore::new(1));
-    turns.insert(folder, Arc::downgrade(&turn));
+    let turn = Arc::new(Semaphore::new(match place {
+        Place::Folder(_) => 1,
+        Place::Mount(_) => CALLS_A_MOUNT,
+    }));
+    turns.insert(place, Arc::downgrade(&turn));
     turn
 }
 
@@ -121,6 +166,36 @@ mod tests {
         assert_eq!(first.await.unwrap(), Ok(true));
         for (at, looked) in later.into_iter().enumerate() {
             assert_eq!(looked.await.unwrap(), Ok(at), "each has its turn");
+        }
+    }
+
+    #[tokio::test]
+    async fn many_folders_of_a_file_system_that_hangs_leave_threads_to_the_others() {
+        let mounts = Mounts::parse("1 0 8:1 / / rw\n2 1 0:44 / /many rw\n");
+        let mounts = Arc::new(mounts);
+        let (begun, begins) = mpsc::channel::<()>();
+        let (release, hang) = mpsc::channel::<()>();
+        let hang = Arc::new(Mutex::new(hang));
+        let hung: Vec<_> = (0..50)
+            .map(|at| {
+                let (mounts, begun, hang) = (mounts.clone(), begun.clone(), hang.clone());
+                let work = move || {
+                    begun.send(()).unwrap();
+                    hang.lock().unwrap().recv().is_err()
+                };
+                tokio::spawn(async move { look_at(vec![format!("/many/{at}").into()], &mounts, work).await })
+            })
+            .collect();
+        let begins = tokio::task::spawn_blocking(move || {
+            (0..CALLS_A_MOUNT).for_each(|_| begins.recv().unwrap());
+            begins
+        });
+        let begins = begins.await.unwrap();
+        assert_eq!(look_at(vec!["/etc/well".into()], &mounts, || 7).await, Ok(7));
+        assert!(begins.try_recv().is_err(), "no more of them have a thread");
+        drop(release);
+        for looked in hung {
+            assert_eq!(looked.await.unwrap(), Ok(true), "each has its turn");
         }
     }
 

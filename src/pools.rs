@@ -47,8 +47,8 @@ impl Pool {
     #[must_use]
     pub const fn threads(self) -> usize {
         match self {
-            Self::Start | Self::Read | Self::Names => 8,
-            Self::Adopt | Self::Sync | Self::Files => 4,
+            Self::Start | Self::Read | Self::Files | Self::Names => 8,
+            Self::Adopt | Self::Sync => 4,
             Self::Status => 2,
         }
     }
