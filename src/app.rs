@@ -1,4 +1,4 @@
-//! The only file that knows everybody: settings → bind → adopt → serve → drain.
+//! The only file that knows everybody: settings → hold the state → bind → adopt → serve → drain.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,16 +8,17 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::config::Settings;
-use crate::disk;
+use crate::disk::{self, hold::Hold};
 use crate::docker::routes::Routes;
 use crate::docker::server;
 use crate::pipeline::Registries;
-use crate::pools;
+use crate::pools::{self, Pool};
 use crate::shipper;
 use crate::status::{self, report::Reporter};
 use crate::streams::evict::Policy;
@@ -37,6 +38,16 @@ const SHIPPING_THREADS: usize = 2;
 /// What the plugin waits for at its end beside pushes: dockerd kills it after ten seconds.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// How long the plugin waits for another process to let go of the state before it ends: one that is being replaced takes two
+/// seconds at most. dockerd goes on trying to reach the socket for longer than this.
+const OTHER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two looks whether that process has let go.
+const OTHER_LOOK: Duration = Duration::from_millis(20);
+
+/// A disk that has not said for so long whether there is another process hangs: the socket comes first then.
+const SILENT: Duration = Duration::from_millis(250);
+
 /// What keeps the plugin from serving.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -51,6 +62,9 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// Two processes would take the state for their own.
+    #[error("another process of the plugin works with the state in {}; end it, or set another STATE_DIR", .0.display())]
+    Held(PathBuf),
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -76,6 +90,23 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
 async fn serve(settings: Settings, intake: &Runtime, shipping: &Runtime) -> Result<(), RunError> {
     // PID 1 of its container ignores SIGTERM unless it asks for it; dockerd would wait ten seconds and kill.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (is_held, mut other) = watch::channel(false);
+    let mut holding = tokio::spawn(hold(settings.state_dir.clone(), is_held));
+    let mut held = None;
+    tokio::select! {
+        outcome = &mut holding => held = Some(outcome),
+        () = sleep(SILENT) => {}
+    }
+    if held.is_none() && *other.borrow_and_update() {
+        tokio::select! {
+            outcome = &mut holding => held = Some(outcome),
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        }
+    }
+    if let Some(Ok(Err(error))) = held {
+        return Err(error);
+    }
     // dockerd looks for the socket half a second after the start: listen first, look at the disk afterwards.
     let listener =
         disk::bind(&settings.socket).map_err(|source| RunError::Bind { path: settings.socket.clone(), source })?;
@@ -118,22 +149,57 @@ async fn serve(settings: Settings, intake: &Runtime, shipping: &Runtime) -> Resu
         async move { registry.keep_synced().await }
     });
     // Beside the signals, which are answered while a disk hangs.
-    let upkeep = tokio::spawn(adopt_and_keep(registry.clone(), policy));
+    let mut upkeep = tokio::spawn({
+        let registry = registry.clone();
+        async move {
+            let hold = match held {
+                Some(held) => held,
+                None => holding.await,
+            };
+            let hold = hold.unwrap_or(Ok(None))?;
+            adopt_and_keep(registry, policy).await;
+            Ok(hold)
+        }
+    });
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        Ok(Err(error)) = &mut upkeep => return Err(error),
     }
     info!("loki-rs ends; what was not sent stays on disk");
     server.abort();
     registry.shut_down().await;
     syncer.abort();
     // How old rings are is saved for the next process, if the disk takes it at once.
-    let _ = timeout(LAST_WORDS, upkeep).await;
+    let _hold = timeout(LAST_WORDS, upkeep).await;
     if let Some(status) = status {
         status.abort();
     }
     let _ = std::fs::remove_file(&settings.socket);
     Ok(())
+}
+
+/// Takes the state for this process alone, and says in `other` that another one has it. Where the file system knows no locks,
+/// nobody has it.
+async fn hold(dir: PathBuf, other: watch::Sender<bool>) -> Result<Option<Hold>, RunError> {
+    let mut since = None;
+    loop {
+        let state = dir.clone();
+        match Pool::Adopt.run(move || Hold::take(&state)).await.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+            Ok(Some(hold)) => return Ok(Some(hold)),
+            Ok(None) => {
+                other.send_replace(true);
+                if since.get_or_insert_with(Instant::now).elapsed() >= OTHER_PATIENCE {
+                    return Err(RunError::Held(dir));
+                }
+                sleep(OTHER_LOOK).await;
+            }
+            Err(error) => {
+                warn!(state = %dir.display(), %error, "the state cannot be locked: a second process that used it would not be noticed");
+                return Ok(None);
+            }
+        }
+    }
 }
 
 /// Takes up what the process before left, and then looks after all there is until the plugin goes down: before that, streams

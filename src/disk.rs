@@ -1,6 +1,7 @@
 //! Small files, directories and sockets of the plugin: private, and replaced as a whole. A leaf that the other leaves
-//! may use. [`small`] files survive a power loss too.
+//! may use. [`small`] files survive a power loss too; [`hold`] keeps two processes apart.
 
+pub mod hold;
 pub mod small;
 
 use std::fs::{self, File, OpenOptions};

@@ -11,11 +11,18 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use loki_rs::disk::hold::Hold;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
 use crate::harness::dockerd::{Query, Run, lines, now};
 use crate::harness::frame::Entry;
 use crate::harness::plugin::Start;
 use crate::harness::{Scene, assert_eventually, assert_same, kills, numbered, patience};
 use crate::standin::{Failure, Standin, Times};
+
+/// dockerd kills a plugin that has not ended by then.
+const DOCKERDS_PATIENCE: Duration = Duration::from_secs(10);
 
 const SOURCES: [&str; 2] = ["stdout", "stderr"];
 
@@ -262,6 +269,51 @@ fn a_stop_that_met_no_plugin_is_answered_by_the_next() {
     assert_eq!(web.lines(), ["last words"]);
     scene.assert_lines_in_loki("web", &["last words"]);
     assert_eventually!(scene.plugin.names_in("streams").is_empty());
+}
+
+/// It waits in the middle of what the process before has left.
+#[test]
+fn a_disk_that_hangs_at_the_start_does_not_keep_the_plugin_from_ending() {
+    let mut plugin = Start::default().prepare();
+    let records = plugin.state().join("streams");
+    fs::create_dir(&records).expect("the state is empty");
+    mkfifo(&records.join("hangs.json"), Mode::S_IRWXU).expect("the name is free");
+    plugin.restart();
+    let (taken, status) = plugin.terminate();
+    assert!(status.success(), "{status}");
+    assert!(taken < DOCKERDS_PATIENCE, "it took {taken:?}");
+}
+
+#[test]
+fn a_second_process_on_one_state_ends_in_a_sentence_and_harms_nothing() {
+    let scene = Scene::new();
+    let run = scene.container("web").start();
+    run.out("before");
+    scene.assert_lines_in_loki("web", &["before"]);
+    let mut second = Start::default().state_in(&scene.plugin.state()).prepare();
+    let said = second.fails_to_start();
+    let state = scene.plugin.state();
+    let sentence = format!("another process of the plugin works with the state in {}", state.display());
+    assert!(said.contains(&sentence), "{said}");
+    assert!(!second.socket().exists(), "it was not there for anybody");
+    run.out("after");
+    scene.assert_lines_in_loki("web", &["before", "after"]);
+    run.stop();
+}
+
+/// As after a forced upgrade.
+#[test]
+fn a_process_that_is_still_ending_is_waited_for() {
+    let mut plugin = Start::default().prepare();
+    let hold = Hold::take(&plugin.state()).expect("it can be locked").expect("nobody has it");
+    let ending = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(300));
+        drop(hold);
+    });
+    plugin.restart();
+    ending.join().expect("it only sleeps");
+    let (_, status) = plugin.terminate();
+    assert!(status.success(), "{status}");
 }
 
 #[test]

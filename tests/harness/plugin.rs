@@ -330,7 +330,9 @@ impl Plugin {
     /// How many of its open files belong to containers: FIFOs, rings, cursors.
     pub fn files_of_containers(&self) -> usize {
         let (fifos, state) = (self.fifos(), self.state());
-        self.files().iter().filter(|file| file.starts_with(&fifos) || file.starts_with(&state)).count()
+        let is_containers = |file: &&PathBuf| file.starts_with(&fifos) || file.starts_with(&state);
+        // The lock on the state is the plugin's own.
+        self.files().iter().filter(is_containers).filter(|file| **file != state.join("lock")).count()
     }
 
     /// Local ports of its connections to a port.
