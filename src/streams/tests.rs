@@ -281,3 +281,19 @@ async fn lines_of_a_container_are_taken_up_when_the_start_that_had_its_claim_has
     adopted.await.unwrap();
     assert!(next.table().containers.contains_key("c"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn docker_logs_of_a_ring_that_the_disk_does_not_give_is_refused_in_time() {
+    let host = Host::adopted().await;
+    let ring = host.registry.ring_dir("c");
+    std::fs::create_dir_all(&ring).unwrap();
+    // Whoever opens it waits until somebody writes there.
+    let hangs = ring.join("cursor-hangs");
+    mkfifo(&hangs, Mode::S_IRWXU).unwrap();
+    let registry = host.registry.clone();
+    let read = tokio::spawn(async move { registry.reader("c").await.map(drop) });
+    tokio::task::yield_now().await;
+    advance(START_PATIENCE).await;
+    assert!(matches!(read.await.unwrap(), Err(StartError::Slow)));
+    drop(OpenOptions::new().write(true).open(&hangs).unwrap());
+}

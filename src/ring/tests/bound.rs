@@ -110,3 +110,43 @@ fn segments_that_a_failing_sync_is_behind_with_are_synced_by_the_next_one() {
     ring.sync().unwrap();
     assert!(ring.state().unsynced.is_empty());
 }
+
+/// The oldest are found and taken under one lock: an intake that retires some in between leaves others at that place.
+#[test]
+fn only_what_was_asked_for_is_retired_while_a_writer_makes_room() {
+    const RECORDS: i64 = 30_000;
+    /// Records that are still needed, behind which there is a segment or two.
+    const NEEDED: u64 = 100;
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    ring.protect_from(0, 0);
+    let broken = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut writer = ring.writer("a");
+            for time in 0..RECORDS {
+                let whole = record(time, &[b'x'; 90]);
+                let mut bytes = &whole[..];
+                while !bytes.is_empty() {
+                    match writer.land(&Toy, |to| to.put(bytes)) {
+                        Ok(landed) => bytes = &bytes[landed.bytes..],
+                        // What is needed stays until it is not.
+                        Err(error) => assert!(is_protected(&error), "{error}"),
+                    }
+                }
+            }
+        });
+        let mut broken = None;
+        loop {
+            let published = ring.published().next_seq;
+            let needed = published.saturating_sub(NEEDED);
+            ring.protect_from(0, needed);
+            ring.retire_oldest_before(needed, 1);
+            let oldest = ring.oldest().seq;
+            broken = broken.or((oldest > needed).then_some((oldest, needed)));
+            if published == RECORDS as u64 {
+                return broken;
+            }
+        }
+    });
+    assert_eq!(broken, None, "the oldest record that is there, and the oldest that was needed");
+}
