@@ -1,4 +1,4 @@
-//! Options and files that cannot be used. There is one rule: a container that has lines starts, is read, and its lines
+//! Options and files that cannot be used. There is one rule: a container that has started before starts, is read, and its lines
 //! wait until what is wrong is set right; a new one is refused in one sentence; and `docker logs` always works.
 
 use std::fs;
@@ -195,6 +195,54 @@ fn lines_that_the_ring_could_not_hold_until_the_file_was_there_are_counted_while
     run.stop();
     assert_eventually!(1 + 10_000 == scene.lines_in_loki("web").len() + lost() as usize);
     assert!(scene.lines_in_loki("web").iter().all(|line| !line.contains("secret")));
+}
+
+/// No ring tells that such a container has started before.
+#[test]
+fn a_container_that_has_printed_nothing_or_keeps_nothing_is_old_when_it_starts_again() {
+    let (mut scene, dir) = scene();
+    let file = stages(&dir);
+    let silent = with_stages(&scene, "silent", &file);
+    let unkept = with_stages(&scene, "unkept", &file).option("no-file", "true");
+    silent.start().stop();
+    let run = unkept.start();
+    run.out("a secret");
+    scene.assert_lines_in_loki("unkept", &["a ***"]);
+    run.stop();
+    for name in ["silent", "unkept"] {
+        wait_until_it_has_left(&scene, name);
+    }
+    assert_eventually!(scene.plugin.names_in("rings").is_empty() && scene.plugin.names_in("started").len() == 2);
+    fs::remove_file(&file).expect("it is there");
+    scene.plugin.kill();
+    scene.plugin.restart();
+    let runs = [silent.start(), unkept.start()];
+    let _ = with_stages(&scene, "new", &file).try_start().expect_err("it is new");
+    runs.iter().for_each(|run| run.out("more secret"));
+    mend(&file);
+    scene.assert_lines_in_loki("silent", &["more ***"]);
+    scene.assert_lines_in_loki("unkept", &["a ***", "more ***"]);
+    for run in runs {
+        run.stop();
+    }
+}
+
+/// As after a reboot: dockerd starts it again, and before that nobody said that it had stopped.
+#[test]
+fn a_silent_container_that_ran_when_the_machine_went_down_is_old_when_it_starts_again() {
+    let (mut scene, dir) = scene();
+    let file = stages(&dir);
+    let silent = with_stages(&scene, "silent", &file);
+    let run = silent.start();
+    scene.plugin.kill();
+    fs::remove_file(run.crash()).expect("dockerd has left it");
+    fs::remove_file(&file).expect("it is there");
+    scene.plugin.restart();
+    let run = silent.start();
+    run.out("a secret");
+    mend(&file);
+    scene.assert_lines_in_loki("silent", &["a ***"]);
+    run.stop();
 }
 
 // === Options ===

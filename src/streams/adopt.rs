@@ -149,8 +149,11 @@ impl Registry {
                     continue;
                 }
                 // Nobody writes there any more.
-                _ => {
-                    self.restore_description(&record);
+                checked => {
+                    if checked.0.is_ok() {
+                        self.restore_description(&record);
+                        self.remember(&id);
+                    }
                     self.inner.records.remove(&record.file);
                     continue;
                 }
@@ -226,7 +229,7 @@ impl Registry {
     fn restore_description(&self, record: &Record) {
         let id = &record.info.container_id;
         let dir = self.ring_dir(id);
-        if check_id(id).is_err() || !dir.is_dir() || retention::info_of(&dir).is_some() {
+        if !dir.is_dir() || retention::info_of(&dir).is_some() {
             return;
         }
         let path = dir.join(INFO);

@@ -7,6 +7,7 @@
 //!   stream that is read;
 //! * [`container`]: a ring, its shipper, and who is writing to it;
 //! * `ship`: a container from the opening of its ring until it is let go;
+//! * `started`: containers that have started before and have no ring;
 //! * `resolve`: what its options come to, and the one rule for options and files that cannot be used;
 //! * `rename`: a container that starts under another description; `former`: descriptions of lines that wait;
 //! * [`intake`]: FIFO to ring; `discard`: what there is no room for;
@@ -39,6 +40,7 @@ pub mod retention;
 mod ship;
 pub mod sources;
 mod start;
+mod started;
 pub mod strays;
 mod table;
 mod tidy;

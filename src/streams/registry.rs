@@ -24,6 +24,7 @@ use super::intake::Command;
 use super::labels::ContainerLabels;
 use super::record::Records;
 use super::start::START_PATIENCE;
+use super::started::Started;
 use super::table::Table;
 use crate::clock;
 use crate::config::{Destination as Target, OptionError, OptionErrors, PluginDefaults, StreamOptions};
@@ -80,6 +81,7 @@ pub(super) struct Inner {
     pub setup: Setup,
     pub boot: BootId,
     pub records: Records,
+    pub started: Started,
     pub table: ShortLock<Table>,
     pub destinations: ShortLock<HashMap<Target, Weak<Destination>>>,
     /// What all who go to one host share.
@@ -186,12 +188,13 @@ impl StartError {
 impl Registry {
     /// An empty registry on the current runtime. [`Registry::adopt`] fills it.
     pub fn new(setup: Setup) -> Self {
-        let records = Records::new(&setup.state_dir);
+        let (records, started) = (Records::new(&setup.state_dir), Started::new(&setup.state_dir));
         Self {
             inner: Arc::new(Inner {
                 setup,
                 boot: BootId::current(),
                 records,
+                started,
                 table: ShortLock::default(),
                 destinations: ShortLock::default(),
                 hosts: Hosts::default(),
@@ -335,12 +338,14 @@ impl Registry {
             let stop = (attachment.container().id.clone(), clock::since_boot());
             self.inner.stops.lock().extend([stop]);
         }
+        let container = attachment.container().id.clone();
         drop(attachment);
-        let records = self.inner.records.clone();
+        let registry = self.clone();
         // On a thread that may wait: those that read FIFOs have more to do. A record that outlives its FIFO is removed at
         // the next boot.
         let removed = Pool::Sync.run(move || {
-            records.remove(&file);
+            registry.remember(&container);
+            registry.inner.records.remove(&file);
             if !stopped {
                 // dockerd went away without stopping it, and will not remove the FIFO either.
                 let _ = fs::remove_file(&file);

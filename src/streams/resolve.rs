@@ -2,11 +2,11 @@
 //!
 //! | | its options or labels cannot be used | a file that they name cannot be used |
 //! | --- | --- | --- |
-//! | a container that has lines | starts, is read into its ring, and not sent: nothing but a new start of the container or of the plugin can change its options | starts, is read into its ring, and sent when the file can be used, which is looked at again every [`LOOK`] |
+//! | a container that has started before | starts, is read into its ring, and not sent: nothing but a new start of the container or of the plugin can change its options | starts, is read into its ring, and sent when the file can be used, which is looked at again every [`LOOK`] |
 //! | a new one | is refused in one sentence | is refused in one sentence |
 //!
-//! A new one is refused for a setting of the plugin that cannot be used, too. The rule goes by what is on disk because
-//! dockerd makes the same call for `docker start` and for `docker logs` of a stopped container, and nothing in the call
+//! A new one is refused for a setting of the plugin that cannot be used, too. The rule goes by what is on disk, its ring or a
+//! [note](super::started), because dockerd makes the same call for `docker start` and for `docker logs` of a stopped container, and nothing in the call
 //! tells one from the other: `docker logs` has to work whatever the options say, and neither a start at boot nor a
 //! restart, which nobody watches, may fail for a file. Options of a container that was created cannot be changed, so
 //! that whoever sees the refusal is the one who has typed them.
@@ -68,11 +68,18 @@ impl Registry {
         Ok(Box::new(Resolved { options, labels, destinations }))
     }
 
-    /// Whether a container has lines, or is being logged. Waits for the disk.
-    pub(super) fn has_lines(&self, container: &str) -> bool {
+    /// Whether a container has started before: it has lines, is being logged, or is remembered. Waits for the disk.
+    pub(super) fn has_started(&self, container: &str) -> bool {
         lock::may_wait();
         let is_open = self.table().containers.contains_key(container);
-        is_open || self.ring_dir(container).exists()
+        is_open || self.ring_dir(container).exists() || self.inner.started.has(container)
+    }
+
+    /// Remembers that a container has started, where its ring does not tell. Waits for the disk.
+    pub(super) fn remember(&self, container: &str) {
+        if !self.ring_dir(container).exists() {
+            self.inner.started.remember(container);
+        }
     }
 
     /// How to log a container that is being started, by the [rule](self).
@@ -83,9 +90,9 @@ impl Registry {
         &self,
         info: &Info,
         resolved: Result<Box<Resolved>, StartError>,
-        has_lines: bool,
+        has_started: bool,
     ) -> Result<Way, StartError> {
-        if has_lines {
+        if has_started {
             return Ok(resolved.map_or_else(Way::Kept, |resolved| Way::Shipped(resolved, None)));
         }
         if !self.inner.setup.mistakes.is_empty() {

@@ -235,9 +235,10 @@ impl Registry {
         drop(left);
         container.leave();
         if let Some(claim) = claim {
-            let last = container.clone();
+            let (registry, last) = (self.clone(), container.clone());
             let gone = Pool::Sync.run(move || {
                 if last.unsent() == 0 {
+                    registry.inner.started.remember(&last.id);
                     last.condemn();
                     let _ = last.remove();
                 }

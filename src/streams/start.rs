@@ -112,17 +112,17 @@ impl Registry {
         let record = Arc::new(Record { file, info });
         let (registry, read) = (self.clone(), record.clone());
         let looked = Pool::Start.run(move || {
-            let has_lines = registry.has_lines(&read.info.container_id);
-            (registry.resolve(&read.info), has_lines)
+            let has_started = registry.has_started(&read.info.container_id);
+            (registry.resolve(&read.info), has_started)
         });
-        let (resolved, has_lines) = match timeout_at(deadline, looked).await {
+        let (resolved, has_started) = match timeout_at(deadline, looked).await {
             Ok(Ok(looked)) => looked,
             Ok(Err(panic)) => return Err(StartError::Broken(panic.to_string())),
             Err(_) => return Err(StartError::Slow),
         };
         // Files that options name have a patience of their own.
         let before = Instant::now();
-        let way = self.way(&record.info, resolved, has_lines).await?;
+        let way = self.way(&record.info, resolved, has_started).await?;
         let deadline = deadline + before.elapsed();
         let attempt = Arc::<Attempt>::default();
         let (registry, shared) = (self.clone(), attempt.clone());

@@ -68,6 +68,7 @@ impl Registry {
         let (rings, defaults) = (self.rings_dir(), &self.inner.setup.defaults);
         let budget = retention::budget(policy, &rings);
         let mut all = self.age(policy, ages);
+        self.inner.started.tidy(policy.retention);
         *self.inner.rings.lock() = (all.iter().map(|ring| ring.bytes).sum(), budget);
         let held = |id: &str| self.open_container_of(id).map(|container| (container.unsent(), container.sent_sizes()));
         let is_kept = |info: &Info| RingOptions::salvage(&info.config, defaults).keep_file;
