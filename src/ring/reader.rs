@@ -402,7 +402,7 @@ impl Reader {
             place => place.file()?,
         };
         let header = recovery::read_header(&file, &self.ring.options)?.map_err(io::Error::other)?;
-        recovery::read_index(&file, &header, &segment.unwritten)
+        Ok(recovery::read_index(&file, &header, &segment.unwritten)?.blocks)
     }
 
     fn is_where_it_was(&self, segment: &Segment) -> bool {

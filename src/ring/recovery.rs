@@ -13,6 +13,9 @@ use super::set_aside::{self, Aside, MOST_NOTICES, Notice};
 use super::{Framing, Options, RingError, Segment, State, cursors};
 use crate::disk;
 
+/// The least that a disk gives or does not give, in bytes.
+const SECTOR: usize = 512;
+
 /// A ring as it was found.
 pub(super) struct Recovered {
     pub state: State,
@@ -53,7 +56,7 @@ pub(super) fn recover<F: Framing>(
             Ok((loaded, segment)) => {
                 note_gap(&mut state, &segment);
                 state.next_number = number + 1;
-                state.next_seq = segment.next_seq;
+                state.next_seq = segment.next_seq.max(loaded.given);
                 state.segments.push_back(segment);
                 // The one before is closed: a ring has few files open, however many segments it has.
                 last = Some(loaded);
@@ -155,12 +158,14 @@ fn load<F: Framing>(
     if header.first_seq < next_seq {
         return Err(Unusable::Unreadable("its records have the numbers of those in front of it".into()));
     }
-    let blocks = read_index(&file, &header, &[])?;
+    let index = read_index(&file, &header, &[])?;
+    let blocks = index.blocks;
     let mut segment = describe(&file, path, &header, &blocks, options)?;
     if !segment.trusted {
         resume::prove_open_block(&file, &header, &blocks, &mut segment, None);
     }
-    Ok((Last { file, writable, header, blocks }, segment))
+    let given = if index.is_whole { 0 } else { resume::given(&file) };
+    Ok((Last { file, writable, header, blocks, given }, segment))
 }
 
 /// Whether a segment was never finished: nothing was written but its owner, and torn bytes of the segment before.
@@ -192,11 +197,28 @@ fn open(path: &Path, access: Access) -> io::Result<(File, bool)> {
     }
 }
 
+/// What could be read of a segment's index.
+pub(super) struct Index {
+    pub blocks: Vec<Block>,
+    /// Otherwise the disk does not give what is behind these blocks.
+    pub is_whole: bool,
+}
+
 /// The block index of a segment: entries up to the first that does not follow the one before, and those among
 /// `unwritten` that do.
-pub(super) fn read_index(file: &File, header: &Header, unwritten: &[Note]) -> io::Result<Vec<Block>> {
+pub(super) fn read_index(file: &File, header: &Header, unwritten: &[Note]) -> io::Result<Index> {
     let mut bytes = vec![0; header.index_capacity as usize * ENTRY];
-    place::read_up_to(file, &mut bytes, INDEX)?;
+    let read = place::read_up_to(file, &mut bytes, INDEX);
+    let is_whole = read.is_ok();
+    if let Err(error) = read {
+        let is_given =
+            |(sector, at): (&mut [u8], u64)| place::read_up_to(file, sector, INDEX + at * SECTOR as u64).is_ok();
+        let good = SECTOR * bytes.chunks_mut(SECTOR).zip(0..).map(is_given).take_while(|is_given| *is_given).count();
+        if good == 0 {
+            return Err(error);
+        }
+        bytes.truncate(good);
+    }
     for (at, entry) in unwritten.iter().filter(|(at, _)| *at >= INDEX) {
         if let Some(there) = bytes.get_mut((at - INDEX) as usize..).and_then(|rest| rest.get_mut(..ENTRY)) {
             there.copy_from_slice(entry);
@@ -210,7 +232,7 @@ pub(super) fn read_index(file: &File, header: &Header, unwritten: &[Note]) -> io
         (end, next_seq) = (block.end(), block.next_seq());
         blocks.push(block);
     }
-    Ok(blocks)
+    Ok(Index { blocks, is_whole })
 }
 
 /// Reads the header of a segment.

@@ -18,6 +18,8 @@ pub(super) struct Last {
     pub writable: bool,
     pub header: Header,
     pub blocks: Vec<Block>,
+    /// Records below this number were given, also where the disk does not give what is said of them.
+    pub given: u64,
 }
 
 /// Goes on in the last segment if this boot wrote it and its end can be read. Otherwise the next record begins another.
@@ -25,7 +27,7 @@ pub(super) struct Last {
 /// # Errors
 /// When the process has no file or no memory left.
 pub(super) fn go_on<F: Framing>(last: Last, framing: &F, state: &mut State) -> Result<Appender, RingError> {
-    let Last { file, writable, header, blocks } = last;
+    let Last { file, writable, header, blocks, .. } = last;
     let Some(segment) = state.segments.back().filter(|segment| segment.trusted) else { return Ok(Appender::default()) };
     let Place::Disk(path) = segment.place.clone() else { return Ok(Appender::default()) };
     let outcome = is_whole(&file, &header, &blocks).and_then(|is_whole| {
@@ -163,6 +165,16 @@ pub(super) fn prove_open_block(
         segment.last_time = segment.last_time.max(block.last_time);
         return;
     }
+}
+
+/// The number behind all records of which a mark or a slot tells, for a segment whose index is not whole.
+pub(super) fn given(file: &File) -> u64 {
+    let noted = SLOTS.into_iter().chain([MARK]).filter_map(|at| {
+        let mut bytes = [0; ENTRY];
+        place::read_up_to(file, &mut bytes, at).ok()?;
+        Block::decode(&bytes).map(|block| block.next_seq())
+    });
+    noted.max().unwrap_or_default()
 }
 
 /// What syncs said of open blocks, the furthest first.

@@ -1,5 +1,6 @@
 //! Segments that cannot be read: the rest goes on, nothing is removed unread, and all of it is counted and said.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::os::unix::fs::{FileExt, symlink};
 
@@ -279,5 +280,46 @@ fn a_bad_sector_under_the_mark_or_the_slots_costs_no_more_than_the_open_block() 
         assert!(read.len() as u64 + ring.oldest().seq >= 140, "{range:?}: {} read", read.len());
         land(&mut ring.writer("a"), &record(1000, b"new"));
         assert_eq!(payloads(&mut reader), [b"new"], "{range:?}");
+    }
+}
+
+/// Each sector of an index but the first, of each segment, in this boot and in the next: what is said before it is read, and the rest counts.
+#[test]
+fn a_bad_sector_in_an_index_costs_no_more_than_what_is_behind_it() {
+    const RECORDS: u64 = 600;
+    let roomy = |dir: &Path, boot| Ring::open(dir, Options { budget: 256 * 1024, boot }, &Toy).unwrap();
+    for boot in [BOOT, BootId([2; 16])] {
+        for (hurt, sector) in (0..4).flat_map(|hurt| (1..4).map(move |sector| (hurt, sector))) {
+            let what = format!("boot {boot:?}, segment {hurt}, sector {sector}");
+            let dir = tempfile::tempdir().unwrap();
+            let ring = roomy(dir.path(), BOOT);
+            let mut writer = ring.writer("a");
+            (0..RECORDS).for_each(|time| _ = land(&mut writer, &record(time as i64, &[b'x'; 90])));
+            ring.sync().unwrap();
+            let segments: Vec<_> = ring.state().segments.iter().cloned().collect();
+            let segment = &segments[hurt];
+            let path = place::segment_path(dir.path(), segment.number);
+            drop((writer, ring));
+            let file = fs::File::open(&path).unwrap();
+            let options = Options { budget: 256 * 1024, boot };
+            let header = recovery::read_header(&file, &options).unwrap().unwrap();
+            let blocks = recovery::read_index(&file, &header, &[]).unwrap().blocks;
+            let known = blocks.get(8 * sector as usize - 1).map_or(segment.next_seq, |block| block.next_seq());
+            let at = 4096 + 512 * sector;
+            let _bad = BadSector::of(&path, at..at + 512);
+
+            let ring = roomy(dir.path(), boot);
+            assert_eq!(ring.take_notices(), [], "{what}");
+            let mut reader = ring.reader();
+            let found: Vec<_> = read_all(&mut reader).into_iter().map(|(seq, time, _)| (seq, time as u64)).collect();
+            assert!(found.iter().all(|(seq, time)| seq == time), "{what}: nothing is invented");
+            let kept = (0..RECORDS).filter(|seq| !(known..segment.next_seq).contains(seq));
+            let found: BTreeSet<u64> = found.into_iter().map(|(seq, _)| seq).collect();
+            assert!(kept.into_iter().all(|seq| found.contains(&seq)), "{what}: {found:?}");
+            assert_eq!(reader.take_lost().damaged, RECORDS - found.len() as u64, "{what}");
+            land(&mut ring.writer("a"), &record(9999, b"after"));
+            assert_eq!(ring.published().next_seq, RECORDS + 1, "{what}: no number is given twice");
+            assert_eq!(read_all(&mut reader).pop(), Some((RECORDS, 9999, b"after".to_vec())), "{what}");
+        }
     }
 }
