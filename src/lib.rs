@@ -17,14 +17,15 @@
 //! 5. [`shipper`]: from the ring to Loki, and what to do when Loki says no.
 //! 6. [`loki`]: one POST; [`transport`]: how it gets there, and as whom.
 //!
-//! [`pipeline`] is Promtail's stages: pure but for what they hold; `shipper` runs them where a container has any.
+//! [`pipeline`] is Promtail's stages: pure but for what they hold; `shipper` runs them where a container has any. [`work`] bounds what
+//! anything that options ask for may cost.
 //!
 //! [`config`] turns what was typed into what is meant, with [`relabel`], [`template`] and [`yaml`]; [`golang`] is what Go does and
 //! Rust does not; [`telemetry`] is what the plugin says of itself, [`status`]
 //! what it shows to who asks, [`app`] is the one place that knows everybody, and [`cli`] is above it.
 //!
 //! Downward only: `cli → app → docker, status → streams → shipper → loki → transport`. The leaves `ring`, `codec`, `fifo`, `transport`,
-//! `yaml` and `config::parse` import nothing of ours, except that `ring` uses `disk`, whoever reaches for a disk asks `lock`, `ring` and `loki` take their
+//! `yaml`, `work` and `config::parse` import nothing of ours, except that `ring` uses `disk`, whoever reaches for a disk asks `lock`, `ring` and `loki` take their
 //! memory from `buffers`, and `transport` says what lasts through `telemetry::throttle`. `ring` knows no log line and `codec` no
 //! file: they meet in `streams`, `shipper` and `docker/read_logs`.
 
@@ -55,4 +56,5 @@ pub mod streams;
 pub mod telemetry;
 pub mod template;
 pub mod transport;
+pub mod work;
 pub mod yaml;

@@ -32,9 +32,11 @@ mod time;
 use thiserror::Error;
 
 use self::functions::KNOWN;
+use crate::golang::template::cost;
 use crate::golang::template::engine::{self, Output, clipped};
 use crate::golang::template::syntax::{self, Dialect};
 use crate::streams::info::Info;
+use crate::work::Work;
 
 /// Bytes a template may write. A label holds 2048.
 const MAX_OUTPUT: usize = 64 * 1024;
@@ -57,6 +59,9 @@ pub enum TemplateError {
     /// It writes without end.
     #[error("it writes more than {MAX_OUTPUT} bytes")]
     TooLong,
+    /// It takes more than what [`work::LABELS`](crate::work::LABELS) allows all templates of a container together.
+    #[error("it needs too many steps or too much memory (the templates of a container are to be simple)")]
+    TooCostly,
     /// The engine panicked. Nothing is left behind.
     #[error("the template engine cannot cope with it")]
     Panicked,
@@ -79,19 +84,25 @@ pub fn check(text: &str) -> Result<(), TemplateError> {
 
 /// The text of a template for one container.
 ///
-/// `hostname` is the host's; it may be empty if it is not known.
-pub fn render(text: &str, info: &Info, hostname: &str) -> Result<String, TemplateError> {
+/// `hostname` is the host's; it may be empty if it is not known. `work` is what all templates of the container may cost.
+pub fn render(text: &str, info: &Info, hostname: &str, work: &mut Work) -> Result<String, TemplateError> {
     if is_literal(text) {
         return Ok(text.to_owned());
     }
     contained(|| {
         let parsed = parse(text)?;
         let (data, functions) = data::of(info, hostname);
+        let functions = cost::charging(functions);
         let template = parsed.with(functions).max_range_iters(MAX_TURNS);
         let mut output = Output::up_to(MAX_OUTPUT);
-        match template.execute_template_fmt(&mut output, syntax::MAIN, &data) {
+        let done = engine::executed(&template, &mut output, &data, work);
+        match done {
             Ok(()) => Ok(output.text),
             Err(_) if output.overflowed => Err(TemplateError::TooLong),
+            Err(error @ (gotmpl::TemplateError::RangeIterLimit | gotmpl::TemplateError::RecursionLimit)) => {
+                Err(execution(&error))
+            }
+            Err(_) if work.is_over() => Err(TemplateError::TooCostly),
             Err(error) => Err(execution(&error)),
         }
     })
@@ -138,7 +149,12 @@ fn execution(error: &gotmpl::TemplateError) -> TemplateError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::work;
     use proptest::prelude::*;
+
+    fn render(text: &str, info: &Info, hostname: &str) -> Result<String, TemplateError> {
+        super::render(text, info, hostname, &mut Work::of(work::LABELS))
+    }
 
     const ID: &str = "abcdef01234567890abcdef01234567890abcdef01234567890abcdef0123456";
     const IMAGE: &str = "sha256:582c496ccf79d8aa6f8203a79d32aaf7ffd8b13362c60a701a2f9ac64886c93d";
@@ -363,6 +379,34 @@ mod tests {
         let outcome = contained(|| -> Result<(), TemplateError> { panic!("boom") });
         std::panic::set_hook(hook);
         assert_eq!(outcome, Err(TemplateError::Panicked));
+    }
+
+    #[test]
+    fn a_bomb_ends_within_what_the_labels_of_a_container_may_cost() {
+        let x = "x".repeat(60);
+        let doubling: String = (0..24)
+            .map(|at| {
+                format!(r#"{{{{define "t{at}"}}}}{{{{template "t{0}"}}}}{{{{template "t{0}"}}}}{{{{end}}}}"#, at + 1)
+            })
+            .collect();
+        for text in [
+            format!(
+                r#"{{{{define "a"}}}}{{{{if .}}}}{{{{template "a" (slice . 1)}}}}{{{{template "a" (slice . 1)}}}}{{{{end}}}}{{{{end}}}}{{{{template "a" "{x}"}}}}"#
+            ),
+            format!(r#"{doubling}{{{{define "t24"}}}}x{{{{end}}}}{{{{template "t0"}}}}"#),
+            r#"{{range 9999}}{{$x := pad "x" 65536 65536}}{{end}}"#.to_owned(),
+            r#"{{$x := pad "x" 65536 65536}}{{range 9999}}{{$y := json $x}}{{end}}"#.to_owned(),
+            r#"{{$x := pad "x" 65536 65536}}{{range 9999}}{{if eq $x $x}}{{end}}{{end}}"#.to_owned(),
+        ] {
+            let mut work = Work::of(work::LABELS);
+            assert_eq!(super::render(&text, &info(), "", &mut work), Err(TemplateError::TooCostly), "{text}");
+            assert!(work.spent() <= work::LABELS);
+            // What is used up stays used up for the next label.
+            assert!(super::render("{{.Name}}", &info(), "", &mut work).is_err());
+        }
+        let mut work = Work::of(work::LABELS);
+        assert_eq!(super::render("{{.Name}}/{{.ID}}", &info(), "", &mut work).unwrap(), "test-container/abcdef012345");
+        assert!(work.spent() < work::LABELS / 100, "{}", work.spent());
     }
 
     proptest! {

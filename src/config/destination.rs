@@ -139,6 +139,9 @@ impl fmt::Debug for Credentials {
 
 // === impl TypedUrl ===
 
+/// URLs of one container: each has a reader of the ring, a copy of what stages hold, and connections.
+pub const MOST_URLS: usize = 16;
+
 impl TypedUrl {
     /// Reads `loki-url`: one URL, or several with commas between them.
     ///
@@ -155,6 +158,10 @@ impl TypedUrl {
             }
             if all.iter().any(|other| other.url == url.url) {
                 return Err(refuse(typed.trim_ascii(), "is there twice (name each Loki once)"));
+            }
+            if all.len() == MOST_URLS {
+                let reason = format!("is one URL too many (at most {MOST_URLS} are taken)");
+                return Err(refuse(typed.trim_ascii(), reason));
             }
             all.push(url);
         }
@@ -344,6 +351,14 @@ mod tests {
             assert_eq!(parsed.url.to_string(), url);
             assert_eq!(parsed.note, Some(format!("Loki knows no path that ends with /, so lines go to {url}")));
         }
+    }
+
+    #[test]
+    fn the_number_of_urls_is_bounded() {
+        let urls = |count: usize| (0..count).map(|at| format!("http://loki-{at}/x")).collect::<Vec<_>>().join(",");
+        assert_eq!(TypedUrl::parse_all(&urls(MOST_URLS)).unwrap().len(), MOST_URLS);
+        let error = TypedUrl::parse_all(&urls(MOST_URLS + 1)).unwrap_err().to_string();
+        assert_eq!(error, "\"http://loki-16/x\" is one URL too many (at most 16 are taken)");
     }
 
     #[test]

@@ -22,15 +22,26 @@
 //!
 //! What stays different are the few characters on which their versions of Unicode disagree.
 
+mod cost;
 mod translator;
 
 use std::fmt;
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 use super::refusal::Refusal;
+pub use cost::Cost;
 use translator::translated;
 pub use translator::{UNCLOSED_CLASS, UNCLOSED_NAME};
+
+/// States of one compiled expression. `\pL{10}` has 27,000 of them, what is written for logs a few hundred.
+pub const MOST_STATES: usize = 30_000;
+
+/// Bytes of the compiled program of one expression.
+pub const MOST_PROGRAM: usize = 4 << 20;
+
+/// Bytes of what one expression remembers of texts, forwards and backwards each, in each thread that uses it.
+pub const MOST_REMEMBERED: usize = 256 << 10;
 
 /// A pattern that picks names (of labels, of environment variables): unanchored, as Go's
 /// `MatchString`.
@@ -61,7 +72,8 @@ impl KeyPattern {
             Refusal::new(text, reason)
         };
         let translated = translate(text).map_err(refuse)?;
-        let regex = Regex::new(&translated.pattern).map_err(|error| refuse(brief(&error)))?;
+        let (regex, cost) = compiled(&translated.pattern).map_err(refuse)?;
+        cost.keep().map_err(refuse)?;
         let text = text.to_owned();
         Ok(KeyPattern { text, regex })
     }
@@ -90,6 +102,20 @@ impl PartialEq for KeyPattern {
 }
 
 impl Eq for KeyPattern {}
+
+/// Compiles an expression of the crate, within the bounds above.
+///
+/// # Errors
+/// What is wrong with it, or that it is too large.
+pub fn compiled(pattern: &str) -> Result<(Regex, Cost), String> {
+    let cost = Cost::of(pattern, true);
+    if cost.states > MOST_STATES {
+        return Err(format!("it has {} states when it is compiled, and may have {MOST_STATES}", cost.states));
+    }
+    let mut builder = RegexBuilder::new(pattern);
+    let regex = builder.size_limit(MOST_PROGRAM).dfa_size_limit(MOST_REMEMBERED).build();
+    Ok((regex.map_err(|error| brief(&error))?, cost))
+}
 
 /// The crate draws the pattern over several lines and marks a place in the translation; only its
 /// last line, the cause, means something to whoever typed the pattern.

@@ -49,7 +49,7 @@ pub mod tenant;
 pub mod transport;
 pub mod unknown;
 
-pub use destination::{Credentials, Destination, PushUrl};
+pub use destination::{Credentials, Destination, MOST_URLS, PushUrl};
 pub use go_regex::KeyPattern;
 pub use metadata::{Fact, MetadataItem, MetadataSource};
 pub use options::{OPTIONS, OptionError, OptionErrors, OptionSpec, RawOptions};

@@ -16,6 +16,7 @@ use super::reader::Reader;
 use super::settings::PluginDefaults;
 use crate::loki::labels::LabelName;
 use crate::relabel::Rules;
+use crate::work::{self, Work};
 
 /// The largest batch that is sent, in bytes of lines.
 ///
@@ -101,13 +102,14 @@ impl StreamOptions {
     /// # Errors
     ///
     /// All mistakes at once: values that do not parse, keys that do not exist, options that
-    /// contradict each other, and a missing `loki-url`.
+    /// contradict each other, a missing `loki-url`, and regular expressions that are too large together.
     pub fn parse(
         container: &BTreeMap<String, String>,
         defaults: &PluginDefaults,
     ) -> Result<StreamOptions, OptionErrors> {
         let container = RawOptions(container.clone());
-        Reader::new(&container, defaults).read()
+        // Stages count theirs apart.
+        work::charging(&mut Work::of_expressions(), || Reader::new(&container, defaults).read())
     }
 }
 

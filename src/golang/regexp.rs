@@ -6,19 +6,27 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use regex::Regex;
 use regex::bytes;
 
-use crate::config::go_regex::{Translated, UNCLOSED_CLASS, UNCLOSED_NAME, brief, translate, translate_for_bytes};
+use crate::config::go_regex::{
+    Cost, MOST_PROGRAM, MOST_REMEMBERED, Translated, UNCLOSED_CLASS, UNCLOSED_NAME, compiled, translate,
+    translate_for_bytes,
+};
+use crate::work::{Excess, Work};
 
 /// Groups of an expression. What is found has a place for each of them, at every match.
 const MOST_GROUPS: usize = 100;
 
+/// Units for each byte and each place of an expression that it may be at.
+const BYTE_AND_PLACE: usize = 1;
+
 /// A Go regular expression, unanchored.
 #[derive(Clone)]
 pub struct Regexp {
+    cost: Arc<Cost>,
     text: String,
     regex: Regex,
     /// For lines that are not UTF-8; `None` if it does not compile, which then matches nothing.
@@ -42,8 +50,23 @@ impl Regexp {
         if groups.len() > MOST_GROUPS {
             return Err(gos_words(text, &format!("it has more than {MOST_GROUPS} groups")));
         }
-        let regex = Regex::new(&pattern).map_err(|error| gos_words(text, &brief(&error)))?;
-        Ok(Self { text: text.to_owned(), regex, lenient: OnceLock::new(), groups })
+        let (regex, cost) = compiled(&pattern).map_err(|cause| gos_words(text, &cause))?;
+        Ok(Self { text: text.to_owned(), regex, lenient: OnceLock::new(), groups, cost: Arc::new(cost) })
+    }
+
+    /// [`Regexp::parse`] of an expression that is kept for as long as a container: it takes its part of what these may take together.
+    ///
+    /// # Errors
+    /// As [`Regexp::parse`], and when that is used up.
+    pub fn keep(text: &str) -> Result<Self, String> {
+        let regexp = Self::parse(text)?;
+        regexp.cost.keep().map_err(|cause| gos_words(text, &cause))?;
+        Ok(regexp)
+    }
+
+    /// States of the compiled program.
+    pub fn states(&self) -> usize {
+        self.cost.states
     }
 
     /// The pattern as it was typed.
@@ -57,35 +80,70 @@ impl Regexp {
     }
 
     /// Whether it matches anywhere.
-    pub fn is_match(&self, line: &[u8]) -> bool {
-        match str::from_utf8(line) {
+    ///
+    /// # Errors
+    /// When `work` does not reach; so in what follows.
+    pub fn is_match(&self, line: &[u8], work: &mut Work) -> Result<bool, Excess> {
+        work.charge(self.price(line.len()))?;
+        Ok(match str::from_utf8(line) {
             Ok(text) => self.regex.is_match(text),
             Err(_) => self.lenient().is_some_and(|regex| regex.is_match(line)),
-        }
+        })
     }
 
     /// The first match.
-    pub fn find(&self, line: &[u8]) -> Option<Found> {
-        match str::from_utf8(line) {
+    ///
+    /// # Errors
+    /// When `work` does not reach.
+    pub fn find(&self, line: &[u8], work: &mut Work) -> Result<Option<Found>, Excess> {
+        // Once for the match, once for its groups.
+        work.charge(self.price(line.len()).saturating_mul(2))?;
+        Ok(match str::from_utf8(line) {
             Ok(text) => self.regex.captures(text).map(|found| of_text(&found)),
-            Err(_) => self.lenient()?.captures(line).map(|found| of_bytes(&found)),
-        }
+            Err(_) => self.lenient().and_then(|regex| regex.captures(line)).map(|found| of_bytes(&found)),
+        })
     }
 
-    /// All matches, from left to right; they do not overlap. Each is made when it is asked for: a line can have as many
-    /// as it has letters.
-    pub fn find_all<'a>(&'a self, line: &'a [u8]) -> Box<dyn Iterator<Item = Found> + 'a> {
-        match str::from_utf8(line) {
+    /// All matches, from left to right; they do not overlap. Each is made when it is asked for, and paid for with
+    /// [`Regexp::pay`]: a line can have as many as it has letters.
+    ///
+    /// # Errors
+    /// When `work` does not reach for one look at the line.
+    pub fn find_all<'a>(
+        &'a self,
+        line: &'a [u8],
+        work: &mut Work,
+    ) -> Result<Box<dyn Iterator<Item = Found> + 'a>, Excess> {
+        work.charge(self.price(line.len()).saturating_mul(2))?;
+        Ok(match str::from_utf8(line) {
             Ok(text) => Box::new(self.regex.captures_iter(text).map(|found| of_text(&found))),
             Err(_) => match self.lenient() {
                 Some(regex) => Box::new(regex.captures_iter(line).map(|found| of_bytes(&found))),
                 None => Box::new(std::iter::empty()),
             },
-        }
+        })
+    }
+
+    /// Pays for one of the matches of [`Regexp::find_all`]: what was looked at behind it is looked at again for the next one.
+    ///
+    /// # Errors
+    /// When `work` does not reach.
+    pub fn pay(&self, line: &[u8], found: &Found, work: &mut Work) -> Result<(), Excess> {
+        work.steps(1 + found.0.len() / 8)?;
+        work.charge(self.price(self.cost.looked_at(line, found.whole().end)))
+    }
+
+    /// Units for so many bytes.
+    fn price(&self, bytes: usize) -> u64 {
+        bytes.saturating_mul(self.cost.places).saturating_mul(BYTE_AND_PLACE) as u64
     }
 
     fn lenient(&self) -> Option<&bytes::Regex> {
-        let compile = || bytes::Regex::new(&translate_for_bytes(&self.text).ok()?.pattern).ok();
+        let compile = || {
+            let pattern = translate_for_bytes(&self.text).ok()?.pattern;
+            let mut builder = bytes::RegexBuilder::new(&pattern);
+            builder.size_limit(MOST_PROGRAM).dfa_size_limit(MOST_REMEMBERED).build().ok()
+        };
         self.lenient.get_or_init(compile).as_ref()
     }
 }
@@ -153,6 +211,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn is_match(regexp: &Regexp, line: &[u8]) -> bool {
+        regexp.is_match(line, &mut Work::of_line()).unwrap()
+    }
+
+    fn find(regexp: &Regexp, line: &[u8]) -> Option<Found> {
+        regexp.find(line, &mut Work::of_line()).unwrap()
+    }
+
+    fn find_all(regexp: &Regexp, line: &[u8]) -> Vec<Found> {
+        regexp.find_all(line, &mut Work::of_line()).unwrap().collect()
+    }
+
     #[test]
     fn bytes_that_are_no_characters_are_characters() {
         for (pattern, yes, no) in [
@@ -167,8 +237,8 @@ mod tests {
             ("^(?P<a>\\w+)", &[b"a\xFF"], &[b"\xFF"]),
         ] {
             let regexp = Regexp::parse(pattern).unwrap();
-            assert!(yes.iter().all(|line| regexp.is_match(line)), "{pattern} {yes:?}");
-            assert!(!no.iter().any(|line| regexp.is_match(line)), "{pattern} {no:?}");
+            assert!(yes.iter().all(|line| is_match(&regexp, line)), "{pattern} {yes:?}");
+            assert!(!no.iter().any(|line| is_match(&regexp, line)), "{pattern} {no:?}");
         }
     }
 
@@ -176,14 +246,14 @@ mod tests {
     fn groups_are_found_with_their_places() {
         let regexp = Regexp::parse("(?P<a>b)(?P<1>c)?").unwrap();
         assert_eq!(regexp.group_names(), [Some("a".to_owned()), Some("1".to_owned())]);
-        assert_eq!(regexp.find(b"xbc").unwrap(), Found(vec![Some(1..3), Some(1..2), Some(2..3)]));
-        let all: Vec<_> = regexp.find_all(b"\xFFb bc").collect();
+        assert_eq!(find(&regexp, b"xbc").unwrap(), Found(vec![Some(1..3), Some(1..2), Some(2..3)]));
+        let all = find_all(&regexp, b"\xFFb bc");
         assert_eq!(all, [Found(vec![Some(1..2), Some(1..2), None]), Found(vec![Some(3..5), Some(3..4), Some(4..5)])]);
         assert_eq!(all[0].whole(), 1..2);
         assert_eq!(all[1].groups().collect::<Vec<_>>(), [Some(3..4), Some(4..5)]);
-        assert_eq!(regexp.find(b"x"), None);
+        assert_eq!(find(&regexp, b"x"), None);
         let empty = Regexp::parse("").unwrap();
-        let places: Vec<_> = empty.find_all("aé".as_bytes()).map(|found| found.whole()).collect();
+        let places: Vec<_> = find_all(&empty, "aé".as_bytes()).iter().map(Found::whole).collect();
         assert_eq!(places, [0..0, 1..1, 3..3]);
     }
 
@@ -208,6 +278,26 @@ mod tests {
         assert!(error.starts_with("error parsing regexp: it has more than 100 groups: `(a)"), "{error}");
     }
 
+    #[test]
+    fn expressions_are_bounded_in_memory_and_in_work() {
+        let error = Regexp::parse("\\pL{100}").unwrap_err();
+        assert!(error.contains("states when it is compiled, and may have 30000"), "{error}");
+        // Each match looks at all that follows.
+        let regexp = Regexp::parse("(?s:.)*X|a").unwrap();
+        let line = vec![b'a'; 200_000];
+        let mut work = Work::of_line();
+        let mut matches = 0;
+        let done = regexp.find_all(&line, &mut work).unwrap().try_for_each(|found| {
+            matches += 1;
+            regexp.pay(&line, &found, &mut work)
+        });
+        assert_eq!(done, Err(Excess::Work));
+        assert!(matches < 2_000, "{matches}");
+        // And what remembers hundreds of places pays for each of them.
+        let regexp = Regexp::parse("(a|b)*a(a|b){900}").unwrap();
+        assert_eq!(regexp.is_match(&vec![b'a'; 1 << 20], &mut Work::of_line()), Err(Excess::Work));
+    }
+
     proptest! {
         #[test]
         fn no_pattern_and_no_line_makes_it_panic(
@@ -215,9 +305,9 @@ mod tests {
             line in proptest::collection::vec(any::<u8>(), 0..40),
         ) {
             if let Ok(regexp) = Regexp::parse(&pattern) {
-                let all: Vec<_> = regexp.find_all(&line).collect();
-                prop_assert_eq!(!all.is_empty(), regexp.is_match(&line));
-                prop_assert_eq!(all.first().cloned(), regexp.find(&line));
+                let all = find_all(&regexp, &line);
+                prop_assert_eq!(!all.is_empty(), is_match(&regexp, &line));
+                prop_assert_eq!(all.first().cloned(), find(&regexp, &line));
                 prop_assert!(regexp.lenient().is_some());
             }
         }

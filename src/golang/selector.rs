@@ -12,6 +12,7 @@ use memchr::memmem::Finder;
 use self::lexer::{Lexer, Token};
 use super::regexp::Regexp;
 use crate::relabel::pattern::Pattern;
+use crate::work::{Excess, Work};
 
 /// Which entries a `match` stage is for.
 #[derive(Debug, Clone)]
@@ -80,16 +81,34 @@ impl Selector {
     }
 
     /// Whether an entry is meant. `label` answers with the value of a label.
-    pub fn matches<'v>(&self, label: &dyn Fn(&str) -> Option<&'v str>, line: &[u8]) -> bool {
-        let labels = self.matchers.iter().all(|matcher| {
+    ///
+    /// # Errors
+    /// When `work` does not reach.
+    pub fn matches<'v>(
+        &self,
+        label: &dyn Fn(&str) -> Option<&'v str>,
+        line: &[u8],
+        work: &mut Work,
+    ) -> Result<bool, Excess> {
+        for matcher in &self.matchers {
             let value = label(&matcher.name).unwrap_or_default();
             let matches = match &matcher.value {
                 Value::Text(text) => text == value.as_bytes(),
-                Value::Pattern(pattern) => pattern.is_match(value),
+                Value::Pattern(pattern) => {
+                    work.charge(pattern.price(value.len()))?;
+                    pattern.is_match(value)
+                }
             };
-            matches != matcher.negated
-        });
-        labels && self.filters.iter().all(|filter| filter.passes(line))
+            if matches == matcher.negated {
+                return Ok(false);
+            }
+        }
+        for filter in &self.filters {
+            if !filter.passes(line, work)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn read(text: &str) -> Result<Self, Mistake> {
@@ -115,12 +134,15 @@ impl Selector {
 // === impl Filter ===
 
 impl Filter {
-    fn passes(&self, line: &[u8]) -> bool {
+    fn passes(&self, line: &[u8], work: &mut Work) -> Result<bool, Excess> {
         let found = match &self.content {
-            Content::Text(text) => text.find(line).is_some(),
-            Content::Pattern(regexp) => regexp.is_match(line),
+            Content::Text(text) => {
+                work.bytes(line.len())?;
+                text.find(line).is_some()
+            }
+            Content::Pattern(regexp) => regexp.is_match(line, work)?,
         };
-        found != self.negated
+        Ok(found != self.negated)
     }
 }
 
@@ -191,7 +213,7 @@ impl Parser<'_> {
         self.advance()?;
         let bytes = self.string()?;
         let content = if is_pattern {
-            let compiled = utf8(&bytes).and_then(Regexp::parse);
+            let compiled = utf8(&bytes).and_then(Regexp::keep);
             Content::Pattern(compiled.map_err(Mistake::Pattern)?)
         } else {
             Content::Text(Box::new(Finder::new(&bytes).into_owned()))
@@ -232,7 +254,10 @@ mod tests {
     fn selects(selector: &str, line: &[u8]) -> bool {
         let labels = [("app", "foo"), ("env", "a\nb"), ("é", "x"), ("q", "b\"r"), ("n", "")];
         let label = |name: &str| labels.iter().find(|(label, _)| *label == name).map(|(_, value)| *value);
-        Selector::parse(selector).unwrap_or_else(|error| panic!("{error}")).matches(&label, line)
+        Selector::parse(selector)
+            .unwrap_or_else(|error| panic!("{error}"))
+            .matches(&label, line, &mut Work::of_line())
+            .unwrap()
     }
 
     #[test]
@@ -356,8 +381,9 @@ mod tests {
         fn any_value_can_be_quoted(value in "\\PC{0,20}") {
             let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
             let selector = Selector::parse(&format!("{{a=\"{quoted}\"}} |= \"{quoted}\"")).unwrap();
-            prop_assert!(selector.matches(&|_| Some(&value), value.as_bytes()));
-            prop_assert!(!selector.matches(&|_| Some("something else altogether, and longer"), value.as_bytes()));
+            let matches = |label: &str| selector.matches(&|_| Some(label), value.as_bytes(), &mut Work::of_line());
+            prop_assert_eq!(matches(&value), Ok(true));
+            prop_assert_eq!(matches("something else altogether, and longer"), Ok(false));
         }
     }
 }

@@ -8,6 +8,7 @@
 //! `toDate` takes this year for a layout without one; functions that change a dict in place are not there, and neither are those
 //! that reach out of a template or cost too much for a line.
 
+pub mod cost;
 pub mod engine;
 mod functions;
 pub mod syntax;
@@ -19,7 +20,8 @@ use std::sync::Arc;
 use gotmpl::Value;
 
 use self::engine::{Output, clipped, contained};
-use self::syntax::{Dialect, GET, MAIN};
+use self::syntax::{Dialect, GET};
+use crate::work::Work;
 
 /// Bytes a template may write.
 const MAX_OUTPUT: usize = 1 << 20;
@@ -55,24 +57,24 @@ impl Template {
         }
         let parsed = contained(|| syntax::parse(text, &Promtail)).unwrap_or_else(|| Err(PANICKED.to_owned()));
         let parsed = parsed.map_err(|cause| format!("template: {cause}"))?;
-        let mut all = functions::all();
+        let mut all = cost::charging(functions::all());
         all.insert(GET.to_owned(), Arc::new(|args: &[Value]| value::chain(args, functions::field)));
         let template = parsed.with(all).max_range_iters(MAX_TURNS);
         Ok(Self { text: text.into(), parsed: Some(Arc::new(template)) })
     }
 
-    /// What it writes.
+    /// What it writes, at the cost of `work`.
     ///
     /// # Errors
-    /// Why it stopped; then nothing of what it wrote counts.
-    pub fn render(&self, data: &Data) -> Result<String, String> {
+    /// Why it stopped; then nothing of what it wrote counts. Whether it was for its cost, `work` tells.
+    pub fn render(&self, data: &Data, work: &mut Work) -> Result<String, String> {
         let Some(template) = &self.parsed else {
             return Ok(self.text.to_string());
         };
         let data = Value::Map(Arc::clone(&data.0));
         let rendered = contained(|| {
             let mut output = Output::up_to(MAX_OUTPUT);
-            match template.execute_template_fmt(&mut output, MAIN, &data) {
+            match engine::executed(template, &mut output, &data, work) {
                 Ok(()) => Ok(output.text),
                 Err(_) if output.overflowed => Err(format!("it writes more than {MAX_OUTPUT} bytes")),
                 Err(error) => Err(clipped(error.to_string().trim_start_matches("execution error: "))),

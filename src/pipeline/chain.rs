@@ -6,6 +6,24 @@ use super::entry::Entry;
 use super::fields::Wrong;
 use super::tally::Tally;
 use crate::files::Folders;
+use crate::work::{Excess, STEP, Work};
+
+/// The reason under which lines are counted that cost too much.
+pub const TOO_COSTLY: &str = "too_costly";
+
+/// Units for each stage, whatever it does.
+const STAGE: u64 = STEP;
+
+/// What lines have cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Units of work.
+    pub spent: u64,
+    /// Lines that cost too much, and were dropped.
+    pub overruns: u64,
+    /// Why the last of them did.
+    pub excess: Option<Excess>,
+}
 
 /// One step of a pipeline. What it keeps from line to line is its own, and bounded.
 pub trait Stage: CloneStage + Send + Sync {
@@ -30,6 +48,11 @@ pub trait Stage: CloneStage + Send + Sync {
     /// The first sequence number of what is held.
     fn held_since(&self) -> Option<u64> {
         None
+    }
+
+    /// About how many bytes it holds.
+    fn held_bytes(&self) -> usize {
+        0
     }
 
     /// Adds the files that it names.
@@ -71,6 +94,14 @@ pub struct Context<'a> {
     pub not_before: Option<i64>,
     /// Somebody who wants to see what each stage does.
     pub watch: Option<&'a mut dyn Watch>,
+    /// Whether something was taken to be held.
+    pub holds_more: bool,
+    /// What the lines cost that cost too much, or were looked at before the one that is looked at now.
+    spent: u64,
+    /// Lines that cost too much, and why the last one did.
+    overruns: u64,
+    excess: Option<Excess>,
+    work: Work,
     depth: usize,
     told: usize,
     /// The stages that this is inside of, with their depth, and whether they have been named.
@@ -120,7 +151,46 @@ impl Clone for Box<dyn Stage> {
 
 impl<'a> Context<'a> {
     pub fn new(now: i64, tally: &'a mut Tally) -> Self {
-        Self { now, tally, not_before: None, watch: None, depth: 0, told: 0, inside: Vec::new() }
+        Self {
+            now,
+            tally,
+            not_before: None,
+            watch: None,
+            holds_more: false,
+            spent: 0,
+            overruns: 0,
+            excess: None,
+            work: Work::of_line(),
+            depth: 0,
+            told: 0,
+            inside: Vec::new(),
+        }
+    }
+
+    /// What the line may still cost that is looked at. A stage whose charge fails is to drop the line.
+    #[inline]
+    pub fn work(&mut self) -> &mut Work {
+        &mut self.work
+    }
+
+    /// What all lines have cost, how many cost too much, and why the last of them did.
+    pub fn cost(&self) -> Cost {
+        Cost { spent: self.spent + self.work.spent(), overruns: self.overruns, excess: self.excess }
+    }
+
+    /// Another line is next.
+    fn next_line(&mut self) {
+        self.spent += self.work.spent();
+        self.work = Work::of_line();
+    }
+
+    /// A line cost too much: it ends here.
+    #[cold]
+    fn overrun(&mut self) {
+        self.overruns += 1;
+        self.excess = self.work.excess();
+        self.tally.dropped(TOO_COSTLY);
+        self.next_line();
     }
 
     /// Drops an entry and counts it.
@@ -203,6 +273,11 @@ impl Chain {
         self.release(cx, out, &mut |stage, cx, due| stage.finish(cx, due));
     }
 
+    /// About how many bytes its stages hold.
+    pub fn held_bytes(&self) -> usize {
+        self.0.iter().map(|link| link.stage.held_bytes()).sum()
+    }
+
     pub fn deadline(&self) -> Option<i64> {
         self.0.iter().filter_map(|link| link.stage.deadline()).min()
     }
@@ -219,7 +294,10 @@ impl Chain {
             if before.is_some() {
                 cx.inside.push((cx.depth, *name, false));
             }
-            let flow = stage.process(&mut entry, cx);
+            let flow = match cx.work.charge(STAGE + entry.line.len() as u64) {
+                Ok(()) => stage.process(&mut entry, cx),
+                Err(_) => Flow::Drop,
+            };
             cx.inside.pop();
             if let Some(before) = before {
                 // Stages inside have told what they did; it need not be said twice.
@@ -228,11 +306,21 @@ impl Chain {
                     tell(cx, name, &before, &flow, &entry);
                 }
             }
+            if cx.work.is_over() {
+                // Whatever the stage made of it: it may have been there to redact it.
+                return cx.overrun();
+            }
             match flow {
                 Flow::Pass => {}
-                Flow::Drop | Flow::Hold => return,
+                Flow::Drop => return,
+                Flow::Hold => {
+                    cx.holds_more = true;
+                    return;
+                }
                 Flow::Emit(entries) => {
+                    cx.holds_more = true;
                     for entry in entries {
+                        cx.next_line();
                         self.from(at + 1, entry, cx, out);
                     }
                     return;
@@ -249,6 +337,7 @@ impl Chain {
             let mut due = Vec::new();
             take(self.0[at].stage.as_mut(), cx, &mut due);
             for entry in due {
+                cx.next_line();
                 self.from(at + 1, entry, cx, out);
             }
         }

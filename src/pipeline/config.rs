@@ -7,6 +7,7 @@ use super::fields::{Decoded, Wrong};
 use super::stages::STAGES;
 use crate::config::refusal::quote;
 use crate::config::unknown::hint;
+use crate::work::{self, Work};
 use crate::yaml::{self, Kind, Node, Place, Value};
 
 /// How stages are written down.
@@ -78,7 +79,7 @@ pub fn read(text: &str, form: Form) -> Result<Chain, PipelineError> {
         }
     };
     let Some(stages) = stages else { return Ok(Chain::default()) };
-    chain(stages).map_err(PipelineError::from)
+    work::charging(&mut Work::of_expressions(), || chain(stages)).map_err(PipelineError::from)
 }
 
 /// The list inside of the map of a file.

@@ -8,6 +8,9 @@ use std::sync::Arc;
 
 use crate::golang::number::plain;
 
+/// Bytes of two shared texts with nothing in them.
+const PAIR: usize = 96;
+
 /// A name of a label or of an extracted value. Shared, because each line has the same ones.
 pub type Name = Arc<str>;
 
@@ -72,6 +75,15 @@ impl Entry {
         for (name, value) in self.labels.pairs() {
             self.extracted.insert(name.clone(), Value::from(value.clone()));
         }
+    }
+
+    /// About how many bytes of memory it has.
+    pub fn size(&self) -> usize {
+        let labels = self.labels.iter().map(|(name, value)| name.len() + value.len() + PAIR).sum::<usize>();
+        let beside =
+            self.structured_metadata.iter().map(|(name, value)| name.len() + value.len() + PAIR).sum::<usize>();
+        let extracted = self.extracted.iter().map(|(name, value)| name.len() + value.len() + PAIR).sum::<usize>();
+        size_of::<Self>() + self.line.len() + labels + beside + extracted
     }
 
     /// The text of an extracted value, if it is there and has one.
@@ -200,6 +212,14 @@ impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Labels {
 // === impl Value ===
 
 impl Value {
+    /// Bytes of its text.
+    fn len(&self) -> usize {
+        match self {
+            Value::Text(text) => text.len(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        }
+    }
+
     /// As every stage reads it: numbers without exponent, no text for [`Value::Null`].
     pub fn text(&self) -> Option<Cow<'_, [u8]>> {
         match self {

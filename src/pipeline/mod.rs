@@ -21,8 +21,9 @@
 //! * What [`Pipeline::process`] returns: with `limit`, the time before which no other line should follow. The pipeline
 //!   itself never sleeps.
 //!
-//! What is kept from line to line is bounded: blocks of `multiline` and `cri` in bytes and number, times of `timestamp`
-//! and buckets of `limit` in number, series of `metrics` in number.
+//! What is kept from line to line is bounded: blocks of `multiline` and `cri` in bytes and number, each and together, times of `timestamp`
+//! and buckets of `limit` in number, series of `metrics` in number. What a line may cost is bounded as well, see [`crate::work`]: one that
+//! costs more is dropped and counted, for the stage that it did not get through may have been there to redact it.
 //!
 //! In five points this differs from Promtail on purpose. Lines that `cri` holds when the input ends come out instead of
 //! being lost. `sampling` decides by sequence number, so that a line which is sent again is not judged again. `limit` with
@@ -35,6 +36,7 @@ pub mod config;
 pub mod entry;
 pub mod exposition;
 pub mod fields;
+pub mod jmespath;
 pub mod json_text;
 pub mod pattern;
 pub mod presets;
@@ -48,6 +50,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use chain::Cost;
 use chain::{Chain, Context, Watch};
 pub use config::{Form, PipelineError};
 pub use entry::{Entry, Extracted, Labels, SeqRange, Value};
@@ -57,12 +60,17 @@ use tally::Tally;
 
 use crate::files::Folders;
 
+/// Bytes that all stages of a pipeline hold together. With more they let go of everything, as at the end of the input.
+pub const MOST_HELD: usize = 8 << 20;
+
 /// The stages of one container with their state. A clone of one that has seen nothing is a pipeline for another reader of
 /// the same lines: what was compiled is shared.
 #[derive(Clone)]
 pub struct Pipeline {
     chain: Chain,
     tally: Tally,
+    /// Since it was asked for.
+    cost: Cost,
 }
 
 /// A configuration that can be used, but for the files that its stages name: none of them has been looked at.
@@ -101,7 +109,7 @@ impl Draft {
     pub fn open(&self, folders: &Folders) -> Result<Pipeline, PipelineError> {
         let mut chain = self.0.clone();
         chain.open(folders)?;
-        Ok(Pipeline { chain, tally: Tally::new(Some(Arc::default())) })
+        Ok(Pipeline { chain, tally: Tally::new(Some(Arc::default())), cost: Cost::default() })
     }
 }
 
@@ -169,23 +177,17 @@ impl Pipeline {
 
     /// Lets go what has waited long enough for more lines.
     pub fn tick(&mut self, now: i64, out: &mut Vec<Entry>) -> Option<i64> {
-        let mut cx = Context::new(now, &mut self.tally);
-        self.chain.tick(now, &mut cx, out);
-        cx.not_before
+        self.with(now, |chain, cx| chain.tick(now, cx, out))
     }
 
     /// Lets go what has been held since before the line with this number.
     pub fn let_go(&mut self, before: u64, now: i64, out: &mut Vec<Entry>) -> Option<i64> {
-        let mut cx = Context::new(now, &mut self.tally);
-        self.chain.let_go(before, &mut cx, out);
-        cx.not_before
+        self.with(now, |chain, cx| chain.let_go(before, cx, out))
     }
 
     /// Lets go everything that is held: the input has ended.
     pub fn flush(&mut self, now: i64, out: &mut Vec<Entry>) -> Option<i64> {
-        let mut cx = Context::new(now, &mut self.tally);
-        self.chain.finish(&mut cx, out);
-        cx.not_before
+        self.with(now, |chain, cx| chain.finish(cx, out))
     }
 
     /// When [`Pipeline::tick`] has something to do.
@@ -198,16 +200,35 @@ impl Pipeline {
         self.chain.held_since()
     }
 
+    /// What the lines have cost that were run since the last call.
+    pub fn take_cost(&mut self) -> Cost {
+        std::mem::take(&mut self.cost)
+    }
+
     fn run(&mut self, entry: Entry, now: i64, out: &mut Vec<Entry>, watch: Option<&mut dyn Watch>) -> Option<i64> {
+        self.with(now, |chain, cx| {
+            if chain.deadline().is_some_and(|deadline| deadline <= entry.arrived) {
+                chain.tick(entry.arrived, cx, out);
+            }
+            if let Some(watch) = watch {
+                cx.watch = Some(watch);
+            }
+            chain.run(entry, cx, out);
+            if cx.holds_more && chain.held_bytes() > MOST_HELD {
+                chain.finish(cx, out);
+            }
+        })
+    }
+
+    fn with<'a>(&'a mut self, now: i64, run: impl FnOnce(&mut Chain, &mut Context<'a>)) -> Option<i64> {
         let mut cx = Context::new(now, &mut self.tally);
-        if self.chain.deadline().is_some_and(|deadline| deadline <= entry.arrived) {
-            self.chain.tick(entry.arrived, &mut cx, out);
-        }
-        if let Some(watch) = watch {
-            cx.watch = Some(watch);
-        }
-        self.chain.run(entry, &mut cx, out);
-        cx.not_before
+        run(&mut self.chain, &mut cx);
+        let Cost { spent, overruns, excess } = cx.cost();
+        let not_before = cx.not_before;
+        self.cost.spent += spent;
+        self.cost.overruns += overruns;
+        self.cost.excess = excess.or(self.cost.excess);
+        not_before
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::entry::Name;
 use crate::golang::regexp::{Found, Regexp};
+use crate::work::{Excess, Work};
 
 /// A Go pattern that looks for its match anywhere in a line. Clones share what was compiled.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ impl Pattern {
     /// # Errors
     /// What is wrong, beginning as in Go with `error parsing regexp: `.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let regexp = Regexp::parse(text)?;
+        let regexp = Regexp::keep(text)?;
         let groups = (1..).zip(regexp.group_names());
         let names = groups.filter_map(|(at, name)| Some((at, Name::from(name.as_deref()?)))).collect();
         Ok(Self(Arc::new(Compiled { regexp, names })))
@@ -39,18 +40,25 @@ impl Pattern {
         Self::parse(&format!("^{}$", regex::escape(text)))
     }
 
-    pub fn is_match(&self, line: &[u8]) -> bool {
-        self.0.regexp.is_match(line)
+    /// Whether it matches anywhere in a line.
+    ///
+    /// # Errors
+    /// When `work` does not reach; so in what follows.
+    pub fn is_match(&self, line: &[u8], work: &mut Work) -> Result<bool, Excess> {
+        self.0.regexp.is_match(line, work)
     }
 
     /// The first match.
-    pub fn find(&self, line: &[u8]) -> Option<Found> {
-        self.0.regexp.find(line)
+    ///
+    /// # Errors
+    /// When `work` does not reach.
+    pub fn find(&self, line: &[u8], work: &mut Work) -> Result<Option<Found>, Excess> {
+        self.0.regexp.find(line, work)
     }
 
-    /// All matches, from left to right.
-    pub fn find_all<'a>(&'a self, line: &'a [u8]) -> Box<dyn Iterator<Item = Found> + 'a> {
-        self.0.regexp.find_all(line)
+    /// The expression itself, for all its matches.
+    pub fn regexp(&self) -> &Regexp {
+        &self.0.regexp
     }
 
     /// Numbers and names of the groups that have one, in order.

@@ -4,11 +4,10 @@
 //! series go. The number of series is bounded for all together.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::entry::{Labels, Name};
-use super::registry::{Families, Family, Kind, Registry};
+use super::registry::{Families, Family, Kind, Registry, Taken};
 
 /// Names that begin so are the plugin's own, or those under which Prometheus writes how a scrape went.
 const RESERVED: [&str; 3] = ["loki_rs_", "process_", "scrape_"];
@@ -23,7 +22,7 @@ const NO_HELP: &str = "Counted by the stage metrics of a pipeline";
 #[derive(Debug, Default)]
 pub struct Registries {
     all: Mutex<Vec<Weak<Registry>>>,
-    series: Arc<AtomicUsize>,
+    taken: Arc<Taken>,
 }
 
 // === impl Registries ===
@@ -31,7 +30,7 @@ pub struct Registries {
 impl Registries {
     /// A registry for one container. Its series are there for as long as somebody has it.
     pub fn for_container(&self) -> Arc<Registry> {
-        let registry = Arc::new(Registry::sharing(&self.series));
+        let registry = Arc::new(Registry::sharing(&self.taken));
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|registry| registry.strong_count() > 0);
         all.push(Arc::downgrade(&registry));

@@ -1,7 +1,7 @@
 //! What the stage `metrics` counts, and the lines that stages drop: counters, gauges and histograms by name and labels.
 //!
 //! Bounded together with those of other containers, see [`Registries`](super::registries::Registries): beyond
-//! [`MAX_SERIES`] nothing new is counted until something goes. What idles for longer than its `max_idle_duration` goes when
+//! [`MAX_SERIES`], and beyond [`MAX_PAGE`] bytes of the page of metrics, nothing new is counted until something goes. What idles for longer than its `max_idle_duration` goes when
 //! somebody looks.
 
 use std::collections::BTreeMap;
@@ -12,6 +12,15 @@ use super::entry::Labels;
 
 /// Series in all.
 pub const MAX_SERIES: usize = 10_000;
+
+/// Bytes of the page of metrics that all series may have together, a sample for each bucket of a histogram.
+pub const MAX_PAGE: usize = 16 << 20;
+
+/// The same for one container.
+pub const MAX_PAGE_OF_ONE: usize = 4 << 20;
+
+/// Bytes of a sample besides its name and labels, quotes and an escape for each second byte left aside.
+const SAMPLE: usize = 64;
 
 /// Bytes of the labels of a series.
 const MAX_LABELS: usize = 4096;
@@ -26,8 +35,17 @@ const DROPPED_BY_LABEL: &str = "logentry_dropped_lines_by_label_total";
 #[derive(Debug, Default)]
 pub struct Registry {
     families: Mutex<Families>,
-    /// How many series there are, those of others who share the bound too.
-    series: Arc<AtomicUsize>,
+    /// What there is of all who share the bounds.
+    shared: Arc<Taken>,
+    /// Bytes of the page that are its own.
+    page: AtomicUsize,
+}
+
+/// What series take together.
+#[derive(Debug, Default)]
+pub struct Taken {
+    series: AtomicUsize,
+    page: AtomicUsize,
 }
 
 /// Families by name.
@@ -60,6 +78,8 @@ pub struct Series {
     pub buckets: Vec<u64>,
     /// When it was changed for the last time.
     changed: i64,
+    /// Bytes that it takes on the page, at most.
+    page: usize,
     /// For how long it is kept without a change, in nanoseconds.
     max_idle: i64,
 }
@@ -86,8 +106,8 @@ pub struct Definition {
 
 impl Registry {
     /// An empty one whose series are counted in `series` with those of others.
-    pub fn sharing(series: &Arc<AtomicUsize>) -> Self {
-        Self { families: Mutex::default(), series: series.clone() }
+    pub fn sharing(shared: &Arc<Taken>) -> Self {
+        Self { families: Mutex::default(), shared: shared.clone(), page: AtomicUsize::new(0) }
     }
 
     /// Changes one series. Whatever does not fit the family of that name is passed over.
@@ -104,7 +124,11 @@ impl Registry {
         }
         // Loki takes no such labels either.
         let size: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if size > MAX_LABELS || !self.is_room() {
+        if size > MAX_LABELS {
+            return;
+        }
+        let page = page_of(definition, labels, size);
+        if !self.is_room(page) {
             return;
         }
         let family = families.entry(definition.name.clone()).or_insert_with(|| Family {
@@ -112,15 +136,28 @@ impl Registry {
             kind: definition.kind.clone(),
             series: BTreeMap::new(),
         });
-        let mut series = Series::new(definition);
+        let mut series = Series::new(definition, page);
         series.change(&definition.kind, change, now);
         family.series.insert(labels.clone(), series);
     }
 
-    /// Takes room for a series, if there is any.
-    fn is_room(&self) -> bool {
-        let one_more = |count| (count < MAX_SERIES).then_some(count + 1);
-        self.series.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    /// Takes room for a series of so many bytes, if there is any.
+    fn is_room(&self, page: usize) -> bool {
+        let Taken { series, page: of_all } = self.shared.as_ref();
+        let bounds = [(series, 1, MAX_SERIES), (&self.page, page, MAX_PAGE_OF_ONE), (of_all, page, MAX_PAGE)];
+        for (at, (taken, more, most)) in bounds.iter().enumerate() {
+            if !take(taken, *more, *most) {
+                bounds[..at].iter().for_each(|(taken, more, _)| _ = taken.fetch_sub(*more, Ordering::Relaxed));
+                return false;
+            }
+        }
+        true
+    }
+
+    fn give_back(&self, series: usize, page: usize) {
+        self.shared.series.fetch_sub(series, Ordering::Relaxed);
+        self.shared.page.fetch_sub(page, Ordering::Relaxed);
+        self.page.fetch_sub(page, Ordering::Relaxed);
     }
 
     /// Counts a line that a stage dropped.
@@ -139,9 +176,16 @@ impl Registry {
     pub fn collect(&self, now: i64) -> Families {
         let mut families = self.lock();
         for family in families.values_mut() {
-            let before = family.series.len();
-            family.series.retain(|_, series| now.saturating_sub(series.changed) < series.max_idle);
-            self.series.fetch_sub(before - family.series.len(), Ordering::Relaxed);
+            let (mut gone, mut page) = (0, 0);
+            family.series.retain(|_, series| {
+                let stays = now.saturating_sub(series.changed) < series.max_idle;
+                if !stays {
+                    gone += 1;
+                    page += series.page;
+                }
+                stays
+            });
+            self.give_back(gone, page);
         }
         families.retain(|_, family| !family.series.is_empty());
         families.clone()
@@ -162,20 +206,37 @@ impl Registry {
 impl Drop for Registry {
     fn drop(&mut self) {
         let gone: usize = self.lock().values().map(|family| family.series.len()).sum();
-        self.series.fetch_sub(gone, Ordering::Relaxed);
+        self.give_back(gone, self.page.load(Ordering::Relaxed));
     }
+}
+
+/// Takes so many more, if that is not too many.
+fn take(taken: &AtomicUsize, more: usize, most: usize) -> bool {
+    let add = |now: usize| now.checked_add(more).filter(|sum| *sum <= most);
+    taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+}
+
+/// Bytes that a series takes on the page, at most. Its family's help counts with each of its series.
+fn page_of(definition: &Definition, labels: &Labels, size: usize) -> usize {
+    let samples = match &definition.kind {
+        Kind::Histogram(bounds) => bounds.len() + 3,
+        Kind::Counter | Kind::Gauge => 1,
+    };
+    // An escape makes two bytes of one.
+    let sample = SAMPLE + 2 * (definition.name.len() + size) + 8 * labels.iter().count();
+    samples.saturating_mul(sample).saturating_add(2 * definition.help.len())
 }
 
 // === impl Series ===
 
 impl Series {
-    fn new(definition: &Definition) -> Self {
+    fn new(definition: &Definition, page: usize) -> Self {
         let buckets = match &definition.kind {
             Kind::Histogram(bounds) => bounds.len(),
             _ => 0,
         };
         let max_idle = definition.max_idle;
-        Self { value: 0.0, count: 0, buckets: vec![0; buckets], changed: i64::MIN, max_idle }
+        Self { value: 0.0, count: 0, buckets: vec![0; buckets], changed: i64::MIN, page, max_idle }
     }
 
     /// When it was changed for the last time, in nanoseconds since 1970.
@@ -242,6 +303,26 @@ mod tests {
         assert_eq!(families["c"].series.len(), MAX_SERIES);
         assert_eq!(families["c"].series[&label("1")].value, 2.0);
         assert!(!families.contains_key("d"));
+    }
+
+    #[test]
+    fn the_page_is_bounded_for_one_container_and_for_all() {
+        let buckets = (1..=5_000).map(f64::from).collect();
+        let histogram = Definition { kind: Kind::Histogram(buckets), max_idle: i64::MAX, ..counter("h") };
+        let shared: Arc<Taken> = Arc::default();
+        let registries: Vec<_> = (0..8).map(|_| Registry::sharing(&shared)).collect();
+        let mut pages = Vec::new();
+        for registry in &registries {
+            for value in 0..200 {
+                registry.change(&histogram, &label(&value.to_string()), Change::Observe(1.0), 0);
+            }
+            pages.push(super::super::exposition::text(&registry.collect(0)).len());
+        }
+        assert!(pages[0] > 0 && pages.iter().all(|page| *page <= MAX_PAGE_OF_ONE), "{pages:?}");
+        assert!(pages.iter().sum::<usize>() <= MAX_PAGE, "{pages:?}");
+        assert_eq!(pages.last(), Some(&0), "all have no room for the last one");
+        drop(registries);
+        assert_eq!((shared.series.load(Ordering::Relaxed), shared.page.load(Ordering::Relaxed)), (0, 0));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use regex::{Captures, Regex};
 
 use super::LONGEST;
-use crate::config::go_regex::{brief, translate};
+use crate::config::go_regex::{compiled, translate};
 
 /// A Go pattern that has to match a whole value; its `.` matches newlines, too.
 ///
@@ -15,6 +15,7 @@ pub struct Pattern {
     text: String,
     regex: Regex,
     groups: Vec<Option<String>>,
+    places: usize,
 }
 
 // === impl Pattern ===
@@ -26,13 +27,19 @@ impl Pattern {
     /// What is wrong with it, to go on from `is not a regular expression: `.
     pub fn parse(text: &str) -> Result<Self, String> {
         let translated = translate(&format!("^(?s:{text})$"))?;
-        let regex = Regex::new(&translated.pattern).map_err(|error| brief(&error))?;
-        Ok(Self { text: text.to_owned(), regex, groups: translated.groups })
+        let (regex, cost) = compiled(&translated.pattern)?;
+        cost.keep()?;
+        Ok(Self { text: text.to_owned(), regex, groups: translated.groups, places: cost.places })
     }
 
     /// Whether it matches the whole of `value`.
     pub fn is_match(&self, value: &str) -> bool {
         self.regex.is_match(value)
+    }
+
+    /// Units of work that a look at a value of so many bytes costs.
+    pub fn price(&self, bytes: usize) -> u64 {
+        bytes.saturating_mul(self.places) as u64
     }
 
     /// What it found in `value`, for [`Pattern::expand`].

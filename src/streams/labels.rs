@@ -27,6 +27,7 @@ use crate::config::{Destination, LabelOptions};
 use crate::loki::labels::{LabelName, MAX_NAME};
 use crate::streams::info::Info;
 use crate::template;
+use crate::work::{self, Work};
 
 /// Labels that Docker's orchestrators leave on a container, and their names in Loki.
 const AUTOMATIC: [(&str, &str); 4] = [
@@ -81,8 +82,9 @@ pub fn build(info: &Info, options: &LabelOptions, hostname: &str) -> Result<Cont
     let mut draft = Draft::default();
     let mut errors = Vec::new();
 
+    let mut work = Work::of(work::LABELS);
     for (name, template) in &options.external {
-        match template::render(template, info, hostname) {
+        match template::render(template, info, hostname, &mut work) {
             Ok(value) => draft.set(name.clone(), value, "loki-external-labels".to_owned()),
             Err(error) => errors.push(format!(
                 "loki-external-labels: the template of {name} does not go with this container: \
@@ -91,7 +93,7 @@ pub fn build(info: &Info, options: &LabelOptions, hostname: &str) -> Result<Cont
         }
     }
     draft.pick(info, options);
-    match options.tag.as_ref().map(|template| template::render(template, info, hostname)) {
+    match options.tag.as_ref().map(|template| template::render(template, info, hostname, &mut work)) {
         Some(Ok(value)) => draft.set(LabelName::known(TAG), value, "the option tag".to_owned()),
         Some(Err(error)) => errors.push(format!("tag: the template does not go with this container: {error}")),
         None => {}

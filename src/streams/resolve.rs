@@ -29,6 +29,7 @@ use super::registry::{Registry, StartError};
 use crate::config::StreamOptions;
 use crate::config::pipeline::Configured;
 use crate::lock;
+use crate::pools::Pool;
 use crate::shipper::Stages;
 use crate::shipper::destination::Destination;
 use crate::telemetry::throttle::Throttle;
@@ -106,7 +107,11 @@ impl Registry {
             }
             // All mistakes are told at once.
             Err(StartError::Unfit(mut mistakes)) => {
-                let options = StreamOptions::parse(&info.config, &self.inner.setup.defaults)?;
+                let (registry, config) = (self.clone(), info.config.clone());
+                // It compiles what options ask for, which is not for a thread that answers dockerd.
+                let parsed =
+                    Pool::Start.run(move || StreamOptions::parse(&config, &registry.inner.setup.defaults)).await;
+                let options = parsed.map_err(|panic| StartError::Broken(panic.to_string()))??;
                 mistakes.extend(self.check_files(&options).await.err().unwrap_or_default());
                 Err(StartError::Unfit(mistakes))
             }

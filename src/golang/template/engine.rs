@@ -3,6 +3,11 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use gotmpl::TemplateError;
+
+use super::syntax::MAIN;
+use crate::work::{self, Excess, Work};
+
 /// Characters of a message.
 const MAX_MESSAGE: usize = 500;
 
@@ -30,6 +35,7 @@ impl fmt::Write for Output {
             self.overflowed = true;
             return Err(fmt::Error);
         }
+        work::current(|work| work.bytes(text.len())).map_err(|_| fmt::Error)?;
         self.text.push_str(text);
         Ok(())
     }
@@ -39,6 +45,22 @@ impl fmt::Write for Output {
 pub fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
     // What the closure touches is dropped with it, so a torn state cannot be seen.
     catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+/// Runs a template at the cost of `work`. What ends it for one of our bounds, of which Go has none or a larger one, counts as too much.
+pub fn executed(
+    template: &gotmpl::Template,
+    output: &mut Output,
+    data: &gotmpl::Value,
+    work: &mut Work,
+) -> Result<(), TemplateError> {
+    let done = work::charging(work, || template.execute_template_fmt(output, MAIN, data));
+    match &done {
+        Err(TemplateError::RangeIterLimit | TemplateError::RecursionLimit) => _ = work.exceed(Excess::Work),
+        Err(_) if output.overflowed => _ = work.exceed(Excess::Size),
+        _ => {}
+    }
+    done
 }
 
 /// What the engine says of a text, without what it puts in front.

@@ -8,8 +8,9 @@ use gotmpl::parse::{
 };
 use gotmpl::{FuncMap, Template};
 
+use super::cost::Price;
 use super::engine::{clipped, plain_message};
-use super::value;
+use super::{cost, value};
 
 /// Where the body is registered, under a name that nobody gives a template.
 pub const MAIN: &str = "\u{1}main";
@@ -24,6 +25,21 @@ const CHECK: &str = "\u{1}check";
 
 /// What is printed goes through this if the dialect wants it, see [`value::printed`].
 const PRINT: &str = "\u{1}print";
+
+/// Each body begins with a call of this, so that nothing repeats or recurs without a charge, see [`super::cost::paid`].
+const PAY: &str = "\u{1}pay";
+
+/// What a function of the engine's own gets goes through this, see [`super::cost::weighed`].
+const WEIGH: &str = "\u{1}weigh";
+
+/// What `printf` takes for its format goes through this, see [`super::cost::formatted`].
+const FORMAT: &str = "\u{1}format";
+
+const PRINTF: &str = "printf";
+
+/// Functions of the engine's own that look at the whole of what they get. Those of ours charge by themselves, see [`super::cost::charging`].
+const READERS: [&str; 14] =
+    ["call", "eq", "ge", "gt", "html", "index", "js", "le", "lt", "ne", "print", PRINTF, "println", "urlquery"];
 
 /// What sets one use of the language apart from another.
 pub trait Dialect {
@@ -45,6 +61,9 @@ const MARK: &str = "\u{1}{{0}}";
 /// hold a chain of more than 200 in a debug build, and of more than 1500 in a release build.
 const MAX_ACTIONS: usize = 100;
 
+/// Bytes of a text.
+const MAX_TEXT: usize = 64 * 1024;
+
 /// A template that parsed, with calls in place of fields.
 #[derive(Debug)]
 pub struct Parsed {
@@ -65,6 +84,9 @@ struct Rewriter<'d> {
 /// # Errors
 /// With line, column and cause, of bounded length.
 pub fn parse(text: &str, dialect: &dyn Dialect) -> Result<Parsed, String> {
+    if text.len() > MAX_TEXT {
+        return Err(format!("it has more than {MAX_TEXT} bytes"));
+    }
     if text.matches("{{").count() > MAX_ACTIONS {
         let cause = format!("it has more than {MAX_ACTIONS} actions");
         return Err(cause);
@@ -91,7 +113,7 @@ pub fn parse(text: &str, dialect: &dyn Dialect) -> Result<Parsed, String> {
     for tree in [&mut body].into_iter().chain(defined) {
         // A template sees no variables of another.
         rewriter.variables.clear();
-        rewriter.list(tree, false);
+        rewriter.body(tree, false);
     }
     match rewriter.mistake {
         Some(mistake) => Err(clipped(&mistake)),
@@ -105,6 +127,7 @@ impl Parsed {
     /// Ready to execute as [`MAIN`].
     pub fn with(self, functions: FuncMap) -> Template {
         let mut template = Template::new("").funcs(functions).func(CHECK, value::checked).func(PRINT, value::printed);
+        template = template.func(PAY, cost::paid).func(WEIGH, cost::weighed).func(FORMAT, cost::formatted);
         for define in self.defines {
             // Of several bodies the one with something in it counts; two such did not parse.
             if !define.body.is_empty_tree() || template.lookup(&define.name).is_none() {
@@ -147,6 +170,24 @@ impl Rewriter<'_> {
         self.mistake.get_or_insert_with(|| mistake.into());
     }
 
+    /// A list that may run many times: it begins with a charge for one run of all that stands in it.
+    fn body(&mut self, list: &mut ListNode, in_range: bool) {
+        if list.is_empty_tree() {
+            return;
+        }
+        let price = Price::of(list);
+        self.list(list, in_range);
+        let pos = list.pos;
+        let arguments = [price.steps, price.bytes];
+        let mut pay = call(pos, PAY);
+        pay.args
+            .extend(arguments.map(|amount| Expr::Number(pos, Number::Int(i64::try_from(amount).unwrap_or(i64::MAX)))));
+        let pipe = PipeNode { pos, decl: Vec::new(), commands: vec![pay], is_assign: false };
+        // A branch that is never taken prints nothing.
+        let body = ListNode { pos, nodes: Vec::new() };
+        list.nodes.insert(0, Node::If(BranchNode { pos, pipe, body, else_body: None }));
+    }
+
     fn list(&mut self, list: &mut ListNode, in_range: bool) {
         for node in &mut list.nodes {
             match node {
@@ -175,9 +216,9 @@ impl Rewriter<'_> {
     fn branch(&mut self, branch: &mut BranchNode, in_body: bool, in_else: bool) {
         let outer = self.variables.len();
         self.pipe(&mut branch.pipe);
-        self.list(&mut branch.body, in_body);
+        self.body(&mut branch.body, in_body);
         if let Some(body) = &mut branch.else_body {
-            self.list(body, in_else);
+            self.body(body, in_else);
         }
         self.variables.truncate(outer);
     }
@@ -187,6 +228,10 @@ impl Rewriter<'_> {
         for mut command in mem::take(&mut pipe.commands) {
             let calls = matches!(command.args.first(), Some(Expr::Identifier(..)));
             let pos = command.pos;
+            let takes_format = matches!(&command.args[..], [Expr::Identifier(_, name)] if name == PRINTF);
+            if takes_format && !pipe.commands.is_empty() {
+                pipe.commands.push(call(pos, FORMAT));
+            }
             self.command(&mut command);
             pipe.commands.push(command);
             if calls {
@@ -200,9 +245,12 @@ impl Rewriter<'_> {
     /// are the arguments of that field, and so is what comes through the pipe.
     fn command(&mut self, command: &mut CommandNode) {
         let mut words = mem::take(&mut command.args).into_iter();
+        let (mut reads, mut formats) = (false, false);
         command.args = match words.next() {
             Some(Expr::Identifier(pos, name)) => {
                 self.function(&name);
+                reads = READERS.contains(&name.as_str());
+                formats = name == PRINTF;
                 vec![Expr::Identifier(pos, name)]
             }
             Some(first) => match self.access(first) {
@@ -212,8 +260,13 @@ impl Rewriter<'_> {
             None => Vec::new(),
         };
         for word in words {
+            let held = matches!(&word, Expr::Dot(_) | Expr::Variable(..));
             let word = self.value(word);
-            command.args.push(word);
+            // What a call answers has paid; what is held may be read any number of times.
+            let word = if reads && held { through(WEIGH, word) } else { word };
+            let is_plain = matches!(&word, Expr::String(_, format) if cost::is_plain(format));
+            let is_format = mem::take(&mut formats) && !is_plain;
+            command.args.push(if is_format { through(FORMAT, word) } else { word });
         }
     }
 
@@ -267,6 +320,12 @@ impl Rewriter<'_> {
 /// A call of a function without arguments.
 fn call(pos: Pos, name: &'static str) -> CommandNode {
     CommandNode { pos, args: vec![Expr::Identifier(pos, SmolStr::new_static(name))] }
+}
+
+/// A value that goes through a function.
+fn through(name: &'static str, word: Expr) -> Expr {
+    let pos = word.pos();
+    pipe_of(pos, vec![Expr::Identifier(pos, SmolStr::new_static(name)), word])
 }
 
 /// A call as a value: in parentheses, so to speak.

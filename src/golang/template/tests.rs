@@ -1,5 +1,6 @@
 //! What Promtail's tests and documents say of templates.
 
+use crate::work::Work;
 use proptest::prelude::*;
 
 use super::*;
@@ -21,7 +22,7 @@ fn data() -> Data {
 }
 
 fn rendered(text: &str) -> Result<String, String> {
-    Template::parse(text).unwrap_or_else(|error| panic!("{text}: {error}")).render(&data())
+    Template::parse(text).unwrap_or_else(|error| panic!("{text}: {error}")).render(&data(), &mut Work::of_line())
 }
 
 #[test]
@@ -248,12 +249,82 @@ proptest! {
         arguments in proptest::collection::vec("-?[0-9]{1,20}|-?1\\.5|\\.app|\\.json|\\.none|true|nil|\"[(\\[a-z%éß$1]{0,5}\"|\\(list 1 \"é\"\\)|\\(dict \"a\" 1\\)|\\(now\\)", 0..4),
         text in "\\PC{0,20}",
     ) {
-        let _ = Template::parse(&text).map(|template| template.render(&data()));
+        let _ = Template::parse(&text).map(|template| template.render(&data(), &mut Work::of_line()));
         let functions: Vec<String> = functions::all().into_keys().collect();
         let name = &functions[function % functions.len()];
         let text = format!("{{{{ {name} {} }}}}", arguments.join(" "));
         if let Ok(template) = Template::parse(&text) {
-            prop_assert_ne!(template.render(&data()), Err(PANICKED.to_owned()), "{}", text);
+            prop_assert_ne!(template.render(&data(), &mut Work::of_line()), Err(PANICKED.to_owned()), "{}", text);
         }
+    }
+}
+
+/// What a template comes to, and what that cost.
+fn cost_of(text: &str) -> (Result<String, String>, Work) {
+    let mut work = Work::of_line();
+    let template = Template::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    (template.render(&data(), &mut work), work)
+}
+
+#[test]
+fn a_bomb_ends_within_its_budget() {
+    let doubling: String = (0..24)
+        .map(|at| format!(r#"{{{{define "t{at}"}}}}{{{{template "t{0}"}}}}{{{{template "t{0}"}}}}{{{{end}}}}"#, at + 1))
+        .collect();
+    let wide = "%[1]s".repeat(500);
+    let many = "$x ".repeat(2_000);
+    for text in [
+        r#"{{define "a"}}{{if .}}{{template "a" (rest .)}}{{template "a" (rest .)}}{{end}}{{end}}{{template "a" (until 90)}}"#,
+        r#"{{define "a"}}{{template "a"}}{{template "a"}}{{end}}{{template "a"}}"#,
+        &format!(r#"{doubling}{{{{define "t24"}}}}x{{{{end}}}}{{{{template "t0"}}}}"#),
+        r#"{{range until 10000}}{{$x := repeat 1048575 "x"}}{{end}}"#,
+        r#"{{$l := splitList "" (repeat 9000 "x")}}{{range until 9999}}{{$x := sortAlpha $l}}{{end}}"#,
+        r#"{{$l := until 9000}}{{range until 1000}}{{$x := uniq $l}}{{end}}"#,
+        r#"{{$l := until 9000}}{{range until 9000}}{{range until 9000}}{{end}}{{end}}"#,
+        r#"{{$x := repeat 1000000 "x"}}{{range until 9999}}{{if eq $x $x}}{{end}}{{end}}"#,
+        r#"{{$x := repeat 1000000 "x"}}{{range until 9999}}{{$y := trimAll $x $x}}{{end}}"#,
+        r#"{{$x := repeat 1000000 "x"}}{{range until 9999}}{{$y := contains "y" $x}}{{end}}"#,
+        r#"{{$x := repeat 1000000 "x"}}{{range until 9999}}{{$y := len (html $x)}}{{end}}"#,
+        r#"{{$x := repeat 100000 "a"}}{{range until 9999}}{{$y := regexMatch "(a|b)*a(a|b){200}c" $x}}{{end}}"#,
+        r#"{{$x := repeat 100000 "a"}}{{$y := regexFindAll "(?s:.)*X|a" $x -1}}"#,
+        r#"{{range $i := until 9999}}{{$y := regexMatch (printf "a{%d}" (mod $i 900)) "a"}}{{end}}"#,
+        &format!(r#"{{{{$x := repeat 1000000 "x"}}}}{{{{printf "{wide}" $x}}}}"#),
+        &format!(r#"{{{{$x := repeat 1000000 "x"}}}}{{{{$y := len (print {many})}}}}"#),
+        r#"{{printf (repeat 10000 "%60000d") 1}}"#,
+        r#"{{repeat 10000 "%60000d" | printf}}"#,
+        r#"{{$x := repeat 900000 "[0,"}}{{$y := fromJson $x}}"#,
+        r#"{{range until 10001}}x{{end}}"#,
+        r#"{{range until 2}}{{repeat 1000000 "x"}}{{end}}"#,
+        r#"{{repeat 9999999 "x"}}"#,
+        r#"{{$l := list 1}}{{range until 40}}{{$l = list $l $l}}{{end}}"#,
+    ] {
+        let mut work = Work::of(crate::work::LINE / 10);
+        let done = Template::parse(text).unwrap_or_else(|error| panic!("{text}: {error}")).render(&data(), &mut work);
+        let shown: String = text.chars().take(100).collect();
+        assert!(done.is_err() && work.is_over(), "{shown}: {done:?}, {work:?}");
+        assert!(work.spent() <= crate::work::LINE / 10, "{shown}");
+    }
+}
+
+#[test]
+fn what_is_written_for_logs_costs_little() {
+    for text in [
+        "{{ .Value }}",
+        r#"{{ if eq .Value "x" }}a{{ else if contains "y" .Value }}b{{ else }}{{ .Entry | upper | trunc 10 }}{{ end }}"#,
+        r#"{{ $p := splitList " " .Value }}{{ range $i, $w := $p }}{{ if $i }},{{ end }}{{ $w | lower | quote }}{{ end }}"#,
+        r#"{{ regexReplaceAll "([A-Z])\\w+" .Value "${1}." }} {{ printf "%-20s|%05d" .Value 7 }}"#,
+        r#"{{ .Value | sha256sum }}{{ dict "a" .Value | toJson }}"#,
+    ] {
+        let (done, work) = cost_of(text);
+        assert!(done.is_ok(), "{text}: {done:?}");
+        assert!(work.spent() < crate::work::LINE / 1_000, "{text}: {}", work.spent());
+    }
+}
+
+#[test]
+fn mistakes_are_no_matter_of_cost() {
+    for text in [r#"{{fail "x"}}"#, "{{index .Value 99}}", r#"{{div 1 0}}"#] {
+        let (done, work) = cost_of(text);
+        assert!(done.is_err() && !work.is_over(), "{text}");
     }
 }

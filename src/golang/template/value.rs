@@ -1,12 +1,15 @@
 //! Values of a template: how Go prints them, how much they may hold, and how functions take their arguments.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 
 use gotmpl::{TemplateError, Value};
 
+use super::cost;
 use super::functions::printed_time;
 use crate::golang::number;
+use crate::work::{self, Excess};
 
 /// What a function answers.
 pub type Answer = Result<Value, TemplateError>;
@@ -24,7 +27,7 @@ pub const TOO_LONG: &str = "the text would be longer than 1 MiB";
 pub const MAX_ITEMS: usize = 10_000;
 
 /// How deep lists and maps may be in each other.
-const MAX_DEPTH: usize = 32;
+pub const MAX_DEPTH: usize = 32;
 
 /// Passes a value on that is not too large. A list that holds another twice counts it twice: so it would print.
 pub fn checked(args: &[Value]) -> Answer {
@@ -32,11 +35,17 @@ pub fn checked(args: &[Value]) -> Answer {
         return Ok(Value::Nil);
     };
     let (mut bytes, mut items) = (MAX_BYTES, MAX_ITEMS);
-    if fits(value, MAX_DEPTH, &mut bytes, &mut items) {
-        Ok(value.clone())
-    } else {
-        fail("a value is too large (a text may have 1 MiB, a list 10000 items)")
+    if !fits(value, MAX_DEPTH, &mut bytes, &mut items) {
+        work::current(|work| work.exceed(Excess::Size));
+        return fail("a value is too large (a text may have 1 MiB, a list 10000 items)");
     }
+    let (bytes, items) = (MAX_BYTES - bytes, MAX_ITEMS - items);
+    cost::charge(|work| {
+        work.steps(items)?;
+        work.bytes(bytes)?;
+        work.grow(bytes + items * mem::size_of::<Value>())
+    })?;
+    Ok(value.clone())
 }
 
 fn fits(value: &Value, depth: usize, bytes: &mut usize, items: &mut usize) -> bool {
@@ -220,6 +229,7 @@ pub fn chain(args: &[Value], field: impl Fn(&Value, &str, &[Value]) -> Answer) -
         let arguments = if index + 1 == length { arguments } else { &[] };
         value = field(&value, name.as_str().unwrap_or_default(), arguments)?;
     }
+    cost::charge(|work| cost::weigh(&value, work))?;
     Ok(value)
 }
 

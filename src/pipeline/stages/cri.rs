@@ -85,6 +85,10 @@ impl Stage for Cri {
     fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
         // The stages inside hold nothing and drop nothing.
         let flow = self.chain.run_inside(entry, cx);
+        if !matches!(flow, Flow::Pass) {
+            // It cost too much.
+            return flow;
+        }
         let goes_on = entry.text_of("flags").is_some_and(|flags| flags.as_ref() == b"P");
         if goes_on && self.held.len() >= self.max_partial_lines {
             let released = self.release(u64::MAX);
@@ -113,6 +117,10 @@ impl Stage for Cri {
 
     fn finish(&mut self, _: &mut Context<'_>, out: &mut Vec<Entry>) {
         out.append(&mut self.release(u64::MAX));
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.held.values().map(Entry::size).sum()
     }
 
     fn held_since(&self) -> Option<u64> {

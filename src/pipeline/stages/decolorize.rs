@@ -22,10 +22,11 @@ impl Decolorize {
 }
 
 impl Stage for Decolorize {
-    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
+    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
         let mut plain = Vec::new();
         let mut end = 0;
-        for sequence in self.0.find_all(&entry.line).map(|found| found.whole()) {
+        let Ok(all) = self.0.regexp().find_all(&entry.line, cx.work()) else { return Flow::Drop };
+        for sequence in all.map(|found| found.whole()) {
             plain.extend_from_slice(&entry.line[end..sequence.start]);
             end = sequence.end;
         }

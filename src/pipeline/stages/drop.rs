@@ -18,6 +18,7 @@ use crate::pipeline::chain::{Context, Flow, Stage};
 use crate::pipeline::entry::{self, Entry};
 use crate::pipeline::fields::{Decoded, Fields};
 use crate::pipeline::pattern::Pattern;
+use crate::work::{Excess, Work};
 use crate::yaml::{Kind, Node, Value};
 
 #[derive(Debug, Clone)]
@@ -85,23 +86,26 @@ impl Drop {
         Ok(Self { sources, separator, pattern, older_than, longer_than, reason })
     }
 
-    fn applies(&self, entry: &Entry) -> bool {
+    fn applies(&self, entry: &Entry, work: &mut Work) -> Result<bool, Excess> {
         let is_short = |limit: &u64| u64::try_from(entry.line.len()).is_ok_and(|length| length <= *limit);
         if self.longer_than.as_ref().is_some_and(is_short) {
-            return false;
+            return Ok(false);
         }
         if self.older_than.is_some_and(|age| entry.timestamp >= entry.arrived.saturating_sub(age)) {
-            return false;
+            return Ok(false);
         }
         match (&self.sources, &self.pattern) {
-            (None, None) => true,
-            (None, Some(pattern)) => pattern.is_match(&entry.line),
-            (Some(sources), None) => sources.iter().all(|source| entry.extracted.contains_key(source.as_str())),
+            (None, None) => Ok(true),
+            (None, Some(pattern)) => pattern.is_match(&entry.line, work),
+            (Some(sources), None) => Ok(sources.iter().all(|source| entry.extracted.contains_key(source.as_str()))),
             (Some(sources), Some(pattern)) => {
                 let present = sources.iter().filter_map(|source| entry.extracted.get(source.as_str()));
                 // A value without a text keeps the line.
                 let texts: Option<Vec<_>> = present.map(entry::Value::text).collect();
-                texts.is_some_and(|texts| pattern.is_match(&texts.join(self.separator.as_bytes())))
+                let Some(texts) = texts else { return Ok(false) };
+                let length = texts.iter().map(|text| text.len() + self.separator.len()).sum();
+                work.grow(length)?;
+                pattern.is_match(&texts.join(self.separator.as_bytes()), work)
             }
         }
     }
@@ -125,6 +129,10 @@ fn sources(fields: &Fields<'_>) -> Decoded<Option<Vec<String>>> {
 
 impl Stage for Drop {
     fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
-        if self.applies(entry) { cx.drop(&self.reason) } else { Flow::Pass }
+        match self.applies(entry, cx.work()) {
+            Ok(true) => cx.drop(&self.reason),
+            Ok(false) => Flow::Pass,
+            Err(_) => Flow::Drop,
+        }
     }
 }

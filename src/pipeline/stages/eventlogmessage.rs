@@ -50,10 +50,17 @@ impl EventLogMessage {
     }
 }
 
+/// Units for a byte of a message.
+const PARSED: usize = 8;
+
 impl Stage for EventLogMessage {
-    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
+    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
         let Some(value) = entry.extracted.get(self.source.as_str()) else { return Flow::Pass };
         let Some(message) = value.text() else { return Flow::Drop };
+        let work = cx.work();
+        if work.bytes(message.len().saturating_mul(PARSED)).is_err() || work.grow(message.len()).is_err() {
+            return Flow::Drop;
+        }
         let message = message.into_owned();
         for part in split_lines(&message) {
             let Some(colon) = part.iter().position(|b| *b == b':') else { continue };

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use jmespath::Variable;
+use jmespath::{Rcvar, Variable};
 use serde_json::Value as Json_;
 
 use super::{input, is_label_name};
@@ -18,12 +18,20 @@ use crate::golang::template::engine::contained;
 use crate::pipeline::chain::{Context, Flow, Stage};
 use crate::pipeline::entry::{Entry, Name, Value};
 use crate::pipeline::fields::{Decoded, Fields};
+use crate::pipeline::jmespath::{Expression, Failure};
 use crate::pipeline::json_text::{bad_bytes, parse_object, push_value};
+use crate::work::{Excess, Work};
 use crate::yaml::Node;
 
 /// Signs of an expression of which each may be inside of the one before. It is parsed and evaluated by functions that call
 /// themselves, and twice as many are more than the stack of a thread holds in a build for debugging.
 const MAX_DEPTH: usize = 100;
+
+/// Bytes of a text that is parsed. In memory it is some dozen times as large.
+const MAX_DOCUMENT: usize = 512 << 10;
+
+/// Units for a byte of JSON.
+const PARSED: usize = 8;
 
 #[derive(Clone)]
 pub struct Json {
@@ -37,7 +45,7 @@ pub struct Json {
 enum Query {
     /// `a.b.c`, which needs no more than a look.
     Path(Vec<String>),
-    Expression(jmespath::Expression<'static>),
+    Expression(Expression),
 }
 
 // === impl Json ===
@@ -72,28 +80,52 @@ impl Json {
 }
 
 impl Stage for Json {
-    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
-        let Some(text) = input(entry, self.source.as_ref()) else { return Flow::Pass };
-        let Some((document, mended)) = parse_object(&text) else {
-            return if self.drop_malformed { Flow::Drop } else { Flow::Pass };
-        };
-        let variable = if self.has_queries { Variable::try_from(&document).ok().map(Arc::new) } else { None };
-        for (name, query) in self.expressions.iter() {
-            let value = match (query, &variable) {
-                (Query::Path(path), _) => Some(extracted(look_up(&document, path), mended)),
-                (Query::Expression(expression), Some(variable)) => {
-                    // A mistake that shows only now, as a function that does not exist, costs this one name.
-                    let found = contained(|| expression.search(variable)).and_then(Result::ok);
-                    let found = found.and_then(|found| serde_json::to_value(&found).ok());
-                    found.map(|found| extracted(&found, mended))
-                }
-                (Query::Expression(_), None) => None,
-            };
-            if let Some(value) = value {
-                entry.extracted.insert(name.clone(), value);
-            }
+    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
+        match self.found(entry, cx.work()) {
+            Ok(Some(found)) => entry.extracted.extend(found),
+            Ok(None) if self.drop_malformed => return Flow::Drop,
+            Ok(None) => {}
+            // The chain asks the work.
+            Err(_) => return Flow::Drop,
         }
         Flow::Pass
+    }
+}
+
+impl Json {
+    /// What there is to extract; `None` of a text that is no JSON object.
+    fn found(&self, entry: &Entry, work: &mut Work) -> Result<Option<Vec<(Name, Value)>>, Excess> {
+        let Some(text) = input(entry, self.source.as_ref()) else { return Ok(Some(Vec::new())) };
+        if text.len() > MAX_DOCUMENT {
+            return Err(work.exceed(Excess::Size));
+        }
+        work.bytes(text.len().saturating_mul(PARSED))?;
+        let Some((document, mended)) = parse_object(&text) else { return Ok(None) };
+        let variable: Option<Rcvar> =
+            if self.has_queries { Variable::try_from(&document).ok().map(Arc::new) } else { None };
+        let mut extracts = Vec::with_capacity(self.expressions.len());
+        for (name, query) in self.expressions.iter() {
+            work.steps(1)?;
+            let value = match (query, &variable) {
+                (Query::Path(path), _) => extracted(look_up(&document, path), mended),
+                (Query::Expression(expression), Some(variable)) => match expression.search(variable, work) {
+                    Ok(found) => match serde_json::to_value(&found) {
+                        Ok(found) => extracted(&found, mended),
+                        Err(_) => continue,
+                    },
+                    Err(Failure::Excess(excess)) => return Err(excess),
+                    // A mistake that shows only now, as a function that does not exist, costs this one name.
+                    Err(Failure::Mistake) => continue,
+                },
+                (Query::Expression(_), None) => continue,
+            };
+            if let Value::Text(text) = &value {
+                work.bytes(text.len())?;
+                work.grow(text.len())?;
+            }
+            extracts.push((name.clone(), value));
+        }
+        Ok(Some(extracts))
     }
 }
 
@@ -127,14 +159,8 @@ impl Query {
         if text.bytes().filter(|b| b"([{!|.*?=<>&".contains(b)).count() > MAX_DEPTH {
             return Err(format!("there are more than {MAX_DEPTH} operators and brackets in it"));
         }
-        let first_line = |error: jmespath::JmespathError| {
-            let reason = error.to_string();
-            let reason = reason.lines().next().unwrap_or_default();
-            reason.trim_start_matches("Parse error: ").to_owned()
-        };
-        let compiled = contained(|| jmespath::compile(&within_bounds(text)));
-        let compiled = compiled.ok_or_else(|| "it cannot be compiled".to_owned())?;
-        compiled.map(Self::Expression).map_err(first_line)
+        let parsed = contained(|| Expression::parse(&within_bounds(text)));
+        parsed.ok_or_else(|| "it cannot be compiled".to_owned())?.map(Self::Expression)
     }
 }
 

@@ -36,9 +36,12 @@ impl SetLabels {
 }
 
 impl Stage for SetLabels {
-    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
+    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
         for (name, source) in &self.0 {
             if let Some(value) = entry.label_of(source) {
+                if cx.work().grow(value.len()).is_err() {
+                    return Flow::Drop;
+                }
                 entry.labels.set(name.clone(), value);
             }
         }
@@ -103,7 +106,11 @@ impl AllowLabels {
 }
 
 impl Stage for AllowLabels {
-    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
+    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
+        let looks = entry.labels.iter().count().saturating_mul(self.0.len());
+        if cx.work().charge(looks as u64).is_err() {
+            return Flow::Drop;
+        }
         entry.labels.retain(|name| self.0.iter().any(|allowed| allowed == name));
         Flow::Pass
     }

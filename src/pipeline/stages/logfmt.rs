@@ -23,6 +23,9 @@ pub struct Logfmt {
     source: Option<Name>,
 }
 
+/// Units for a byte of logfmt.
+const PARSED: usize = 8;
+
 // === impl Logfmt ===
 
 impl Logfmt {
@@ -42,8 +45,13 @@ impl Logfmt {
 }
 
 impl Stage for Logfmt {
-    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
+    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
         let Some(text) = input(entry, self.source.as_ref()) else { return Flow::Pass };
+        // A pair of two bytes is a value of some dozens.
+        let work = cx.work();
+        if work.bytes(text.len().saturating_mul(PARSED)).is_err() || work.grow(text.len()).is_err() {
+            return Flow::Drop;
+        }
         let named = |(key, value)| Some((self.names.get(key)?.clone(), Value::from(value)));
         let found: Vec<(Name, Value)> = pairs(&text).into_iter().filter_map(named).collect();
         entry.extracted.extend(found);

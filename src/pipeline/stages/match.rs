@@ -87,8 +87,10 @@ impl Match {
 
 impl Stage for Match {
     fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
-        if !self.selector.matches(&|name| entry.labels.get(name), &entry.line) {
-            return Flow::Pass;
+        match self.selector.matches(&|name| entry.labels.get(name), &entry.line, cx.work()) {
+            Ok(true) => {}
+            Ok(false) => return Flow::Pass,
+            Err(_) => return Flow::Drop,
         }
         match &mut self.action {
             Action::Drop(reason) => cx.drop(reason),
@@ -125,6 +127,13 @@ impl Stage for Match {
         match &self.action {
             Action::Keep(chain) => chain.held_since(),
             Action::Drop(_) => None,
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        match &self.action {
+            Action::Keep(chain) => chain.held_bytes(),
+            Action::Drop(_) => 0,
         }
     }
 

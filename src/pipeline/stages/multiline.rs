@@ -35,12 +35,15 @@ pub struct Multiline {
     max_lines: u64,
     own_time: bool,
     streams: HashMap<Labels, Block>,
+    /// Of all blocks together.
+    held: usize,
 }
 
 #[derive(Debug, Clone)]
 struct Block {
     /// The line that began it, without its text.
     start: Entry,
+    start_size: usize,
     text: Vec<u8>,
     lines: u64,
     seq: Option<SeqRange>,
@@ -72,7 +75,7 @@ impl Multiline {
         // As in Go, where what is below zero becomes huge.
         let max_lines = u64::try_from(max_lines).unwrap_or(u64::MAX);
         let own_time = fields.flag("own_time")?.unwrap_or(false);
-        Ok(Self { first_line, max_wait, max_lines, own_time, streams: HashMap::new() })
+        Ok(Self { first_line, max_wait, max_lines, own_time, streams: HashMap::new(), held: 0 })
     }
 
     /// Room for one more label set.
@@ -84,6 +87,7 @@ impl Multiline {
         if let Some(labels) = idlest.map(|(labels, _)| labels.clone())
             && let Some(mut block) = self.streams.remove(&labels)
         {
+            self.held -= block.size();
             out.extend(block.end());
         }
     }
@@ -93,21 +97,23 @@ impl Multiline {
         let due = self.streams.values_mut().filter(|block| due(block));
         let mut ended: Vec<Entry> = due.filter_map(Block::end).collect();
         ended.sort_by_key(|entry| entry.seq.first);
+        self.held = self.streams.values().map(Block::size).sum();
         out.append(&mut ended);
     }
 }
 
 impl Stage for Multiline {
-    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
-        let begins = self.first_line.is_match(&entry.line);
+    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
+        let Ok(begins) = self.first_line.is_match(&entry.line, cx.work()) else { return Flow::Drop };
         let mut out = Vec::new();
         let (seq, arrived, timestamp) = (entry.seq, entry.arrived, entry.timestamp);
         let (block, line) = match self.streams.get_mut(&entry.labels) {
             Some(block) => {
                 let line = std::mem::take(&mut entry.line);
+                self.held -= block.size();
                 if begins {
                     out.extend(block.end());
-                    block.start = std::mem::take(entry);
+                    block.begin(std::mem::take(entry));
                 }
                 (block, line)
             }
@@ -116,7 +122,9 @@ impl Stage for Multiline {
                 self.make_room(&mut out);
                 let mut start = std::mem::take(entry);
                 let line = std::mem::take(&mut start.line);
-                let new = Block { text: Vec::new(), lines: 0, seq: None, arrived, start };
+                let mut new =
+                    Block { text: Vec::new(), lines: 0, seq: None, arrived, start: Entry::default(), start_size: 0 };
+                new.begin(start);
                 (self.streams.entry(new.start.labels.clone()).or_insert(new), line)
             }
         };
@@ -128,6 +136,7 @@ impl Stage for Multiline {
         if block.lines == self.max_lines || block.text.len() >= MAX_BYTES {
             out.extend(block.end());
         }
+        self.held += block.size();
         if out.is_empty() { Flow::Hold } else { Flow::Emit(out) }
     }
 
@@ -143,7 +152,12 @@ impl Stage for Multiline {
     fn finish(&mut self, _: &mut Context<'_>, out: &mut Vec<Entry>) {
         let mut ended: Vec<Entry> = self.streams.drain().filter_map(|(_, mut block)| block.end()).collect();
         ended.sort_by_key(|entry| entry.seq.first);
+        self.held = 0;
         out.append(&mut ended);
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.held
     }
 
     fn deadline(&self) -> Option<i64> {
@@ -161,6 +175,17 @@ impl Stage for Multiline {
 impl Block {
     fn is_open(&self) -> bool {
         !self.text.is_empty()
+    }
+
+    /// A line begins it, but for its text.
+    fn begin(&mut self, start: Entry) {
+        self.start_size = start.size();
+        self.start = start;
+    }
+
+    /// Bytes of memory.
+    fn size(&self) -> usize {
+        self.start_size + self.text.len()
     }
 
     fn add(&mut self, line: &[u8], seq: SeqRange, arrived: i64) {

@@ -27,8 +27,11 @@ impl Output {
 }
 
 impl Stage for Output {
-    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
+    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
         if let Some(text) = entry.text_of(&self.source) {
+            if cx.work().grow(text.len()).is_err() {
+                return Flow::Drop;
+            }
             entry.line = text.into_owned();
         }
         Flow::Pass

@@ -36,7 +36,14 @@ impl Pack {
 }
 
 impl Stage for Pack {
-    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
+    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
+        // A quoted byte has up to six.
+        let texts = self.labels.iter().filter_map(|name| entry.text_of(name)).map(|text| text.len()).sum::<usize>();
+        let length = (texts + entry.line.len()).saturating_mul(2);
+        let work = cx.work();
+        if work.bytes(length).is_err() || work.grow(length).is_err() {
+            return Flow::Drop;
+        }
         let mut packed = Vec::with_capacity(entry.line.len() + 64);
         packed.push(b'{');
         for name in &self.labels {

@@ -44,13 +44,19 @@ pub(super) fn expression(fields: &Fields<'_>) -> Decoded<Pattern> {
 }
 
 impl Stage for Regex {
-    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
+    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
+        let work = cx.work();
         let mut found: Vec<(Name, Value)> = Vec::new();
         if let Some(text) = input(entry, self.source.as_ref())
-            && let Some(places) = self.expression.find(&text)
+            && let Ok(Some(places)) = self.expression.find(&text, work)
         {
-            let group = |(at, name): &(usize, Name)| (name.clone(), Value::from(bytes(&text, places.get(*at))));
-            found.extend(self.expression.names().iter().map(group));
+            for (at, name) in self.expression.names() {
+                let group = bytes(&text, places.get(*at));
+                if work.grow(group.len()).is_err() {
+                    return Flow::Drop;
+                }
+                found.push((name.clone(), Value::from(group)));
+            }
         }
         // Of two groups with one name the later one stays.
         entry.extracted.extend(found);

@@ -6,7 +6,8 @@
 //! | `source` | text | the line | an extracted value to change |
 //! | `replace` | template | empty | over the extracted values, and `.Value`, which is what the group matched |
 //!
-//! Named groups are extracted with their new text. A template that is wrong, or fails, leaves everything as it is.
+//! Named groups are extracted with their new text. A template that is wrong, or fails, leaves everything as it is. What costs too much
+//! drops the line.
 
 use std::collections::HashMap;
 
@@ -18,6 +19,7 @@ use crate::pipeline::chain::{Context, Flow, Stage};
 use crate::pipeline::entry::{Entry, Name, Value};
 use crate::pipeline::fields::{Decoded, Fields};
 use crate::pipeline::pattern::{Pattern, bytes};
+use crate::work::{Excess, Work};
 use crate::yaml::Node;
 
 #[derive(Debug, Clone)]
@@ -28,7 +30,7 @@ pub struct Replace {
     replace: Option<Template>,
 }
 
-/// Bytes that the replacements of one line may have. More leaves the line as it is, as an error of the template does.
+/// Bytes that the replacements of one line may have. With more the line costs too much.
 const MAX_WRITTEN: usize = 4 << 20;
 
 /// The text with its replacements, and what each captured text became.
@@ -48,20 +50,25 @@ impl Replace {
         Ok(Self { expression, source: source.map(Name::from), replace })
     }
 
-    fn replaced(&self, entry: &Entry, text: &[u8]) -> Option<Replaced> {
+    /// `None` when the template is wrong, fails, or costs too much.
+    fn replaced(&self, entry: &Entry, text: &[u8], work: &mut Work) -> Option<Replaced> {
         let replace = self.replace.as_ref()?;
-        let mut data = Data::of(entry, replace);
+        let mut data = Data::of(entry, replace, work).ok()?;
         let (mut out, mut end, mut became) = (Vec::with_capacity(text.len()), 0, HashMap::new());
         let mut written = 0;
-        for found in self.expression.find_all(text) {
+        let regexp = self.expression.regexp();
+        for found in regexp.find_all(text, work).ok()? {
+            regexp.pay(text, &found, work).ok()?;
             for place in found.groups().flatten() {
                 let captured = &text[place.clone()];
                 data.set("Value", captured);
-                let new = data.render(replace).ok()?;
+                let new = data.render(replace, work).ok()?;
                 written += new.len();
                 if written > MAX_WRITTEN {
+                    work.exceed(Excess::Size);
                     return None;
                 }
+                work.grow(captured.len() + new.len()).ok()?;
                 // A group inside of one that is replaced already changes nothing more.
                 if end <= place.start {
                     out.extend_from_slice(&text[end..place.start]);
@@ -77,10 +84,11 @@ impl Replace {
 }
 
 impl Stage for Replace {
-    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
+    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
+        let work = cx.work();
         let Some(text) = input(entry, self.source.as_ref()) else { return Flow::Pass };
-        let Some(first) = self.expression.find(&text) else { return Flow::Pass };
-        let Some((out, became)) = self.replaced(entry, &text) else { return Flow::Pass };
+        let Ok(Some(first)) = self.expression.find(&text, work) else { return Flow::Pass };
+        let Some((out, became)) = self.replaced(entry, &text, work) else { return Flow::Pass };
         let new = |(at, name): &(usize, Name)| {
             let new = became.get(bytes(&text, first.get(*at)))?;
             Some((name.clone(), Value::from(new.as_slice())))

@@ -23,12 +23,15 @@ impl StructuredMetadata {
 }
 
 impl Stage for StructuredMetadata {
-    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
+    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
         let mut taken: Vec<(&Name, Arc<str>)> = Vec::new();
         for (name, source) in &self.0 {
             let extracted = entry.label_of(source);
             // Without an extracted value the label goes with the first name that takes it.
             let Some(value) = extracted.or_else(|| entry.labels.remove(source)) else { continue };
+            if cx.work().grow(value.len()).is_err() {
+                return Flow::Drop;
+            }
             entry.structured_metadata.push((name.clone(), value.clone()));
             taken.push((source, value));
         }

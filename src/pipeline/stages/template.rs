@@ -5,7 +5,7 @@
 //! | `source` | text | required | the value, which may be new; it goes if nothing comes out |
 //! | `template` | template | empty | over the extracted values as texts, `.Value`, which is the source, and `.Entry`, the line |
 //!
-//! A template that fails leaves the value as it is.
+//! A template that fails leaves the value as it is. One that costs too much drops the line: it may have been to redact it.
 
 use std::borrow::Cow;
 
@@ -14,6 +14,7 @@ use crate::pipeline::chain::{Context, Flow, Stage};
 use crate::pipeline::entry::{Entry, Name};
 use crate::pipeline::fields::{Decoded, Fields};
 use crate::pipeline::json_text::{as_characters, bad_bytes};
+use crate::work::{Excess, Work};
 use crate::yaml::Node;
 
 #[derive(Debug, Clone)]
@@ -44,17 +45,19 @@ impl Template {
 }
 
 impl Stage for Template {
-    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
-        let mut data = Data::of(entry, &self.template);
+    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
+        let work = cx.work();
+        let Ok(mut data) = Data::of(entry, &self.template, work) else { return Flow::Drop };
         if let Some(value) = entry.text_of(&self.source) {
             data.set("Value", &value);
         }
         data.set("Entry", &entry.line);
-        match data.render(&self.template) {
+        match data.render(&self.template, work) {
             Ok(text) if text.is_empty() => {
                 entry.extracted.remove(&self.source);
             }
             Ok(text) => entry.extract(&self.source, &text),
+            Err(_) if work.is_over() => return Flow::Drop,
             Err(_) => {}
         }
         Flow::Pass
@@ -65,16 +68,18 @@ impl Stage for Template {
 
 impl Data {
     /// The extracted values that have a text; none for a template that looks at none.
-    pub(super) fn of(entry: &Entry, template: &Parsed) -> Self {
+    pub(super) fn of(entry: &Entry, template: &Parsed, work: &mut Work) -> Result<Self, Excess> {
         let mut data = Self { texts: template::Data::default(), mended: false };
         if template.as_str().contains("{{") {
             for (name, value) in &entry.extracted {
                 if let Some(text) = value.text() {
+                    work.bytes(text.len())?;
                     data.set(name, &text);
                 }
             }
+            work.steps(1 + entry.extracted.len() / 4)?;
         }
-        data
+        Ok(data)
     }
 
     pub(super) fn set(&mut self, name: &str, text: &[u8]) {
@@ -88,8 +93,8 @@ impl Data {
         self.texts.set(name, &text);
     }
 
-    pub(super) fn render(&self, template: &Parsed) -> Result<Vec<u8>, String> {
-        let text = template.render(&self.texts)?;
+    pub(super) fn render(&self, template: &Parsed, work: &mut Work) -> Result<Vec<u8>, String> {
+        let text = template.render(&self.texts, work)?;
         Ok(if self.mended { bad_bytes(text.as_bytes()) } else { text.into_bytes() })
     }
 }

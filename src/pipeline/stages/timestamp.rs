@@ -16,6 +16,7 @@ use crate::pipeline::chain::{Context, Flow, Stage};
 use crate::pipeline::entry::Entry;
 use crate::pipeline::fields::{Decoded, Fields};
 use crate::pipeline::recent::Recent;
+use crate::work::{STEP, Work};
 use crate::yaml::Node;
 
 /// Label sets whose last time is known.
@@ -65,17 +66,18 @@ impl Timestamp {
         Ok(Self { source, format: Arc::new(Format { layouts, zone }), last })
     }
 
-    fn time(&self, entry: &Entry) -> Option<i64> {
+    fn time(&self, entry: &Entry, work: &mut Work) -> Option<i64> {
         let text = entry.text_of(&self.source)?;
         let text = std::str::from_utf8(&text).ok()?;
         let Format { layouts, zone } = self.format.as_ref();
+        work.charge((text.len() as u64 + STEP).saturating_mul(layouts.len() as u64)).ok()?;
         layouts.iter().find_map(|layout| layout.parse_time(text, zone.as_ref(), entry.arrived).ok())
     }
 }
 
 impl Stage for Timestamp {
-    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
-        let time = self.time(entry);
+    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
+        let time = self.time(entry, cx.work());
         let Some(last) = &mut self.last else {
             entry.timestamp = time.unwrap_or(entry.timestamp);
             return Flow::Pass;

@@ -1,5 +1,6 @@
 //! Scenes with whole pipelines: what comes out, what is held, and when.
 
+mod bounding;
 mod configuring;
 mod counting;
 mod extracting;

@@ -65,7 +65,8 @@ fn what_replacements_write_has_an_end() {
     let stages = "- replace: {expression: '(.)', replace: '{{ repeat 50000 .Value }}'}";
     assert_eq!(one(stages, "ab").unwrap().line.len(), 100_000);
     let long = "a".repeat(1000);
-    assert_eq!(one(stages, &long).unwrap().line, long.as_bytes());
+    // It may have been there to redact the line.
+    assert!(one(stages, &long).is_none());
 }
 
 #[test]

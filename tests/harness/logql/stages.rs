@@ -1,5 +1,7 @@
 //! Lines: the selector, and what they go through.
 
+use loki_rs::work::Work;
+
 use super::lexer::Token;
 use super::{Parser, texts};
 
@@ -31,7 +33,10 @@ impl Parser<'_> {
         let value = self.string()?;
         let equal = match operator {
             "=" | "!=" => value.is_empty(),
-            _ => self.checked(texts::regexp(&format!("^(?:{value})$")))?.is_match(b""),
+            _ => self
+                .checked(texts::regexp(&format!("^(?:{value})$")))?
+                .is_match(b"", &mut Work::of_line())
+                .unwrap_or_default(),
         };
         Ok(equal != operator.starts_with('!'))
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use gotmpl::{TemplateError, ToValue, Value};
 
 use super::Table;
+use crate::golang::template::cost::{charge, flat_size};
 use crate::golang::template::value::{Answer, exactly, fail, list, map, of_list, of_map, text, text_of, whole};
 
 pub const FUNCTIONS: Table = &[
@@ -110,6 +111,11 @@ fn compact(args: &[Value]) -> Answer {
 fn uniq(args: &[Value]) -> Answer {
     let mut seen: Vec<Value> = Vec::new();
     for value in sequence(args)? {
+        // Each is compared with all before it, and no comparison looks at more than the smaller of two.
+        charge(|work| {
+            work.steps(seen.len())?;
+            work.bytes(seen.len().saturating_mul(flat_size(value)))
+        })?;
         if !seen.contains(value) {
             seen.push(value.clone());
         }
@@ -121,7 +127,12 @@ fn without(args: &[Value]) -> Answer {
     let Some((values, unwanted)) = args.split_first() else {
         return fail("it takes a list, and what to leave out");
     };
-    Ok(of_list(list(values)?.iter().filter(|value| !unwanted.contains(value)).cloned().collect()))
+    let values = list(values)?;
+    charge(|work| {
+        work.steps(values.len().saturating_mul(unwanted.len()))?;
+        work.bytes(values.iter().map(flat_size).sum::<usize>().saturating_mul(unwanted.len()))
+    })?;
+    Ok(of_list(values.iter().filter(|value| !unwanted.contains(value)).cloned().collect()))
 }
 
 fn has(args: &[Value]) -> Answer {
@@ -193,6 +204,7 @@ fn picked(args: &[Value], wanted: bool) -> Answer {
         return fail("it takes a dict, and keys");
     };
     let keys = keys.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+    charge(|work| work.steps(map(values).map_or(0, |map| map.len()).saturating_mul(keys.len())))?;
     let entries = map(values)?.iter().filter(|(key, _)| keys.contains(&key.as_ref()) == wanted);
     Ok(of_map(entries.map(|(key, value)| (Arc::clone(key), value.clone())).collect()))
 }

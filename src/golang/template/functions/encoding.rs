@@ -10,6 +10,7 @@ use serde_json::ser::{CompactFormatter, PrettyFormatter};
 use sha3::{Digest, Sha3_256};
 
 use super::Table;
+use crate::golang::template::cost::charge;
 use crate::golang::template::value::{Answer, exactly, fail, of_list, of_map, text};
 use crate::golang::{json, number};
 
@@ -72,6 +73,9 @@ fn adler32(bytes: &[u8]) -> u32 {
 
 // === base64 and base32 ===
 
+/// Bytes in memory for a byte of JSON, at worst.
+const PARSED: usize = 32;
+
 /// What cannot be decoded gives the complaint as text, as sprig does.
 fn base64_decoded(text: &str) -> String {
     match STANDARD.decode(text) {
@@ -118,6 +122,8 @@ fn base32_decoded(text: &str) -> String {
 
 fn parsed(args: &[Value]) -> Answer {
     let [value] = exactly(args)?;
+    // Two bytes are a value of some dozens.
+    charge(|work| work.grow(text(value).map_or(0, str::len).saturating_mul(PARSED)))?;
     match serde_json::from_str(text(value)?) {
         Ok(value) => Ok(from_json(value)),
         // The text is somebody's log: where it went wrong is enough.

@@ -6,6 +6,7 @@ use super::Table;
 use crate::golang::template::value::{
     Answer, MAX_ITEMS, exactly, fail, of_list, text, text_of, to_float, to_int, whole,
 };
+use crate::work::{self, Excess};
 
 pub const FUNCTIONS: Table = &[
     ("add", |args| Ok(args.iter().map(to_int).fold(0, i64::wrapping_add).to_value())),
@@ -94,6 +95,7 @@ fn steps(from: i64, to: i64, step: i64) -> Result<Vec<i64>, TemplateError> {
     let mut number = from;
     while step != 0 && if step > 0 { number < to } else { number > to } {
         if numbers.len() == MAX_ITEMS {
+            work::current(|work| work.exceed(Excess::Size));
             return fail(format!("it would give more than {MAX_ITEMS} numbers"));
         }
         numbers.push(number);

@@ -1,13 +1,14 @@
-//! Regular expressions. Those of Promtail and of sprig take the expression first, then the text, then what replaces it.
+//! Regular expressions, which charge the current [`Work`](crate::work::Work). Those of Promtail and of sprig take the expression first, then the text, then what replaces it.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use gotmpl::{TemplateError, ToValue, Value};
 
 use super::Table;
-use crate::golang::regexp::Regexp;
+use crate::config::go_regex::MOST_STATES;
+use crate::golang::regexp::{Found, Regexp};
+use crate::golang::template::cost::charge;
 use crate::golang::template::value::{Answer, MAX_BYTES, MAX_ITEMS, TOO_LONG, exactly, fail, of_list, text, whole};
 use crate::relabel::pattern::expand;
 
@@ -27,37 +28,65 @@ pub const FUNCTIONS: Table = &[
     ("mustRegexSplit", split),
 ];
 
-/// Expressions that stay compiled. A template has few, and uses them for every line.
-const KEPT: usize = 64;
+/// Expressions that a thread keeps compiled. A template has few, and uses them for every line.
+const KEPT: usize = 16;
+
+/// States of these together, see [`MOST_STATES`]: what is larger is compiled each time.
+const KEPT_STATES: usize = MOST_STATES;
+
+/// Units for the compilation of an expression, and for each byte and each state of it.
+const COMPILED: u64 = 100_000;
+const COMPILED_BYTE: u64 = 100;
+const COMPILED_STATE: u64 = 200;
 
 thread_local! {
-    static COMPILED: RefCell<HashMap<String, Rc<Regexp>>> = RefCell::default();
+    /// The last one used is the last one.
+    static KEPT_HERE: RefCell<Vec<Rc<Regexp>>> = RefCell::default();
 }
 
 fn compiled(pattern: &Value) -> Result<Rc<Regexp>, TemplateError> {
     let pattern = text(pattern)?;
-    COMPILED.with_borrow_mut(|compiled| {
-        if let Some(regexp) = compiled.get(pattern) {
-            return Ok(Rc::clone(regexp));
+    KEPT_HERE.with_borrow_mut(|kept| {
+        if let Some(at) = kept.iter().position(|regexp| regexp.as_str() == pattern) {
+            let regexp = kept.remove(at);
+            kept.push(Rc::clone(&regexp));
+            // The same as for one that was not kept: what a line costs does not go by what was there before it.
+            charge(|work| work.charge(compilation(&regexp)))?;
+            return Ok(regexp);
         }
+        charge(|work| work.charge(COMPILED + COMPILED_BYTE * pattern.len() as u64))?;
         let regexp = Rc::new(Regexp::parse(pattern).map_err(TemplateError::Exec)?);
-        if compiled.len() >= KEPT {
-            compiled.clear();
+        charge(|work| work.charge(COMPILED_STATE * regexp.states() as u64))?;
+        kept.push(Rc::clone(&regexp));
+        while kept.len() > KEPT || kept.iter().map(|regexp| regexp.states()).sum::<usize>() > KEPT_STATES {
+            kept.remove(0);
         }
-        compiled.insert(pattern.to_owned(), Rc::clone(&regexp));
         Ok(regexp)
     })
 }
 
+fn compilation(regexp: &Regexp) -> u64 {
+    COMPILED + COMPILED_BYTE * regexp.as_str().len() as u64 + COMPILED_STATE * regexp.states() as u64
+}
+
+/// Bytes that are looked at when a match is replaced by this.
+fn expansion(replacement: &str, expands: bool) -> usize {
+    if expands { replacement.len().saturating_mul(4) } else { replacement.len() }
+}
+
 fn is_match(args: &[Value]) -> Answer {
     let [pattern, searched] = exactly(args)?;
-    Ok(compiled(pattern)?.is_match(text(searched)?.as_bytes()).to_value())
+    let (regexp, searched) = (compiled(pattern)?, text(searched)?);
+    let mut is_match = false;
+    charge(|work| regexp.is_match(searched.as_bytes(), work).map(|found| is_match = found))?;
+    Ok(is_match.to_value())
 }
 
 fn find(args: &[Value]) -> Answer {
     let [pattern, searched] = exactly(args)?;
     let searched = text(searched)?;
-    let found = compiled(pattern)?.find(searched.as_bytes());
+    let (regexp, mut found) = (compiled(pattern)?, None);
+    charge(|work| regexp.find(searched.as_bytes(), work).map(|first| found = first))?;
     Ok(found.and_then(|found| searched.get(found.whole())).unwrap_or_default().into())
 }
 
@@ -67,10 +96,16 @@ fn find_all(args: &[Value]) -> Answer {
     let searched = text(searched)?;
     let count = usize::try_from(whole(count)?).unwrap_or(usize::MAX);
     let regexp = compiled(pattern)?;
-    let all = regexp.find_all(searched.as_bytes());
+    let mut texts: Vec<Value> = Vec::new();
     // With one more it is refused as too large.
-    let texts = all.take(count.min(MAX_ITEMS + 1)).filter_map(|found| searched.get(found.whole()));
-    Ok(of_list(texts.map(Value::from).collect()))
+    let most = count.min(MAX_ITEMS + 1);
+    each(&regexp, searched, |found| {
+        if texts.len() < most {
+            texts.extend(searched.get(found.whole()).map(Value::from));
+        }
+        Ok(texts.len() < most)
+    })?;
+    Ok(of_list(texts))
 }
 
 fn replace(args: &[Value], expands: bool) -> Answer {
@@ -78,7 +113,8 @@ fn replace(args: &[Value], expands: bool) -> Answer {
     let (regexp, searched, replacement) = (compiled(pattern)?, text(searched)?, text(replacement)?);
     let mut out = String::new();
     let mut end = 0;
-    for found in regexp.find_all(searched.as_bytes()) {
+    each(&regexp, searched, |found| {
+        charge(|work| work.bytes(expansion(replacement, expands)))?;
         let whole = found.whole();
         out.push_str(searched.get(end..whole.start).unwrap_or_default());
         if expands {
@@ -91,7 +127,8 @@ fn replace(args: &[Value], expands: bool) -> Answer {
             return fail(TOO_LONG);
         }
         end = whole.end;
-    }
+        Ok(true)
+    })?;
     let rest = searched.get(end..).unwrap_or_default();
     if out.len() + rest.len() > MAX_BYTES {
         return fail(TOO_LONG);
@@ -111,19 +148,39 @@ fn split(args: &[Value]) -> Answer {
     let mut pieces: Vec<Value> = Vec::new();
     let mut end = 0;
     // Go's rule: nothing is cut off before the first character.
-    for found in regexp.find_all(searched.as_bytes()).map(|found| found.whole()) {
+    each(&regexp, searched, |found| {
+        let found = found.whole();
         // With so many pieces it is refused as too large.
         if pieces.len() + 1 == count || pieces.len() > MAX_ITEMS {
-            break;
+            return Ok(false);
         }
         if found.end == 0 && !searched.is_empty() || found.is_empty() && found.start == searched.len() && end > 0 {
-            continue;
+            return Ok(true);
         }
         pieces.push(searched.get(end..found.start).unwrap_or_default().into());
         end = found.end;
-    }
+        Ok(true)
+    })?;
     pieces.push(searched.get(end..).unwrap_or_default().into());
     Ok(of_list(pieces))
+}
+
+/// Shows each match until it is told to stop.
+fn each(
+    regexp: &Regexp,
+    searched: &str,
+    mut show: impl FnMut(&Found) -> Result<bool, TemplateError>,
+) -> Result<(), TemplateError> {
+    let searched = searched.as_bytes();
+    let mut all = None;
+    charge(|work| regexp.find_all(searched, work).map(|found| all = Some(found)))?;
+    for found in all.into_iter().flatten() {
+        charge(|work| regexp.pay(searched, &found, work))?;
+        if !show(&found)? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Go's `regexp.QuoteMeta`.

@@ -6,8 +6,10 @@ use gotmpl::{ToValue, Value};
 
 use super::Table;
 use crate::golang::letters;
+use crate::golang::template::cost::charge;
 use crate::golang::template::value::{
-    Answer, MAX_BYTES, TOO_LONG, exactly, fail, joined, list, of_list, of_map, text, text_of, to_texts, whole,
+    Answer, MAX_BYTES, MAX_ITEMS, TOO_LONG, exactly, fail, joined, list, of_list, of_map, text, text_of, to_texts,
+    whole,
 };
 
 pub const FUNCTIONS: Table = &[
@@ -15,9 +17,9 @@ pub const FUNCTIONS: Table = &[
     ("ToLower", lower),
     ("ToUpper", upper),
     ("Replace", replace_some),
-    ("Trim", |args| two(args, |text, cut| text.trim_matches(|c| cut.contains(c)).into())),
-    ("TrimLeft", |args| two(args, |text, cut| text.trim_start_matches(|c| cut.contains(c)).into())),
-    ("TrimRight", |args| two(args, |text, cut| text.trim_end_matches(|c| cut.contains(c)).into())),
+    ("Trim", |args| trimmed(args, |text, cut| text.trim_matches(|c| cut.contains(c)))),
+    ("TrimLeft", |args| trimmed(args, |text, cut| text.trim_start_matches(|c| cut.contains(c)))),
+    ("TrimRight", |args| trimmed(args, |text, cut| text.trim_end_matches(|c| cut.contains(c)))),
     ("TrimPrefix", |args| two(args, |text, cut| text.strip_prefix(cut).unwrap_or(text).into())),
     ("TrimSuffix", |args| two(args, |text, cut| text.strip_suffix(cut).unwrap_or(text).into())),
     ("TrimSpace", trim),
@@ -99,7 +101,16 @@ fn trim(args: &[Value]) -> Answer {
 }
 
 fn trim_all(args: &[Value]) -> Answer {
-    two(args, |cut, text| text.trim_matches(|c| cut.contains(c)).into())
+    let [cut, text] = exactly(args)?;
+    trimmed(&[text.clone(), cut.clone()], |text, cut| text.trim_matches(|c| cut.contains(c)))
+}
+
+/// Each character is looked for in all that are to be cut off.
+fn trimmed(args: &[Value], trim: impl for<'t> Fn(&'t str, &str) -> &'t str) -> Answer {
+    let [whole_text, cut] = exactly(args)?;
+    let (whole_text, cut) = (text(whole_text)?, text(cut)?);
+    charge(|work| work.bytes(whole_text.len().saturating_mul(cut.len())))?;
+    Ok(trim(whole_text, cut).into())
 }
 
 // === replacing and repeating ===
@@ -217,11 +228,13 @@ fn abbrev_both(args: &[Value]) -> Answer {
 }
 
 /// Go cuts between characters if there is nothing to cut at.
+///
+/// With one more than a list may have it is refused as too large.
 fn pieces(text: &str, separator: &str) -> Vec<Value> {
     if separator.is_empty() {
-        text.chars().map(|c| c.to_string().into()).collect()
+        text.chars().map(|c| c.to_string().into()).take(MAX_ITEMS + 1).collect()
     } else {
-        text.split(separator).map(Value::from).collect()
+        text.split(separator).map(Value::from).take(MAX_ITEMS + 1).collect()
     }
 }
 
@@ -245,6 +258,11 @@ fn sort_alpha(args: &[Value]) -> Answer {
         list(values)?;
     }
     let mut texts = to_texts(values);
+    let comparisons = texts.len().checked_ilog2().unwrap_or_default() as usize + 1;
+    charge(|work| {
+        work.steps(texts.len().saturating_mul(comparisons))?;
+        work.bytes(texts.iter().map(String::len).sum::<usize>().saturating_mul(comparisons))
+    })?;
     texts.sort();
     Ok(of_list(texts.into_iter().map(Value::from).collect()))
 }
