@@ -96,6 +96,8 @@ pub struct Toll {
     pub too_new: u64,
     /// Lines that a pipeline has given a tenant that there cannot be.
     pub misaddressed: u64,
+    /// Lines that cost a pipeline too much.
+    pub too_costly: u64,
     /// Lines that were put together from several entries.
     pub joined: u64,
 }
@@ -302,6 +304,16 @@ impl Collector {
         self.piped.as_ref()?.not_before()
     }
 
+    /// Whether stages cost too much again and again.
+    pub fn is_out(&self) -> bool {
+        self.piped.as_ref().is_some_and(|piped| piped.is_out())
+    }
+
+    /// Whether a line cost too much not long ago.
+    pub fn is_suspect(&self) -> bool {
+        self.piped.as_ref().is_some_and(|piped| piped.is_suspect())
+    }
+
     /// Whether the last batch was full, so that more was there than it took.
     pub fn has_more(&self) -> bool {
         self.more
@@ -321,6 +333,9 @@ impl Collector {
     /// Reads until a batch is full, a part of the ring is read, or the ring ends. With `ended`, lines that will never be whole are taken as
     /// they are.
     pub fn collect(&mut self, published: &Published, ended: bool, with_metadata: bool, now: &Now) {
+        if let Some(piped) = &mut self.piped {
+            piped.begin_turn();
+        }
         while !self.read(published, ended, with_metadata, now) {
             // Once more as far as that line, which begins the next batch.
             self.rewind();
@@ -500,6 +515,7 @@ impl Collector {
         if let Some(piped) = &mut self.piped {
             piped.settle(self.lines.position().seq);
             self.toll.misaddressed += piped.take_misaddressed();
+            self.toll.too_costly += piped.take_too_costly();
             self.clamps[0].settled(u64::MAX);
         }
         let gap = std::mem::take(&mut self.gap);

@@ -56,7 +56,7 @@ pub struct ToOne {
     pub retried_lines: Counter,
     /// Lines that were put together from several entries.
     pub joined_lines: Counter,
-    dropped: Reasons<6>,
+    dropped: Reasons<{ Dropped::ALL.len() }>,
     last_dropped: Arc<Last>,
     /// Lines that Loki has in another form.
     pub changed: Reasons<2>,
@@ -79,6 +79,8 @@ pub enum Dropped {
     GivenUp,
     /// A pipeline gives it a tenant that there cannot be.
     Misaddressed,
+    /// Its pipeline needs too many steps or too much memory for it, and it may be a redaction that did not come to its end.
+    TooCostly,
     /// Its container was gone, and all rings together were above `RING_BUDGET`.
     OverBudget,
 }
@@ -232,8 +234,15 @@ impl Reasons<2> {
 
 impl Dropped {
     /// All reasons, in their order.
-    pub const ALL: [Self; 6] =
-        [Self::Overwritten, Self::Damaged, Self::Refused, Self::GivenUp, Self::Misaddressed, Self::OverBudget];
+    pub const ALL: [Self; 7] = [
+        Self::Overwritten,
+        Self::Damaged,
+        Self::Refused,
+        Self::GivenUp,
+        Self::Misaddressed,
+        Self::TooCostly,
+        Self::OverBudget,
+    ];
 
     /// The value of the label `reason`.
     pub const fn as_str(self) -> &'static str {
@@ -243,6 +252,7 @@ impl Dropped {
             Self::Refused => "refused",
             Self::GivenUp => "given_up",
             Self::Misaddressed => "misaddressed",
+            Self::TooCostly => "too_costly",
             Self::OverBudget => "over_budget",
         }
     }

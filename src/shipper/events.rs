@@ -64,6 +64,7 @@ pub struct Events {
     too_old: Throttle,
     too_new: Throttle,
     misaddressed: Throttle,
+    too_costly: Throttle,
     limited: Throttle,
     paused: Throttle,
     cursor: Throttle,
@@ -98,6 +99,9 @@ impl Events {
             misaddressed: Throttle::new(container, |container, lines, _| {
                 error!(%container, lines, "lines were dropped: the pipeline gives them a tenant id that Loki cannot take");
             }),
+            too_costly: Throttle::new(container, |container, lines, _| {
+                error!(%container, lines, "lines dropped: their pipeline needs too many steps or too much memory");
+            }),
             limited: Throttle::new(container, |container, pushes, reason| {
                 warn!(%container, pushes, %reason, "Loki limits the rate; lines are kept and sent more slowly");
             }),
@@ -131,6 +135,7 @@ impl Events {
             (&self.overwritten, Dropped::Overwritten, toll.lost.overwritten),
             (&self.damaged, Dropped::Damaged, toll.lost.damaged),
             (&self.misaddressed, Dropped::Misaddressed, toll.misaddressed),
+            (&self.too_costly, Dropped::TooCostly, toll.too_costly),
         ] {
             if lines > 0 {
                 self.count_dropped(why, lines);

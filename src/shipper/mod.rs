@@ -42,6 +42,7 @@ pub mod progress;
 pub mod route;
 pub mod scope;
 pub mod slots;
+pub mod strikes;
 pub mod until;
 pub mod verdict;
 mod way;

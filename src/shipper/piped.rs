@@ -23,6 +23,7 @@ use super::batch::{Batch, ORIGINAL_TIME, Settled};
 use super::lines::Place;
 use super::note::{FLOORS, Floor, Note};
 use super::scope::{Key, Scope};
+use super::strikes::Strikes;
 use super::window::Window;
 use crate::codec::Source;
 use crate::codec::partial::{Line, MARKER, MAX_LINE};
@@ -36,6 +37,12 @@ use streams::{MOST_STREAMS, Streams};
 /// Where a stage limits the rate, lines go together that may go within this time, in nanoseconds: a request a second, and
 /// not one for each line.
 const AHEAD: i64 = 1_000_000_000;
+
+/// The longest that the lines of one container are looked at while others wait: a line that is begun is finished. A test goes by no clock.
+const LONGEST_TURN: Duration = Duration::from_millis(if cfg!(test) { 1 << 40 } else { 50 });
+
+/// Units of work after which the clock is looked at.
+const LOOKS_AT_CLOCK: u64 = 1_000_000;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -65,6 +72,19 @@ pub struct Piped {
     out: Vec<Entry>,
     /// Lines for a tenant whose name cannot be one.
     misaddressed: u64,
+    /// Lines whose stages cost too much.
+    too_costly: u64,
+    /// When others want the processor, and units of work since the clock was looked at.
+    turn: Turn,
+    /// Another counts lines that cost too much: it has the same ones.
+    is_fork: bool,
+}
+
+/// How long the lines of one container are looked at before others have their turn.
+#[derive(Debug, Default)]
+struct Turn {
+    until: Option<Instant>,
+    unseen: u64,
 }
 
 /// What is the same for all lines that are read in one go.
@@ -84,6 +104,7 @@ struct State {
     pipeline: Pipeline,
     /// Where the lines begin that may be held.
     held: Held,
+    strikes: Strikes,
 }
 
 /// The lines of one stream that go into one request.
@@ -117,7 +138,7 @@ impl Piped {
             let tenant = stream.tenant.iter().map(|tenant| (TENANT, tenant.as_str()));
             Some(pairs.chain(tenant).collect())
         });
-        let state = State { pipeline, held: Held::with_most(most_held) };
+        let state = State { pipeline, held: Held::with_most(most_held), strikes: Strikes::default() };
         Self {
             labels,
             metadata: plan.metadata.clone(),
@@ -136,6 +157,9 @@ impl Piped {
             arrived: i64::MIN,
             out: Vec::new(),
             misaddressed: 0,
+            too_costly: 0,
+            turn: Turn::default(),
+            is_fork: false,
         }
     }
 
@@ -159,10 +183,32 @@ impl Piped {
         state.held.push(place);
         let not_before = state.pipeline.process(entry, now, &mut self.out);
         state.held.forget(state.pipeline.held_since());
+        let cost = state.pipeline.take_cost();
+        match cost.overruns {
+            0 => state.strikes.passed(),
+            overruns => (0..overruns).for_each(|_| state.strikes.add()),
+        }
+        self.too_costly += cost.overruns;
         self.not_before = self.not_before.max(not_before);
         self.let_go(now);
         let is_ahead = self.not_before.is_some_and(|time| time > steady.saturating_add(AHEAD));
-        self.sort(round) || is_ahead
+        // What costs too much is looked at by others before the next one does.
+        self.sort(round) | is_ahead | self.turn.is_over(cost.spent) | (cost.overruns > 0)
+    }
+
+    /// Whether stages cost too much again and again.
+    pub fn is_out(&self) -> bool {
+        self.now.strikes.is_out()
+    }
+
+    /// Whether a line cost too much not long ago.
+    pub fn is_suspect(&self) -> bool {
+        self.now.strikes.is_any()
+    }
+
+    /// Lines are read from now on, until others want the processor.
+    pub fn begin_turn(&mut self) {
+        self.turn = Turn { until: Some(Instant::now() + LONGEST_TURN), unseen: 0 };
     }
 
     /// So many bytes of the ring were read, by the count of [`Place::bytes`], whether lines came of them or not.
@@ -177,7 +223,7 @@ impl Piped {
 
     /// What was held for too long comes out.
     fn let_go(&mut self, now: i64) {
-        let State { pipeline, held } = &mut self.now;
+        let State { pipeline, held, .. } = &mut self.now;
         if let Some(overdue) = held.overdue() {
             self.not_before = self.not_before.max(pipeline.let_go(overdue, now, &mut self.out));
             held.forget(pipeline.held_since());
@@ -188,7 +234,7 @@ impl Piped {
     pub fn wait_no_longer(&mut self, ended: bool, round: &Round) {
         let steady = self.steady.at(round.now);
         let is_due = self.deadline(round.now).is_some_and(|at| at <= Instant::now());
-        let State { pipeline, held } = &mut self.now;
+        let State { pipeline, held, .. } = &mut self.now;
         let now = steady.max(pipeline.next_deadline().filter(|_| is_due).unwrap_or(i64::MIN));
         let is_held = pipeline.held_since().is_some();
         let not_before = match ended {
@@ -304,6 +350,9 @@ impl Piped {
             arrived: self.arrived,
             out: Vec::new(),
             misaddressed: 0,
+            too_costly: 0,
+            turn: Turn::default(),
+            is_fork: true,
         };
         for out in &mut self.batches {
             if !self.streams.get(out.stream).is_ours {
@@ -364,6 +413,7 @@ impl Piped {
         self.not_before = None;
         // They come again.
         self.misaddressed = 0;
+        self.too_costly = 0;
         self.streams.rewind();
         self.batches.clear();
         self.encoded = 0;
@@ -399,6 +449,12 @@ impl Piped {
     /// Lines for a tenant that there cannot be, since the last call.
     pub fn take_misaddressed(&mut self) -> u64 {
         std::mem::take(&mut self.misaddressed)
+    }
+
+    /// Lines whose stages cost too much, since the last call.
+    pub fn take_too_costly(&mut self) -> u64 {
+        let lines = std::mem::take(&mut self.too_costly);
+        if self.is_fork { 0 } else { lines }
     }
 
     /// Puts what came out into its batches; true when one of them is full.
@@ -483,6 +539,20 @@ impl Piped {
         let base = self.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let made = entry.structured_metadata.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
         Metadata::new(base.chain(made).chain(own_time.map(|time| (ORIGINAL_TIME, time))))
+    }
+}
+
+// === impl Turn ===
+
+impl Turn {
+    /// Whether it is over, after so many units of work more. The clock is looked at seldom.
+    fn is_over(&mut self, spent: u64) -> bool {
+        self.unseen += spent;
+        if self.unseen < LOOKS_AT_CLOCK {
+            return false;
+        }
+        self.unseen = 0;
+        self.until.is_some_and(|until| Instant::now() >= until)
     }
 }
 

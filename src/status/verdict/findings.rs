@@ -266,6 +266,7 @@ pub fn in_words(reason: &str) -> &str {
         _ if reason == Dropped::Refused.as_str() => "Loki refuses them for good",
         _ if reason == Dropped::GivenUp.as_str() => "they were tried as often as loki-retries says",
         _ if reason == Dropped::Misaddressed.as_str() => "a pipeline gives them a tenant that there cannot be",
+        _ if reason == Dropped::TooCostly.as_str() => "their pipeline needs too many steps or too much memory",
         _ if reason == Dropped::OverBudget.as_str() => "they went with logs of stopped containers, above RING_BUDGET",
         other => other,
     }
