@@ -57,7 +57,9 @@ fn play(seed: u64) -> Outcome {
     let text = schedule.to_string();
     let mut world = tracing::subscriber::with_default(log::Listener, || World::new(schedule, machine).play());
     law::judge(&mut world);
-    let mut trace = log::take();
+    // Paths differ from run to run.
+    let place = root.path().display().to_string();
+    let mut trace: Vec<_> = log::take().into_iter().map(|line| line.replace(&place, "")).collect();
     for loki in &world.lokis {
         let requests = loki.requests();
         trace.extend(requests.iter().map(|(at, code)| format!("{} answered {code} at {at}", loki.name)));
