@@ -50,6 +50,32 @@ fn one_that_is_away_holds_up_no_other_and_gets_its_lines_when_it_is_back() {
     assert_same(&lines_in(&scene.loki, "web"), &written);
 }
 
+#[test]
+fn lines_from_after_a_rename_go_to_each_as_soon_as_it_has_those_from_before() {
+    let (mut scene, second, both) = two();
+    second.fail(unavailable(), Times::UntilHealed);
+    let container = scene.container("old").option("loki-url", &both);
+    let run = container.start();
+    run.out("before");
+    assert_lines_in(&scene.loki, "old", &["before"]);
+    run.stop();
+    let run = container.clone().with("ContainerName", "/new".into()).start();
+    run.out("after");
+    assert_lines_in(&scene.loki, "new", &["after"]);
+    // The next process finds one here and the other there.
+    scene.plugin.terminate();
+    scene.plugin.restart();
+    run.out("later");
+    assert_lines_in(&scene.loki, "new", &["after", "later"]);
+    assert!(second.entries().is_empty());
+    second.heal();
+    assert_lines_in(&second, "new", &["after", "later"]);
+    assert_lines_in(&second, "old", &["before"]);
+    assert_same(&lines_in(&scene.loki, "old"), &["before"]);
+    run.stop();
+    assert_eventually!(scene.plugin.files_of_containers() == 0, "the container is let go of");
+}
+
 /// The one that has got nothing has nothing to remember. The next process must not take it for one that was just added.
 #[test]
 fn one_that_has_got_nothing_when_the_plugin_is_killed_gets_everything_from_the_next() {

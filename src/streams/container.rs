@@ -12,7 +12,7 @@ use super::counters::Counters;
 use super::events::Events;
 use super::retention;
 use crate::frames::DockerFrames;
-use crate::lock;
+use crate::lock::{self, ShortLock};
 use crate::ring::{Cursors, Ring, RingError, Saved};
 use crate::shipper;
 use crate::shipper::destination::Destination;
@@ -35,12 +35,11 @@ pub struct Container {
     /// What was sent is not kept (`no-file`).
     pub forgets: bool,
     /// Where its lines go, in the order of the cursors; nowhere while its options cannot be used.
-    pub lanes: Vec<Lane>,
+    lanes: ShortLock<Vec<Lane>>,
+    /// The names of the cursors.
+    names: Vec<String>,
     /// What it does, which goes on when another takes its place.
     pub activity: Arc<Activity>,
-    /// The first entry that is not its own, but that of the one that takes its place: it was printed under another name,
-    /// see [`former`](super::former). The greatest number while there is none.
-    until: Until,
     /// Why its lines are not sent, see [`Container::unusable`].
     unusable: Mutex<Option<String>>,
     /// Nothing is to be sent any more: all was, or its ring was removed.
@@ -77,6 +76,9 @@ pub struct Lane {
     pub events: Arc<shipper::events::Events>,
     /// How long a line may wait for others before it is sent.
     pub batch_wait: Duration,
+    /// The first entry that is to be sent in another way, because it was printed under another name or other options, see
+    /// [`former`](super::former). The greatest number while there is none.
+    pub until: Until,
 }
 
 /// One stream's hold on its container. Dropped when the stream has ended.
@@ -92,18 +94,17 @@ pub struct Attachment {
 // === impl Container ===
 
 impl Container {
-    /// A container of a ring that is open, with a cursor of a name for each lane, up to entry `until`.
+    /// A container of a ring that is open, with a cursor of a name for each lane.
     ///
     /// # Errors
     /// When the cursors cannot be read.
     pub fn new(
         (id, name): (&str, &str),
         (ring, activity): (Arc<Ring>, Arc<Activity>),
-        (cursors, lanes): (&[String], Vec<Lane>),
+        (names, lanes): (Vec<String>, Vec<Lane>),
         forgets: bool,
-        until: u64,
     ) -> Result<Arc<Self>, RingError> {
-        let cursors = Cursors::open(&ring, cursors)?;
+        let cursors = Cursors::open(&ring, &names)?;
         let container = Arc::new(Self {
             id: id.into(),
             name: name.into(),
@@ -111,10 +112,10 @@ impl Container {
             sent: cursors.shown(),
             cursors: Arc::new(Mutex::new(cursors)),
             forgets,
-            lanes,
+            lanes: ShortLock::new(lanes),
+            names,
             unusable: Mutex::default(),
             activity,
-            until: Until::new(until),
             over: watch::Sender::new(false),
             condemned: AtomicBool::new(false),
         });
@@ -132,19 +133,32 @@ impl Container {
         std::mem::replace(&mut *self.unusable.lock().unwrap_or_else(PoisonError::into_inner), reason)
     }
 
-    /// The first entry that is not its own, for its shippers.
-    pub fn until(&self) -> &Until {
-        &self.until
+    /// Where its lines go, in the order of the cursors; nowhere while its options cannot be used.
+    pub fn lanes(&self) -> Vec<Lane> {
+        self.lanes.lock().clone()
     }
 
-    /// Ends before entry `until`, unless it ends before already. To be followed by an attachment, which wakes its shippers.
+    /// The names of its cursors, in their order.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Lets the lane number `at` go on in another way.
+    pub fn set_lane(&self, at: usize, lane: Lane) {
+        if let Some(place) = self.lanes.lock().get_mut(at) {
+            *place = lane;
+        }
+    }
+
+    /// What comes from entry `until` on is to be sent in another way. To be followed by an attachment, which wakes the shippers.
     pub fn end_at(&self, until: u64) {
-        self.until.lower(until);
+        self.lanes.lock().iter().for_each(|lane| lane.until.lower(until));
     }
 
-    /// Whether another has to take its place, because everything of its own was sent.
-    pub fn is_succeeded(&self) -> bool {
-        self.sent.furthest_behind().unwrap_or_default() >= self.until.get()
+    /// Whether the lane number `at` has sent everything that was to be sent in its way.
+    pub fn is_through(&self, at: usize) -> bool {
+        let until = self.lanes.lock().get(at).map_or(u64::MAX, |lane| lane.until.get());
+        self.sent.position(at).map_or(0, |position| position.seq) >= until
     }
 
     /// A new stream that writes to this container.

@@ -32,16 +32,17 @@ pub struct Former {
     pub info: Info,
 }
 
-/// Writes down that entries below `until` were printed under `info`.
+/// Writes down that entries below `until` were printed under `info`, of a ring whose entries below `sent` were sent.
 ///
 /// # Errors
 /// When there are too many, or the disk does not take it.
-pub fn save(dir: &Path, until: u64, info: &Info) -> io::Result<()> {
+pub fn save(dir: &Path, sent: u64, until: u64, info: &Info) -> io::Result<()> {
     lock::may_wait();
     // Nothing of the container is on disk: no entry waits.
     if !dir.is_dir() {
         return Ok(());
     }
+    files(dir)?.iter().filter(|(until, _)| *until <= sent).for_each(|(_, path)| small::remove(path));
     if files(dir)?.len() >= MOST {
         return Err(io::Error::other("the container was renamed too often while lines wait for Loki"));
     }
@@ -98,7 +99,7 @@ mod tests {
     fn descriptions_are_read_in_order_until_their_entries_were_sent() {
         let dir = tempfile::tempdir().unwrap();
         for (until, name) in [(300, "second"), (20, "first")] {
-            save(dir.path(), until, &named(name)).unwrap();
+            save(dir.path(), 0, until, &named(name)).unwrap();
         }
         fs::write(dir.path().join("info.json"), b"{}").unwrap();
         fs::write(path(dir.path(), 100), b"{\"Conf").unwrap();
@@ -115,12 +116,14 @@ mod tests {
     #[test]
     fn there_are_only_so_many_and_none_of_a_ring_that_is_not_there() {
         let dir = tempfile::tempdir().unwrap();
-        save(&dir.path().join("absent"), 1, &named("a")).unwrap();
+        save(&dir.path().join("absent"), 0, 1, &named("a")).unwrap();
         assert!(!dir.path().join("absent").exists());
         for until in 0..MOST as u64 {
-            save(dir.path(), until + 1, &named("a")).unwrap();
+            save(dir.path(), 0, until + 1, &named("a")).unwrap();
         }
-        assert!(save(dir.path(), 99, &named("a")).is_err());
+        assert!(save(dir.path(), 0, 99, &named("a")).is_err());
         assert_eq!(load(dir.path(), 0).unwrap().len(), MOST);
+        save(dir.path(), 2, 99, &named("a")).unwrap();
+        assert_eq!(load(dir.path(), 2).unwrap().len(), MOST - 1, "there is room where lines were sent");
     }
 }

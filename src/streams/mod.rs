@@ -6,7 +6,7 @@
 //! * [`registry`]: stop, reader, and what containers share; `table`: streams by FIFO, containers by id; `start`: from a call to a
 //!   stream that is read;
 //! * [`container`]: a ring, its shipper, and who is writing to it;
-//! * `ship`: a container from the opening of its ring until it is let go;
+//! * `ship`: a container from the opening of its ring until it is let go; `lanes`: its way to each destination;
 //! * `started`: containers that have started before and have no ring;
 //! * `resolve`: what its options come to, and the one rule for options and files that cannot be used;
 //! * `rename`: a container that starts under another description; `former`: descriptions of lines that wait;
@@ -31,6 +31,7 @@ mod former;
 pub mod info;
 pub mod intake;
 pub mod labels;
+mod lanes;
 pub mod metadata;
 pub mod record;
 pub mod registry;

@@ -46,6 +46,13 @@ pub(super) struct Resolved {
     pub destinations: Vec<Arc<Destination>>,
 }
 
+impl Resolved {
+    /// The names of its cursors: what tells its destinations apart.
+    pub fn names(&self) -> Vec<String> {
+        self.options.destinations.iter().map(|target| target.id()).collect()
+    }
+}
+
 /// How a container is to be logged.
 #[derive(Debug)]
 pub(super) enum Way {

@@ -7,31 +7,22 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tracing::warn;
-
-use super::container::{Activity, Container, Lane};
-use super::former;
+use super::container::{Activity, Container};
 use super::info::Info;
-use super::labels::ContainerLabels;
 use super::record::Record;
 use super::registry::{Registry, StartError};
+use super::rename::HandedOver;
 use super::resolve::Resolved;
 use super::retention;
-use super::sources;
 use super::start::Attempt;
 use super::table::Claim;
-use crate::codec::Source;
-use crate::config::pipeline::Configured;
-use crate::config::{RingOptions, StreamOptions};
+use crate::config::RingOptions;
 use crate::disk::small::Content;
 use crate::fifo::Fifo;
 use crate::frames::DockerFrames;
-use crate::pipeline::Pipeline;
 use crate::pools::Pool;
 use crate::ring::{self, Ring, RingError, cursors, described};
-use crate::shipper::backoff::Backoff;
-use crate::shipper::until::Until;
-use crate::shipper::{self, Done, Plan, Shipper, Stages};
+use crate::shipper::{Done, Shipper, Stages};
 
 impl Registry {
     /// Opens a container's ring, and makes a shipper for each destination. Without `stages` those of its options are opened
@@ -48,83 +39,18 @@ impl Registry {
         self.assemble((ring, activity), sent, (info, resolved, stages))
     }
 
-    /// A container of an open ring, for the lines from `sent` on: as far as they were printed under a former description,
-    /// they are sent as it says, and by `now` from there on, once another has taken its place.
-    pub(super) fn assemble(
-        &self,
-        (ring, activity): (Arc<Ring>, Arc<Activity>),
-        sent: u64,
-        now: (&Info, &Resolved, Option<&Stages>),
-    ) -> Result<(Arc<Container>, Vec<Shipper>), StartError> {
-        let former = former::load(ring.dir(), sent)?.into_iter().find_map(|former| {
-            let resolved = self.resolve(&former.info).inspect_err(|error| {
-                warn!(container = now.0.name(), %error, "lines from before a change of the container go with those after it");
-            });
-            Some((former.until, former.info, resolved.ok()?))
-        });
-        let (until, (info, resolved, stages)) =
-            former.as_ref().map_or((u64::MAX, now), |(until, info, resolved)| (*until, (info, &**resolved, None)));
-        let Resolved { options, labels, destinations } = resolved;
-        let names: Vec<_> = options.destinations.iter().map(|target| target.id()).collect();
-        let several = destinations.len() > 1;
-        let lanes = destinations.iter().cloned().map(|destination| {
-            // Otherwise nobody could tell whose lines were lost.
-            let name =
-                if several { format!("{} to {}", info.name(), destination.name()) } else { info.name().to_owned() };
-            let events = shipper::events::Events::new(&name.into(), destination.counters().clone());
-            Lane { destination, events: Arc::new(events), batch_wait: options.batch.wait }
-        });
-        let who = (info.container_id.as_str(), info.name());
-        let (lanes, forgets) = ((names.as_slice(), lanes.collect()), options.ring.no_file);
-        let container = Container::new(who, (ring, activity), lanes, forgets, until)?;
-        let stages = match (stages, &options.pipeline) {
-            (Some(stages), _) => stages.clone(),
-            (None, Some(configured)) if configured.names_files() => Stages::Opening,
-            (None, configured) => Stages::Ready(configured.as_ref().and_then(Configured::ready)),
-        };
-        let opening = match (&stages, &options.pipeline) {
-            (Stages::Opening, Some(configured)) => Some(self.open_later(&container, configured)),
-            _ => None,
-        };
-        let pipeline = match stages {
-            Stages::Ready(pipeline) => pipeline,
-            Stages::Opening => None,
-        };
-        // The lines go through a pipeline for each destination, and are counted in the first.
-        let mut counts = options.pipeline.is_some().then(|| self.inner.setup.pipelines.for_container());
-        let shippers = container.lanes.iter().enumerate().map(|(at, lane)| {
-            let counts = counts.take();
-            let pipeline = pipeline.clone().map(|pipeline| pipeline.counting_in(counts.clone()));
-            let shipper = Shipper::new(
-                &container.ring,
-                (container.cursors.clone(), at),
-                Plan { until: container.until().clone(), ..plan(options, labels, pipeline) },
-                lane.destination.clone(),
-                container.live(),
-                self.inner.shutdown.subscribe(),
-                lane.events.clone(),
-            );
-            match &opening {
-                Some(opening) => shipper.awaiting(opening.clone(), counts),
-                None => shipper,
-            }
-        });
-        let shippers = shippers.collect();
-        Ok((container, shippers))
-    }
-
     /// Lets a container be shipped.
     pub(super) fn launch(&self, all: Vec<Shipper>, container: &Arc<Container>) {
         let mut shippers = self.inner.shippers.lock();
         // Those that have ended are let go of here, so that the set does not grow with every container that ever ran.
         while shippers.try_join_next().is_some() {}
-        for shipper in all {
-            shippers.spawn_on(self.clone().ship(shipper, container.clone()), &self.inner.setup.shipping);
+        for (at, shipper) in all.into_iter().enumerate() {
+            shippers.spawn_on(self.clone().ship(shipper, container.clone(), at), &self.inner.setup.shipping);
         }
     }
 
-    /// Ships a container to one destination until it leaves the table.
-    async fn ship(self, mut shipper: Shipper, container: Arc<Container>) {
+    /// Ships a container to one destination, by the lane number `at`, until it leaves the table.
+    async fn ship(self, mut shipper: Shipper, container: Arc<Container>, at: usize) {
         let (mut attached, mut live, mut follow) = (container.attached(), container.live(), container.ring.follow());
         let (mut shutdown, mut over) = (self.inner.shutdown.subscribe(), container.over());
         loop {
@@ -144,8 +70,21 @@ impl Registry {
             if !shipper.is_caught_up() {
                 continue;
             }
-            if container.is_succeeded() {
-                return self.hand_over(container).await;
+            if container.is_through(at) {
+                match self.hand_over(&container, at).await {
+                    HandedOver::Next(next) => {
+                        shipper = *next;
+                        continue;
+                    }
+                    HandedOver::Waits => {}
+                    HandedOver::Ended => return,
+                }
+                // The last of them takes all along.
+                tokio::select! {
+                    _ = shutdown.changed() => {}
+                    _ = over.wait_for(|over| *over) => return,
+                }
+                continue;
             }
             tokio::select! {
                 _ = attached.changed() => {}
@@ -176,7 +115,7 @@ impl Registry {
             let who = (info.container_id.as_str(), info.name());
             let activity = Activity::new(info.name(), self.inner.setup.counters.clone());
             let open = (self.open_ring(info, &ring)?, activity);
-            let container = Container::new(who, open, (&[], Vec::new()), ring.no_file, u64::MAX)?;
+            let container = Container::new(who, open, (Vec::new(), Vec::new()), ring.no_file)?;
             container.set_unusable(Some(reason.to_string()));
             opened.store(true, Ordering::Relaxed);
             Ok((container, Vec::new()))
@@ -264,26 +203,5 @@ impl Registry {
         let sent = cursors::furthest_behind(ring.dir()).map(|position| position.seq).unwrap_or_default();
         self.describe(&ring, before.as_ref(), info, (sent, ring.published().next_seq));
         Ok(ring)
-    }
-}
-
-fn stream(stream: &sources::Stream) -> shipper::Stream {
-    let pairs = stream.labels.iter().map(|(name, value)| (name.as_str().to_owned(), value.to_owned()));
-    shipper::Stream { labels: stream.labels.to_string(), pairs: pairs.collect(), tenant: stream.tenant.clone() }
-}
-
-/// The options and labels of a container as its shipper wants them.
-fn plan(options: &StreamOptions, labels: &ContainerLabels, pipeline: Option<Pipeline>) -> Plan {
-    Plan {
-        until: Until::default(),
-        streams: Source::ALL.map(|source| labels.stream(source).map(stream)),
-        pipeline,
-        metadata: labels.structured_metadata(),
-        batch_size: options.batch.size_bytes,
-        batch_wait: options.batch.wait,
-        protects: options.ring.block.is_some(),
-        forgets: options.ring.no_file,
-        attempts: options.retry.attempts,
-        backoff: Backoff::try_new(options.retry.min_backoff, options.retry.max_backoff).unwrap_or_default(),
     }
 }

@@ -68,7 +68,7 @@ impl Registry {
 /// Adds a container's lines that are behind.
 fn add_waiting(reading: &mut Reading, container: &Container, patience: Duration, now: i64) {
     let mut is_behind = false;
-    for (at, lane) in container.lanes.iter().enumerate() {
+    for (at, lane) in container.lanes().iter().enumerate() {
         let view = LaneView::of(container, at, lane, now);
         let age = Duration::from_secs_f64(view.lag_seconds);
         let is_late = lane.destination.is_down() || age > patience.saturating_add(lane.batch_wait);

@@ -11,8 +11,9 @@ use super::{Host, Info, former, info};
 use crate::ring::cursors;
 
 /// A container of which no line is to be sent, so that its cursor moves without a Loki.
-fn dropped(name: &str) -> Info {
+fn dropped(name: &str, url: &str) -> Info {
     let mut info = Info { container_name: format!("/{name}"), ..info("c") };
+    info.config.insert("loki-url".into(), url.into());
     info.config.insert("loki-relabel-config".into(), "- action: drop".into());
     info
 }
@@ -28,27 +29,61 @@ async fn eventually(is_so: impl Fn() -> bool) {
     }
 }
 
-/// Until the disk has taken how far the lines before the change were sent, a kill sends them again: as what they were printed.
-#[tokio::test(start_paused = true)]
-async fn a_container_is_handed_over_once_the_disk_has_taken_how_far_it_was_sent() {
-    let mut host = Host::adopted().await;
-    let (before, after) = (host.fifo("before"), host.fifo("after"));
+const HERE: &str = "http://127.0.0.1:9/loki/api/v1/push";
+const THERE: &str = "http://127.0.0.2:9/loki/api/v1/push";
+
+/// A container that has started before and after a change, with two lines from before it: the second is sent, and the disk does not take that.
+/// Gives the file of the cursor, which is aside, and where it belongs.
+async fn changed(host: &mut Host, before: &Info, after: &Info) -> (PathBuf, PathBuf) {
+    let files = [host.fifo("before"), host.fifo("after")];
     let (registry, dir) = (host.registry.clone(), host.registry.ring_dir("c"));
     let open = || registry.table().containers["c"].clone();
-    registry.start(before, dropped("before")).await.unwrap();
+    registry.start(files[0].clone(), before.clone()).await.unwrap();
     host.print(0, b"one");
     eventually(|| open().sent.furthest_behind() == Some(1)).await;
-    // The disk takes nothing more of the cursor.
     let (refused, aside) = (cursor(&dir), dir.join("aside"));
     fs::rename(&refused, &aside).unwrap();
     fs::create_dir(&refused).unwrap();
     host.print(0, b"two");
     eventually(|| open().sent.furthest_behind() == Some(2)).await;
-    registry.start(after, dropped("after")).await.unwrap();
+    registry.start(files[1].clone(), after.clone()).await.unwrap();
     sleep(AGAIN * 3).await;
+    (aside, refused)
+}
+
+fn formers(dir: &Path) -> Vec<(u64, Info)> {
+    former::load(dir, 1).unwrap().into_iter().map(|former| (former.until, former.info)).collect()
+}
+
+/// Until the disk has taken how far the lines before the change were sent, a kill sends them again: as what they were printed.
+#[tokio::test(start_paused = true)]
+async fn lines_go_on_under_the_new_name_and_those_before_keep_theirs_while_the_disk_refuses_the_cursor() {
+    let mut host = Host::adopted().await;
+    let (before, after) = (dropped("before", HERE), dropped("after", HERE));
+    let (aside, refused) = changed(&mut host, &before, &after).await;
+    let (registry, dir) = (host.registry.clone(), host.registry.ring_dir("c"));
+    let open = || registry.table().containers["c"].clone();
+    host.print(1, b"three");
+    eventually(|| open().sent.furthest_behind() == Some(3)).await;
+    assert_eq!((formers(&dir), &*registry.view().containers[0].name), (vec![(2, before)], "after"));
+
+    fs::remove_dir(&refused).unwrap();
+    fs::rename(&aside, &refused).unwrap();
+    let container = open();
+    tokio::task::spawn_blocking(move || container.sync()).await.unwrap();
+    assert_eq!(cursors::furthest_behind(&dir).map(|position| position.seq), Some(3));
+}
+
+/// The cursors of other destinations have other files.
+#[tokio::test(start_paused = true)]
+async fn a_container_with_other_destinations_is_handed_over_once_the_disk_has_taken_how_far_it_was_sent() {
+    let mut host = Host::adopted().await;
+    let (before, after) = (dropped("before", HERE), dropped("after", THERE));
+    let (aside, refused) = changed(&mut host, &before, &after).await;
+    let (registry, dir) = (host.registry.clone(), host.registry.ring_dir("c"));
+    let open = || registry.table().containers["c"].clone();
     assert_eq!((&*open().name, open().unusable()), ("before", None));
-    let former: Vec<_> = former::load(&dir, 1).unwrap().into_iter().map(|former| (former.until, former.info)).collect();
-    assert_eq!(former, [(2, dropped("before"))]);
+    assert_eq!(formers(&dir), [(2, before)]);
 
     fs::remove_dir(&refused).unwrap();
     fs::rename(&aside, &refused).unwrap();

@@ -89,7 +89,7 @@ impl Registry {
 fn waiting(containers: &[Arc<Container>]) -> HashMap<*const Destination, (u64, u64)> {
     let mut waiting = HashMap::new();
     for container in containers {
-        for (at, lane) in container.lanes.iter().enumerate() {
+        for (at, lane) in container.lanes().iter().enumerate() {
             let (_, lines) = waiting_in(container, at);
             let (all, of): &mut (u64, u64) = waiting.entry(Arc::as_ptr(&lane.destination)).or_default();
             *all += lines;
@@ -112,12 +112,12 @@ fn waiting_in(container: &Container, at: usize) -> (Position, u64) {
 
 impl ContainerView {
     fn of(container: &Container, now: i64) -> Self {
-        let Container { id, name, ring, lanes, activity, .. } = container;
+        let Container { id, name, ring, activity, .. } = container;
         let info: Option<Info> = ring.description().and_then(|text| serde_json::from_slice(&text).ok());
         let happened = activity.events.happened();
         Self {
             id: short_id(id).to_owned(),
-            name: name.to_string(),
+            name: info.as_ref().map_or(&**name, Info::name).to_owned(),
             image: info.map(|info| info.container_image_name).unwrap_or_default(),
             running: container.streams() > 0,
             lines: happened.entries,
@@ -133,7 +133,12 @@ impl ContainerView {
                 overwritten_lines: ring.oldest().seq,
                 in_memory: ring.is_in_memory(),
             },
-            destinations: lanes.iter().enumerate().map(|(at, lane)| LaneView::of(container, at, lane, now)).collect(),
+            destinations: container
+                .lanes()
+                .iter()
+                .enumerate()
+                .map(|(at, lane)| LaneView::of(container, at, lane, now))
+                .collect(),
         }
     }
 }
