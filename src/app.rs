@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::config::Settings;
+use crate::confine::{self, Confinement};
 use crate::disk::{self, hold::Hold};
 use crate::docker::routes::Routes;
 use crate::docker::server;
@@ -74,11 +75,12 @@ pub enum RunError {
 pub fn run(settings: Settings) -> Result<(), RunError> {
     let log = logging::init(settings.log_level, settings.log_format);
     raise_file_limit();
+    let confinement = confine::confine(&settings);
     let control = runtime("control", CONTROL_THREADS)?;
     let intake = runtime("intake", INTAKE_THREADS)?;
     let shipping = runtime("shipping", SHIPPING_THREADS)?;
     control.spawn(log.clone().keep_honest());
-    let outcome = control.block_on(serve(settings, &intake, &shipping));
+    let outcome = control.block_on(serve(settings, &confinement, &intake, &shipping));
     // What is in the ring stays there; nothing else is worth waiting for.
     intake.shutdown_background();
     shipping.shutdown_background();
@@ -87,7 +89,12 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
     outcome
 }
 
-async fn serve(settings: Settings, intake: &Runtime, shipping: &Runtime) -> Result<(), RunError> {
+async fn serve(
+    settings: Settings,
+    confinement: &Confinement,
+    intake: &Runtime,
+    shipping: &Runtime,
+) -> Result<(), RunError> {
     // PID 1 of its container ignores SIGTERM unless it asks for it; dockerd would wait ten seconds and kill.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (is_held, mut other) = watch::channel(false);
@@ -116,6 +123,7 @@ async fn serve(settings: Settings, intake: &Runtime, shipping: &Runtime) -> Resu
         state = %settings.state_dir.display(),
         "loki-rs serves"
     );
+    info!(%confinement, "privileges were given up");
     for mistake in &settings.mistakes {
         error!(
             setting = mistake.key,

@@ -22,7 +22,7 @@
 //!
 //! [`config`] turns what was typed into what is meant, with [`relabel`], [`template`] and [`yaml`]; [`golang`] is what Go does and
 //! Rust does not; [`telemetry`] is what the plugin says of itself, [`status`]
-//! what it shows to who asks, [`app`] is the one place that knows everybody, and [`cli`] is above it.
+//! what it shows to who asks, `confine` what it gives up at its start, [`app`] is the one place that knows everybody, and [`cli`] is above it.
 //!
 //! Downward only: `cli → app → docker, status → streams → shipper → loki → transport`. The leaves `ring`, `codec`, `fifo`, `transport`,
 //! `yaml`, `work` and `config::parse` import nothing of ours, except that `ring` uses `disk`, whoever reaches for a disk asks `lock`, `ring` and `loki` take their
@@ -35,6 +35,7 @@ pub mod cli;
 pub mod clock;
 pub mod codec;
 pub mod config;
+mod confine;
 pub mod disk;
 pub mod docker;
 pub mod doctor;

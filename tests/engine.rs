@@ -20,6 +20,7 @@
 //! * [`upgrade`]: the plugin comes from a [`registry`], and a newer one takes its place.
 
 mod compose;
+mod confined;
 mod crash;
 mod disk;
 mod files;

@@ -54,6 +54,7 @@ mod bad_disk;
 mod bad_input;
 mod bad_settings;
 mod clocks;
+mod confined;
 mod contract;
 mod deploy;
 mod descriptors;

@@ -47,6 +47,11 @@ impl Folders {
         Folders::default()
     }
 
+    /// The folders themselves.
+    pub fn all(&self) -> impl Iterator<Item = &Path> {
+        self.folders.iter().map(PathBuf::as_path)
+    }
+
     /// The file that `typed` names: below each of the folders, or below one of them when it is absolute. Looks at no
     /// file.
     ///

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-/// A password, a token, a key, or what may be one. Shown as `***`.
+use zeroize::Zeroize;
+
+/// A password, a token, a key, or what may be one. Shown as `***`, and overwritten in memory when it goes.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
@@ -16,6 +18,12 @@ impl Secret {
     /// The text itself, for whoever sends it.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 
