@@ -206,7 +206,10 @@ impl Collector {
 
     /// Whether [`Collector::absorb`] may take back what was forked off: both have got to the same line, with the same lines held before it.
     pub fn may_absorb(&self, child: &Self) -> bool {
-        let is_level = self.is_empty() && child.is_empty() && self.next_seq() == child.next_seq();
+        // Behind the end for good nothing is read here, and one that the ring has overtaken may stand there.
+        let until = self.until.get();
+        let is_level = self.next_seq().min(until) == child.next_seq().min(until);
+        let is_level = is_level && self.is_empty() && child.is_empty();
         // What this one has behind that, as when it went back to a line whose end had not come, it passes over, and the other has not sent it.
         let is_behind = self.acknowledged.next_seq.iter().any(|mark| *mark > child.next_seq());
         is_level
@@ -600,7 +603,13 @@ impl Collector {
             };
             self.toll.lost.overwritten += lost;
             self.missed += lost;
-            self.restart.position = oldest;
+            match self.end {
+                // What is lost behind the end is not counted so far: a process that follows finds it from there on.
+                Some(end) if end.seq < oldest.seq => {
+                    self.restart.position.seq = self.restart.position.seq.max(end.seq);
+                }
+                _ => self.restart.position = oldest,
+            }
         }
         self.restart.left_out = self.acknowledged.left_out;
         self.lines.seek(&self.restart);

@@ -149,7 +149,12 @@ impl Lane {
         loop {
             let until = *end.borrow_and_update();
             self.go_on_to(&way, until);
-            if way.is_shut() || !self.has_work(&way) {
+            if way.is_shut() {
+                return self;
+            }
+            if !self.has_work(&way) {
+                // What failed may have been overwritten.
+                self.failures = 0;
                 return self;
             }
             if self.is_throttled(&way).await {

@@ -164,6 +164,57 @@ fn a_lane_does_not_go_back_into_one_that_has_passed_what_it_owes() {
     assert_eq!(came.0.values().map(Vec::len).sum::<usize>(), 2);
 }
 
+#[test]
+fn a_lane_that_the_ring_overtakes_goes_back_where_nothing_more_is_to_be_read() {
+    for pipeline in [NO_PIPELINE, BY_TENANT] {
+        let scene = Scene::of(64 << 10);
+        for at in 0..20 {
+            scene.write("stdout", &format!("t{} {at}", at % 2), None);
+            scene.write("stderr", &format!("t3 {at}"), None);
+        }
+        let (mut first, mut came) = (collector(&scene, pipeline, 1 << 20), Came::default());
+        first.until.lower(40);
+        collect(&mut first, false);
+        let key = first.key(0);
+        let mut behind = first.fork(&key);
+        came.all(&mut first);
+        assert_eq!(first.checkpoint().0.seq, 40);
+        // What is another's takes the place of what the lane has still to send.
+        while scene.ring.oldest().seq <= 40 {
+            scene.write("stdout", &"x".repeat(1000), None);
+        }
+        behind.end_at(first.end());
+        behind.rewind();
+        collect(&mut behind, false);
+        assert!(first.may_absorb(&behind), "{pipeline:?}");
+        let lost = behind.take_toll().lost.overwritten;
+        first.absorb(behind, &key);
+        assert!(came.0.values().map(Vec::len).sum::<usize>() as u64 + lost >= 40, "{pipeline:?}");
+        assert_eq!(first.checkpoint().0.seq, 40);
+    }
+}
+
+#[test]
+fn what_a_lane_has_lost_and_not_counted_is_counted_by_the_next_process() {
+    let scene = Scene::of(64 << 10);
+    for at in 0..4 {
+        scene.write("stdout", &format!("{at}"), None);
+    }
+    let mut first = collector(&scene, NO_PIPELINE, 1 << 20);
+    collect(&mut first, false);
+    let mut behind = first.fork(&first.key(0));
+    while scene.ring.oldest().seq <= 4 {
+        scene.write("stdout", &"x".repeat(1000), None);
+    }
+    behind.rewind();
+    let counted = behind.take_toll().lost.overwritten;
+    let (position, note) = behind.checkpoint();
+    let mut next = Collector::new(&scene.ring, Some((position, note.bytes())), &plan(1 << 20));
+    collect(&mut next, false);
+    (0..2).for_each(|at| next.acknowledge(at, 0));
+    assert_eq!(counted + next.take_toll().lost.overwritten, scene.ring.oldest().seq);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Write {
