@@ -212,10 +212,11 @@ async fn hold(dir: PathBuf, other: watch::Sender<bool>) -> Result<Option<Hold>, 
 
 /// Takes up what the process before left, and then looks after all there is until the plugin goes down: before that, streams
 /// that are still to be read look like those that nobody reads, and their rings like those of stopped containers.
-async fn adopt_and_keep(registry: Registry, policy: Policy) {
+pub(crate) async fn adopt_and_keep(registry: Registry, policy: Policy) {
     registry.adopt().await;
     let mut tasks = JoinSet::new();
-    let (accountant, tidier, watcher) = (registry.clone(), registry.clone(), registry);
+    let (syncer, accountant, tidier, watcher) = (registry.clone(), registry.clone(), registry.clone(), registry);
+    tasks.spawn(async move { syncer.sync_all().await });
     tasks.spawn(async move { accountant.keep_account().await });
     tasks.spawn(async move { tidier.keep_tidy(policy).await });
     tasks.spawn(async move { watcher.keep_watch(summary::EVERY).await });

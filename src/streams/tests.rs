@@ -3,7 +3,7 @@
 mod hand_over;
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,14 +14,15 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
-use tokio::time::{advance, timeout};
+use tokio::time::{advance, sleep, timeout};
 
+use super::evict::Policy;
 use super::former;
 use super::registry::{Registry, Setup, StartError};
 use super::start::START_PATIENCE;
 use super::{Info, record::Record};
 use crate::codec::{Entry, Source, frame};
-use crate::config::PluginDefaults;
+use crate::config::{PluginDefaults, RingBudget};
 
 /// A registry, and a fake dockerd that holds the FIFOs open.
 struct Host {
@@ -296,4 +297,21 @@ async fn docker_logs_of_a_ring_that_the_disk_does_not_give_is_refused_in_time() 
     advance(START_PATIENCE).await;
     assert!(matches!(read.await.unwrap(), Err(StartError::Slow)));
     drop(OpenOptions::new().write(true).open(&hangs).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_process_takes_over_is_synced_at_once() {
+    let mut host = Host::adopted().await;
+    let file = host.fifo("fifo");
+    host.registry.start(file, info("c")).await.unwrap();
+    let streams = host.dir.path().join("state/streams");
+    let is_synced =
+        || fs::read_dir(&streams).unwrap().all(|entry| entry.unwrap().path().extension() == Some("json".as_ref()));
+    assert!(!is_synced());
+    let next = registry(&host.dir);
+    let policy = Policy { retention: Duration::MAX, budget: RingBudget::Share(50) };
+    tokio::spawn(crate::app::adopt_and_keep(next, policy));
+    // Less than between two rounds.
+    sleep(Duration::from_secs(1)).await;
+    assert!(is_synced());
 }

@@ -22,19 +22,25 @@ impl Registry {
     pub async fn keep_synced(&self) {
         let mut shutdown = self.inner.shutdown.subscribe();
         while timeout(SYNC_EVERY, shutdown.wait_for(|down| *down)).await.is_err() {
-            let containers: Vec<_> = self.table().containers.values().cloned().collect();
-            let mut syncs = JoinSet::new();
-            for container in containers {
-                container.sample();
-                syncs.spawn(Pool::Sync.run(move || container.sync()));
-            }
-            let records = self.inner.records.clone();
-            // After a power loss a record says whose lines a ring holds. What the disk does not take is tried again, and said
-            // for the rings.
-            syncs.spawn(Pool::Sync.run(move || drop(records.settle())));
-            while syncs.join_next().await.is_some() {}
-            buffers::trim();
+            self.sync_all().await;
         }
+    }
+
+    /// One round. Beside the others it is due when the rings are open: processes that are killed one after the other must
+    /// not put off that what they wrote is synced.
+    pub async fn sync_all(&self) {
+        let containers: Vec<_> = self.table().containers.values().cloned().collect();
+        let mut syncs = JoinSet::new();
+        for container in containers {
+            container.sample();
+            syncs.spawn(Pool::Sync.run(move || container.sync()));
+        }
+        let records = self.inner.records.clone();
+        // After a power loss a record says whose lines a ring holds. What the disk does not take is tried again, and said
+        // for the rings.
+        syncs.spawn(Pool::Sync.run(move || drop(records.settle())));
+        while syncs.join_next().await.is_some() {}
+        buffers::trim();
     }
 
     /// Writes down streams that are not recorded, reads FIFOs that nobody reads, and takes up what there was no file descriptor for, until
