@@ -1,8 +1,8 @@
 //! Looks at everything once a minute, and says in the plugin's log when something is wrong, and when it is right again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::container::Container;
 use super::registry::Registry;
@@ -20,7 +20,7 @@ impl Registry {
             let registry = self.clone();
             // The age of lines is read from the disk.
             let Ok(reading) = Pool::Status.run(move || registry.reading(every)).await else { continue };
-            if let Some(outcome) = summary.look(Instant::now(), reading) {
+            if let Some(outcome) = summary.look(Instant::now().into_std(), reading) {
                 outcome.say();
             }
         }

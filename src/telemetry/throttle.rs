@@ -32,12 +32,12 @@ impl Throttle {
 
     /// It happened `count` times more: said at once the first time, then once a minute at most.
     pub fn add(&self, count: u64, detail: impl FnOnce() -> String) {
-        self.add_at(Instant::now(), count, detail);
+        self.add_at(now(), count, detail);
     }
 
     /// It is still so: said at once the first time, then once a minute. It is not counted, so nothing of it is left to say.
     pub fn lasts(&self, detail: impl FnOnce() -> String) {
-        self.lasts_at(Instant::now(), detail);
+        self.lasts_at(now(), detail);
     }
 
     fn lasts_at(&self, now: Instant, detail: impl FnOnce() -> String) {
@@ -76,6 +76,11 @@ impl Drop for Throttle {
             (self.say)(&self.container, state.unsaid, &state.detail);
         }
     }
+}
+
+/// By Tokio's clock, which a test can pause.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]
