@@ -39,6 +39,7 @@ pub mod test {
 
     thread_local! {
         static ANCHOR: Cell<Option<Anchor>> = const { Cell::new(None) };
+        static BOOT: Cell<Option<(Instant, std::time::Duration)>> = const { Cell::new(None) };
     }
 
     /// Sets the time of day on this thread; from here it follows Tokio's clock.
@@ -51,10 +52,18 @@ pub mod test {
         ANCHOR.set(None);
     }
 
-    /// Since the time was set first; setting it again is nothing that this clock sees.
+    /// The machine was booted so long ago; from here on that follows Tokio's clock.
+    pub fn set_since_boot(passed: std::time::Duration) {
+        BOOT.set(Some((Instant::now(), passed)));
+    }
+
+    /// Since the machine was booted, or else since the time was set first; setting it again is nothing that this clock sees.
     pub(super) fn passed() -> Option<std::time::Duration> {
         thread_local! {
             static FIRST: Cell<Option<Instant>> = const { Cell::new(None) };
+        }
+        if let Some((at, passed)) = BOOT.get() {
+            return Some(passed + at.elapsed());
         }
         let anchor = ANCHOR.get()?;
         let first = FIRST.get().filter(|first| *first <= anchor.at).unwrap_or(anchor.at);

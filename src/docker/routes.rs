@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::messages::{Answer, ReadLogs, StartLogging, StopLogging};
+use super::messages::{Answer, ReadConfig, ReadLogs, StartLogging, StopLogging};
 use super::read_logs;
 use crate::streams::{Registry, START_PATIENCE, StartError};
 
@@ -90,17 +90,29 @@ impl Routes {
             Ok(call) => call,
             Err(why) => return failed(path, why),
         };
-        // A disk may hang when the ring is opened and when its first entry is looked for.
-        let body = timeout(START_PATIENCE, async {
-            let reader = self.registry.reader(&call.info.container_id).await?;
-            Ok(read_logs::body(reader, call.config).await)
-        });
-        match body.await.unwrap_or(Err(StartError::Slow)) {
+        match opened(&self.registry, &call.info.container_id, call.config).await {
             Ok(pieces) => Response::new(pieces.boxed()),
             // The body of an answer with status 200 would be taken for frames.
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         }
     }
+}
+
+/// What a container printed, as it is to be shown. Waits five seconds at most.
+///
+/// # Errors
+/// See [`Registry::reader`].
+pub(crate) async fn opened(
+    registry: &Registry,
+    container: &str,
+    config: ReadConfig,
+) -> Result<read_logs::Pieces, StartError> {
+    // A disk may hang when the ring is opened and when its first entry is looked for.
+    let body = timeout(START_PATIENCE, async {
+        let reader = registry.reader(container).await?;
+        Ok(read_logs::body(reader, config).await)
+    });
+    body.await.unwrap_or(Err(StartError::Slow))
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {

@@ -8,14 +8,21 @@ use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
 use super::disk::FIFOS;
-use super::world::{Plugin, Shared, World};
-use super::{kernel, log, time};
+use super::life::Plugin;
+use super::world::{Shared, World};
+use super::{disk, kernel, log, time};
 use crate::codec::frame;
 use crate::docker::messages::ReadConfig;
-use crate::docker::read_logs;
+use crate::docker::routes;
 
-/// A call may take so long, whatever hangs.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// StopLogging may take so long, whatever hangs.
+const STOP: Duration = Duration::from_millis(760);
+
+/// Other calls may take so long while the disk is slow.
+const SLOW: Duration = Duration::from_millis(5100);
+
+/// And so long otherwise.
+const PROMPT: Duration = Duration::from_secs(1);
 
 /// What was printed so long ago is in the ring, also when the plugin was down for a while.
 const SETTLED: Duration = Duration::from_secs(30);
@@ -23,25 +30,36 @@ const SETTLED: Duration = Duration::from_secs(30);
 /// Longer than any call may take; what follows is not waited for.
 const FOR_EVER: Duration = Duration::from_secs(120);
 
-/// Waits for a call, and tells when it takes too long; `None` when it takes for ever.
-async fn timed<T>(world: &Shared, what: &str, call: impl Future<Output = T>) -> Option<T> {
+/// Waits for a call, and tells when it takes too long; `None` when it takes for ever, or the plugin died before it had answered.
+async fn timed<T>(world: &Shared, what: &str, stops: bool, call: impl Future<Output = T>) -> Option<T> {
     let begun = time::passed();
+    let was_slow = world.borrow().delays.borrow().are_long();
     let answer = timeout(FOR_EVER, call).await.ok();
     let took = time::passed().saturating_sub(begun);
-    if took > PATIENCE {
+    let most = match was_slow || world.borrow().delays.borrow().are_long() {
+        _ if stops => STOP,
+        true => SLOW,
+        false => PROMPT,
+    };
+    if took > most {
         world.borrow_mut().violated(format!("{what} took {:.3} s", took.as_secs_f64()));
     }
-    answer
+    answer.filter(|_| !is_dead())
+}
+
+fn is_dead() -> bool {
+    disk::with(|disk| disk.is_dead())
 }
 
 /// A process that follows takes up what the one before has left: dockerd repeats what was not answered.
 pub fn resume(world: &Shared, plugin: &Plugin) {
-    let stops: Vec<_> = {
-        let world = world.borrow();
-        world.containers.iter().filter(|container| container.stops).map(|container| container.number).collect()
-    };
-    for container in stops {
-        spawn_local(stopping(world.clone(), plugin.clone(), container));
+    for container in &world.borrow().containers {
+        if container.starts {
+            spawn_local(starting(world.clone(), plugin.clone(), container.number));
+        }
+        if container.stops {
+            spawn_local(stopping(world.clone(), plugin.clone(), container.number));
+        }
     }
 }
 
@@ -50,29 +68,39 @@ pub fn start(world: &Shared, plugin: Option<&Plugin>, container: usize) {
     let (Some(plugin), false) = (plugin.cloned(), world.borrow().containers[container].running.is_some()) else {
         return;
     };
-    let world = world.clone();
-    spawn_local(async move {
-        let (fifo, info) = {
-            let mut world = world.borrow_mut();
-            let fifos = world.fifos.clone();
-            let container = &mut world.containers[container];
-            (container.open(&fifos), container.info())
-        };
-        let run = world.borrow().containers[container].runs;
-        let started = timed(&world, &format!("StartLogging of c{container}"), plugin.registry.start(fifo, info)).await;
+    {
         let mut world = world.borrow_mut();
-        if world.containers[container].runs != run {
-            return;
+        let fifos = world.fifos.clone();
+        world.containers[container].open(&fifos);
+    }
+    spawn_local(starting(world.clone(), plugin, container));
+}
+
+async fn starting(world: Shared, plugin: Plugin, container: usize) {
+    let (call, info) = {
+        let world = world.borrow();
+        let container = &world.containers[container];
+        (container.running.as_ref().map(|running| running.fifo.clone()), container.info())
+    };
+    let Some(fifo) = call else { return };
+    let what = format!("StartLogging of c{container}");
+    let started = timed(&world, &what, false, plugin.registry.start(fifo, info)).await;
+    if is_dead() {
+        // dockerd repeats it.
+        return;
+    }
+    let mut world = world.borrow_mut();
+    match started {
+        Some(Ok(())) => {
+            let container = &mut world.containers[container];
+            (container.starts, container.prints) = (false, true);
         }
-        match started {
-            Some(Ok(())) => world.containers[container].prints = true,
-            Some(Err(error)) => {
-                log::note(&format!("StartLogging of c{container}: {error}"));
-                world.containers[container].close();
-            }
-            None => world.containers[container].close(),
+        Some(Err(error)) => {
+            log::note(&format!("{what}: {error}"));
+            world.closes(container);
         }
-    });
+        None => world.closes(container),
+    }
 }
 
 /// The container exits: what it has printed goes into the pipe, StopLogging, and then dockerd closes it.
@@ -98,14 +126,16 @@ async fn stopping(world: Shared, plugin: Plugin, container: usize) {
     let Some(fifo) = world.borrow().containers[container].running.as_ref().map(|running| running.fifo.clone()) else {
         return;
     };
-    timed(&world, &format!("StopLogging of c{container}"), plugin.registry.stop(&fifo)).await;
-    world.borrow_mut().containers[container].close();
+    let what = format!("StopLogging of c{container}");
+    if timed(&world, &what, true, plugin.registry.stop(&fifo)).await.is_some() {
+        world.borrow_mut().closes(container);
+    }
 }
 
 /// `docker logs`: what it shows is the end of what was printed, in order.
 pub fn logs(world: &Shared, plugin: Option<&Plugin>, container: usize, tail: Option<u32>, follow: bool) {
     let Some(plugin) = plugin.cloned() else { return };
-    if world.borrow().containers[container].runs == 0 {
+    if world.borrow().containers[container].runs.is_empty() {
         return;
     }
     let world = world.clone();
@@ -116,7 +146,7 @@ pub fn logs(world: &Shared, plugin: Option<&Plugin>, container: usize, tail: Opt
 pub async fn read_all(world: &Shared, plugin: &Plugin) {
     let containers = world.borrow().containers.len();
     for container in 0..containers {
-        if world.borrow().containers[container].runs > 0 {
+        if !world.borrow().containers[container].runs.is_empty() {
             read(world, plugin, container, None, false).await;
         }
     }
@@ -126,28 +156,30 @@ async fn read(world: &Shared, plugin: &Plugin, container: usize, tail: Option<u3
     let what = format!("docker logs of c{container}");
     let stopped = stopped_fifo(world, container);
     if let Some((fifo, info)) = &stopped {
-        let started = timed(world, &what, plugin.registry.start(fifo.clone(), info.clone())).await;
+        let started = timed(world, &what, false, plugin.registry.start(fifo.clone(), info.clone())).await;
         if let Some(Err(error)) = started {
             log::note(&format!("{what}: {error}"));
         }
     }
     let id = world.borrow().containers[container].id();
-    match timed(world, &what, plugin.registry.reader(&id)).await {
-        Some(Ok(reader)) => {
-            let config = ReadConfig { tail: tail.map_or(-1, i64::from), follow, ..ReadConfig::default() };
-            let body = timed(world, &what, read_logs::body(reader, config)).await;
+    let config = ReadConfig { tail: tail.map_or(-1, i64::from), follow, ..ReadConfig::default() };
+    match timed(world, &what, false, routes::opened(&plugin.registry, &id, config)).await {
+        Some(Ok(mut body)) => {
             let reading = async {
                 let mut bytes = Vec::new();
-                let mut body = body?;
                 while let Some(Ok(frame)) = body.frame().await {
                     bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
                 }
-                Some(bytes)
+                bytes
             };
             if follow && stopped.is_none() {
                 // Who follows goes away after a while.
                 let _ = timeout(Duration::from_secs(20), reading).await;
-            } else if let Some(Some(bytes)) = timed(world, &what, reading).await {
+            } else {
+                let bytes = reading.await;
+                if is_dead() {
+                    return;
+                }
                 let lines = lines(&bytes);
                 let mut world = world.borrow_mut();
                 log::note(&format!("{what} shows {} lines", lines.len()));
@@ -160,7 +192,7 @@ async fn read(world: &Shared, plugin: &Plugin, container: usize, tail: Option<u3
         None => {}
     }
     if let Some((fifo, _)) = stopped {
-        timed(world, &what, plugin.registry.stop(&fifo)).await;
+        timed(world, &what, true, plugin.registry.stop(&fifo)).await;
         if let Some(name) = fifo.file_name() {
             let real = world.borrow().fifos.join(name);
             kernel::outside(|| drop(std::fs::remove_file(real)));
@@ -180,12 +212,17 @@ fn stopped_fifo(world: &Shared, container: usize) -> Option<(PathBuf, crate::str
     Some((Path::new(FIFOS).join(name), container.info()))
 }
 
-/// The lines in frames, those in chunks put together.
+/// The lines in frames, those in chunks put together, and as far as they go when chunks are missing.
 fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let (mut lines, mut open) = (Vec::new(), [Vec::new(), Vec::new()]);
+    let (mut lines, mut open) = (Vec::new(), [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())]);
     let mut entries = frame::entries(bytes);
     for entry in entries.by_ref() {
-        let text = &mut open[entry.source.index()];
+        let (id, text) = &mut open[entry.source.index()];
+        let own = entry.chunk.map_or(&b""[..], |chunk| chunk.id);
+        if !text.is_empty() && id.as_slice() != own {
+            lines.push(std::mem::take(text));
+        }
+        own.clone_into(id);
         text.extend_from_slice(entry.line);
         // The last chunk of a line, and a whole line, get a newline for dockerd.
         if text.pop_if(|last| *last == b'\n').is_some() {
@@ -201,7 +238,11 @@ fn shown(world: &World, container: usize, lines: &[Vec<u8>], tail: Option<u32>) 
     let printed = oracle.containers.get(&container).map_or(&[][..], Vec::as_slice);
     // A ring holds several lines of any length, and no fault takes all that was printed before.
     let kept = printed.iter().rev().take(3).filter(|line| line.excuse.is_none() && line.at + SETTLED < time::passed());
-    if tail.is_none_or(|tail| tail > 2) && lines.is_empty() && kept.count() == 3 && world.bad_disk.is_none() {
+    let may_have_gone = world.bad_disk.is_some()
+        || world.containers[container].damaged.is_some()
+        || world.containers[container].options.contains_key("no-file")
+        || world.schedule.is_tight();
+    if tail.is_none_or(|tail| tail > 2) && lines.is_empty() && kept.count() == 3 && !may_have_gone {
         return Err("it shows nothing of what was printed".into());
     }
     for line in lines {
@@ -211,7 +252,8 @@ fn shown(world: &World, container: usize, lines: &[Vec<u8>], tail: Option<u32>) 
                     return Err(format!("it shows line {at} behind line {}", last.unwrap_or_default()));
                 }
                 // What the disk did not take may be missing.
-                let gap = last.filter(|_| world.bad_disk.is_none()).map_or(at..at, |last| last + 1..at);
+                let is_whole = world.bad_disk.is_none() && world.containers[container].damaged.is_none();
+                let gap = last.filter(|_| is_whole).map_or(at..at, |last| last + 1..at);
                 if let Some(missing) =
                     gap.clone().find(|missing| oracle.containers[&container][*missing].excuse.is_none())
                 {

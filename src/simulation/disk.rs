@@ -62,6 +62,15 @@ pub enum Weather {
     Failing,
 }
 
+/// What becomes of a file of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// Its bytes cannot be read any more.
+    Unreadable,
+    /// So many sixteenths of it are left.
+    Cut(u64),
+}
+
 /// The disk of this thread.
 #[derive(Debug)]
 pub struct Disk {
@@ -212,6 +221,24 @@ impl Disk {
         self.died = Rc::default();
     }
 
+    /// Damages a segment of the ring in `dir`, counted from the oldest and round; false when there is none.
+    pub fn damage(&mut self, dir: &Path, segment: usize, how: Damage) -> bool {
+        let is_segment = |name: &OsString| Path::new(name).extension().is_some_and(|extension| extension == "seg");
+        let segments: Vec<_> = names_in(dir).into_iter().filter(|(name, _)| is_segment(name)).collect();
+        let Some((name, file)) = segments.get(segment % segments.len().max(1)) else { return false };
+        match how {
+            Damage::Unreadable => {
+                self.unreadable.insert(*file);
+            }
+            Damage::Cut(part) => {
+                let file = fs::OpenOptions::new().write(true).open(dir.join(name));
+                let cut = file.and_then(|file| file.set_len(file.metadata()?.len() / 16 * part));
+                cut.expect("the simulation's own files");
+            }
+        }
+        true
+    }
+
     fn before(&mut self, call: Call) -> Result<(), Errno> {
         if matches!(call, Call::ReadPipe) {
             return if self.dead { Err(Errno::EAGAIN) } else { Ok(()) };
@@ -229,7 +256,9 @@ impl Disk {
         }
         match self.dies_after.as_mut() {
             Some(0) => {
-                super::log::note(&format!("the plugin dies at {call:?}"));
+                // Numbers of files are others in each run.
+                let what = if let Call::Sync(..) = call { "Sync".into() } else { format!("{call:?}") };
+                super::log::note(&format!("the plugin dies at {what}"));
                 self.die();
             }
             Some(left) => *left -= 1,

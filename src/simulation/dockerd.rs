@@ -14,7 +14,7 @@ use prost::Message;
 
 use super::disk::FIFOS;
 use super::oracle::{Oracle, Printed};
-use super::{kernel, time};
+use super::{bounds, kernel, time};
 use crate::codec::entry::proto::{LogEntry, PartialLogEntryMetadata};
 use crate::streams::Info;
 
@@ -26,8 +26,12 @@ pub const CHUNK: usize = 16 * 1024;
 pub struct Container {
     pub number: usize,
     pub options: BTreeMap<String, String>,
-    /// How often it was started.
-    pub runs: usize,
+    /// How often it was started, and under which name.
+    pub runs: Vec<String>,
+    /// How often it was renamed.
+    renames: usize,
+    /// The most bytes that its ring may take.
+    pub budget: u64,
     /// Lines it has begun to print.
     pub lines: usize,
     pub running: Option<Running>,
@@ -35,6 +39,14 @@ pub struct Container {
     pub started: Duration,
     /// The plugin may have no record of its stream: it died before the disk took one. Its lines are lost from then on.
     pub is_unrecorded: bool,
+    /// Its pipe may be full for long, or that it is was said.
+    pub may_wait: bool,
+    /// When a segment of its ring was damaged last.
+    pub damaged: Option<Duration>,
+    /// That its ring takes more than it may was said.
+    pub is_too_large: bool,
+    /// StartLogging is still to be answered.
+    pub starts: bool,
     /// StartLogging was answered, and the container has not exited.
     pub prints: bool,
     /// It has exited, and StopLogging is still to be answered.
@@ -63,12 +75,18 @@ impl Container {
     pub fn new(number: usize, options: BTreeMap<String, String>) -> Self {
         Self {
             number,
+            budget: bounds::budget(&options),
+            may_wait: options.contains_key("loki-backpressure"),
             options,
-            runs: 0,
+            runs: Vec::new(),
+            renames: 0,
             lines: 0,
             running: None,
             started: Duration::ZERO,
             is_unrecorded: false,
+            damaged: None,
+            is_too_large: false,
+            starts: false,
             prints: false,
             stops: false,
         }
@@ -78,8 +96,17 @@ impl Container {
         format!("{:064x}", 0xc000 + self.number)
     }
 
+    /// Its name from the next start on.
     pub fn name(&self) -> String {
-        format!("c{}", self.number)
+        match self.renames {
+            0 => format!("c{}", self.number),
+            renames => format!("c{}-{renames}", self.number),
+        }
+    }
+
+    /// `docker rename`.
+    pub fn rename(&mut self) {
+        self.renames += 1;
     }
 
     /// Whose lines of a source are.
@@ -104,9 +131,10 @@ impl Container {
 
     /// Makes the FIFO of another run in `dir`, before StartLogging.
     pub fn open(&mut self, dir: &Path) -> PathBuf {
-        self.runs += 1;
+        self.runs.push(self.name());
+        self.starts = true;
         (self.started, self.is_unrecorded) = (time::passed(), false);
-        let name = format!("{:08x}{:04x}", self.number, self.runs);
+        let name = format!("{:08x}{:04x}", self.number, self.runs.len());
         let (fifo, real) = (Path::new(FIFOS).join(&name), dir.join(&name));
         let pipe = kernel::outside(|| make_fifo(&real));
         self.running = Some(Running { fifo: fifo.clone(), real, pipe, owed: VecDeque::new(), written: 0, stuck: None });
@@ -141,7 +169,7 @@ impl Container {
                 source,
                 at: Duration::ZERO,
                 end: 0,
-                run: self.runs,
+                run: self.runs.len(),
                 excuse: self.is_unrecorded.then_some("its stream could not be recorded before the plugin died"),
             });
             running.owed.push_back((frame(&entry), printed));
@@ -183,23 +211,41 @@ impl Container {
 
     /// For how long the container has waited for its pipe, unless it may.
     pub fn waits_for(&self, now: Duration) -> Duration {
-        let may = self.is_unrecorded || self.options.contains_key("loki-backpressure");
+        let may = self.is_unrecorded || self.may_wait;
         let stuck = self.running.as_ref().filter(|_| !may).and_then(|running| running.stuck);
         stuck.map_or(Duration::ZERO, |since| now.saturating_sub(since))
+    }
+
+    pub fn is_piped(&self) -> bool {
+        self.options.contains_key("loki-pipeline-stages")
+    }
+
+    /// What was in segments that were damaged may be gone without being counted, once its ring is opened again.
+    pub fn forget_unreadable(&self, oracle: &mut Oracle) {
+        if let Some(damaged) = self.damaged {
+            oracle.excuse_of(self.number, "its segment was damaged", damaged);
+        }
+    }
+
+    /// What nobody has read of its pipe may be missing.
+    pub fn excuse_pipe(&self, why: &'static str, oracle: &mut Oracle) {
+        if let Some(running) = &self.running {
+            let landed = running.written.saturating_sub(running.unread());
+            oracle.excuse_in_pipe(self.number, self.runs.len(), landed, why);
+        }
     }
 
     /// What dockerd held in memory is lost with it; of the container's lines in the pipe, those that the plugin has not
     /// read.
     pub fn lose_power(&mut self, oracle: &mut Oracle) {
-        (self.prints, self.stops) = (false, false);
-        if let Some(running) = self.running.take() {
-            oracle.excuse_in_pipe(self.number, self.runs, running.written.saturating_sub(running.unread()));
-        }
+        (self.starts, self.prints, self.stops) = (false, false, false);
+        self.excuse_pipe("it was in the pipe when the power failed", oracle);
+        self.running = None;
     }
 
     /// dockerd closes the pipe after StopLogging and removes it.
     pub fn close(&mut self) {
-        (self.prints, self.stops) = (false, false);
+        (self.starts, self.prints, self.stops) = (false, false, false);
         if let Some(running) = self.running.take() {
             kernel::outside(|| drop(fs::remove_file(&running.real)));
         }

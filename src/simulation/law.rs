@@ -2,9 +2,11 @@
 //! loss; none is invented, none is out of order, and what was sent twice was the same.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::time::Duration;
 
 use super::dockerd::CHUNK;
+use super::loki::Stored;
 use super::world::World;
 
 /// Lines are with a Loki that accepts them after so long, and had a while before to recover from what was.
@@ -51,15 +53,25 @@ pub fn judge(world: &mut World) {
 
 fn judge_losses(world: &World, found: &mut Vec<String>) {
     let missing = missing(world);
-    let bytes: usize =
-        missing.iter().map(|missing| world.oracle.containers[&missing.container][missing.at].text.len()).sum();
-    if missing.len() as u64 > world.dropped && bytes as u64 > world.discarded {
-        let first = &missing[0];
-        let line = &world.oracle.containers[&first.container][first.at];
-        found.push(format!(
-            "{} lines are lost and {} counted ({} bytes discarded); the first is line {} of c{}, printed at {:.3} s in run {}, for {}",
-            missing.len(), world.dropped, world.discarded, first.at, first.container, line.at.as_secs_f64(), line.run, first.loki
-        ));
+    let line = |missing: &Missing| &world.oracle.containers[&missing.container][missing.at];
+    // What is thrown away in front of the ring is lost to all.
+    let counted = world.dropped + world.thrown_away * world.lokis.len() as u64;
+    // What could not be read back from the disk is counted in bytes.
+    let mut bytes: Vec<_> = missing.iter().map(|missing| least_of(line(missing).text.len()) as u64).collect();
+    bytes.sort_unstable();
+    let uncounted = (missing.len() as u64).saturating_sub(counted);
+    let bytes: u64 = bytes.iter().take(uncounted as usize).sum();
+    if bytes > world.garbage * world.lokis.len() as u64 {
+        let mut told = format!("{} lines are lost and {counted} counted:", missing.len());
+        for group in missing
+            .chunk_by(|one, next| (&one.loki, one.container, one.at + 1) == (&next.loki, next.container, next.at))
+        {
+            let (first, last) = (&group[0], &group[group.len() - 1]);
+            let (since, until) = (line(first).at.as_secs_f64(), line(last).at.as_secs_f64());
+            let Missing { loki, container, at } = first;
+            _ = write!(told, " {at} to {} of c{container} for {loki}, printed at {since:.3} to {until:.3} s;", last.at);
+        }
+        found.push(told);
     }
     if world.refused > 0 && !world.schedule.refuses() {
         found.push(format!("{} lines are counted as refused, and Loki has refused none for good", world.refused));
@@ -69,6 +81,11 @@ fn judge_losses(world: &World, found: &mut Vec<String>) {
             found.push(format!("c{} could not be stopped", container.number));
         }
     }
+}
+
+/// The least that is missing of a line of `len` bytes: one of its chunks.
+fn least_of(len: usize) -> usize {
+    if len % CHUNK == 0 { CHUNK } else { len % CHUNK }
 }
 
 /// Lines of a tenant that Loki accepts arrive, whatever becomes of other tenants and other Lokis.
@@ -104,30 +121,40 @@ fn judge_streams(world: &World, found: &mut Vec<String>) {
             for entry in &entries {
                 let known = world.oracle.find(&entry.line).filter(|(container, at)| {
                     let container = &world.containers[*container];
-                    let source = ["stdout", "stderr"][world.oracle.containers[&container.number][*at].source];
-                    labels.contains(&format!("container_name=\"{}\"", container.name()))
+                    let line = &world.oracle.containers[&container.number][*at];
+                    let source = ["stdout", "stderr"][line.source];
+                    let has_name = |name: &String| labels.contains(&format!("container_name=\"{name}\""));
+                    // What it was called before may not have survived.
+                    let forgets = world.may_differ_from(container.number, line.at);
+                    let names = if forgets { &container.runs[..] } else { &container.runs[line.run - 1..line.run] };
+                    names.iter().any(has_name)
                         && labels.contains(&format!("source=\"{source}\""))
                         && container.options["loki-url"].contains(&loki.name)
                         && container.tenant(source) == tenant
                 });
-                let Some((_, at)) = known else {
+                let Some((container, at)) = known else {
                     if !world.oracle.is_rest(&entry.line, CHUNK) {
                         let text = String::from_utf8_lossy(&entry.line);
                         found.push(format!("{stream} has a line that it must not have: {text:.200}"));
                     }
                     continue;
                 };
-                let before = first.entry(at).or_insert(entry);
-                if *before != entry && !world.forgot {
+                let before = first.entry((container, at)).or_insert(entry);
+                if *before != entry && !world.may_differ(container, before.arrived, entry.arrived) {
                     found.push(format!(
                         "{stream} has line {at} twice, and not the same: at {} and {}, {:?} and {:?}",
                         before.time, entry.time, before.metadata, entry.metadata
                     ));
                 }
             }
-            let order: Vec<_> = first.iter().map(|(at, entry)| (entry.time, *at)).collect();
-            if let Some(pair) = order.windows(2).find(|pair| pair[0].0 >= pair[1].0 && !world.forgot) {
-                found.push(format!("{stream} has line {} behind line {}, times {pair:?}", pair[0].1, pair[1].1));
+            let order: Vec<_> = first.iter().collect();
+            let is_wrong = |pair: &&[(&(usize, usize), &&Stored)]| {
+                let [((container, _), one), (_, next)] = pair else { return false };
+                one.time >= next.time && !world.may_differ(*container, one.arrived, next.arrived)
+            };
+            if let Some([((_, at), one), ((_, next_at), next)]) = order.windows(2).find(is_wrong) {
+                let (time, next_time) = (one.time, next.time);
+                found.push(format!("{stream} has line {at} behind line {next_at}, times {time} and {next_time}"));
             }
         }
     }

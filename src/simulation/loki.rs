@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
 use hyper::{Request, Response};
 use jiff::Timestamp;
@@ -83,15 +85,30 @@ struct State {
     requests: Vec<(i64, u16)>,
     /// From when to when it took not everything, and whose: all tenants' or one's.
     troubles: Vec<(Duration, Duration, Option<&'static str>)>,
+    /// Requests that are not answered.
+    open: AtOnce,
+    /// The most of them so far.
+    most: AtOnce,
 }
+
+/// Requests at one time, and the bytes of their bodies.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AtOnce {
+    pub requests: usize,
+    pub bytes: u64,
+}
+
+/// A request that is not answered; over when it is dropped.
+struct Open<'a>(&'a Loki, u64);
 
 // === impl Loki ===
 
 impl Loki {
     pub fn new(name: &str) -> Arc<Self> {
         let (streams, newest, lines) = Default::default();
-        let state =
-            State { weather: Weather::Well, streams, newest, lines, requests: Vec::new(), troubles: Vec::new() };
+        let (requests, troubles) = (Vec::new(), Vec::new());
+        let (open, most) = Default::default();
+        let state = State { weather: Weather::Well, streams, newest, lines, requests, troubles, open, most };
         Arc::new(Self { name: name.into(), state: Mutex::new(state) })
     }
 
@@ -117,15 +134,36 @@ impl Loki {
         self.state().lines.contains(line)
     }
 
+    /// How many lines it has.
+    pub fn lines(&self) -> usize {
+        self.state().lines.len()
+    }
+
     /// When requests came, in nanoseconds of true time, and how they were answered.
     pub fn requests(&self) -> Vec<(i64, u16)> {
         self.state().requests.clone()
     }
 
-    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Broken> {
+    /// The most requests and bytes that were on their way at once.
+    pub fn most_at_once(&self) -> AtOnce {
+        self.state().most
+    }
+
+    fn open(&self, bytes: u64) -> Open<'_> {
+        let mut state = self.state();
+        state.open.requests += 1;
+        state.open.bytes += bytes;
+        let AtOnce { requests, bytes: all } = state.open;
+        state.most = AtOnce { requests: state.most.requests.max(requests), bytes: state.most.bytes.max(all) };
+        Open(self, bytes)
+    }
+
+    /// Answers a push, or breaks the connection.
+    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Answer>, Broken> {
         let tenant =
             request.headers().get("x-scope-orgid").and_then(|id| id.to_str().ok()).unwrap_or("fake").to_owned();
         let body = request.into_body().collect().await.map_err(|_| Broken)?.to_bytes();
+        let _open = self.open(body.len() as u64);
         // What a dead process had in its buffers never left the machine.
         if super::disk::with(|disk| disk.is_dead()) {
             return Err(Broken);
@@ -149,6 +187,7 @@ impl Loki {
                 sleep(FOR_EVER).await;
                 return Err(Broken);
             }
+            Weather::Stalls(code @ 400..) => (code, "a part of an answer".to_owned()),
             _ => self.push(&tenant, &body),
         };
         if weather == Weather::Forgets {
@@ -163,7 +202,7 @@ impl Loki {
         self.state().requests.push((time::now(), code));
     }
 
-    fn response(&self, weather: Weather, code: u16, text: String) -> Response<Full<Bytes>> {
+    fn response(&self, weather: Weather, code: u16, text: String) -> Response<Answer> {
         let page = matches!(weather, Weather::Page(_) | Weather::Small(_)) && code != 204;
         let date = Timestamp::from_nanosecond(time::now().into()).unwrap_or_default();
         let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
@@ -177,7 +216,8 @@ impl Loki {
             response = response.header(RETRY_AFTER, HeaderValue::from(after));
         }
         let body = if text.is_empty() { String::new() } else { text + "\n" };
-        response.body(Full::new(body.into())).unwrap_or_default()
+        let rest = matches!(weather, Weather::Stalls(_));
+        response.body(Answer { text: Some(body.into()), rest }).unwrap_or_default()
     }
 
     /// Stores what it takes of a body, and says what it does not.
@@ -242,6 +282,49 @@ impl Loki {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Answer ===
+
+/// The body of an answer.
+#[derive(Debug, Default)]
+pub struct Answer {
+    text: Option<Bytes>,
+    /// More is said to come, and does not.
+    rest: bool,
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.text.take() {
+            Some(text) if !text.is_empty() => Poll::Ready(Some(Ok(Frame::data(text)))),
+            // Whoever waits gives up.
+            _ if self.rest => Poll::Pending,
+            _ => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !self.rest && self.text.as_ref().is_none_or(Bytes::is_empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let known = self.text.as_ref().map_or(0, |text| text.len() as u64);
+        if self.rest { SizeHint::default() } else { SizeHint::with_exact(known) }
+    }
+}
+
+// === impl Open ===
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.open.requests -= 1;
+        state.open.bytes -= self.1;
     }
 }
 

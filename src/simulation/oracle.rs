@@ -58,10 +58,17 @@ impl Oracle {
     }
 
     /// What of a run of a container ends behind byte `landed` of its pipe may be missing.
-    pub fn excuse_in_pipe(&mut self, container: usize, run: usize, landed: u64) {
+    pub fn excuse_in_pipe(&mut self, container: usize, run: usize, landed: u64, why: &'static str) {
         let lines = self.containers.entry(container).or_default();
         for line in lines.iter_mut().filter(|line| line.run == run && line.end > landed) {
-            line.excuse.get_or_insert("it was in the pipe when the power failed");
+            line.excuse.get_or_insert(why);
+        }
+    }
+
+    /// What a container printed before may be missing.
+    pub fn excuse_of(&mut self, container: usize, why: &'static str, before: Duration) {
+        for line in self.containers.entry(container).or_default().iter_mut().filter(|line| line.at <= before) {
+            line.excuse.get_or_insert(why);
         }
     }
 

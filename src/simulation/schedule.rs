@@ -5,6 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{disk, loki, network};
+use crate::config::RingBudget;
+use crate::streams::evict::Policy;
 
 /// Two Lokis, `loki-0` and `loki-1`.
 pub const LOKIS: usize = 2;
@@ -12,12 +14,20 @@ pub const LOKIS: usize = 2;
 /// Lines of stderr are tenant `b`'s.
 pub const STDERR_TO_B: &str = "[{source_labels: [source], regex: stderr, target_label: __tenant_id__, replacement: b}]";
 
+/// Seconds: longer than any simulation.
+const LONG: u64 = 1_000_000;
+
+/// A stream for each last digit of the lines' numbers.
+pub const BY_DIGIT: &str = r"[{regex: {expression: 'line \d*(?P<digit>[0-3]) at'}}, {labels: {digit: }}]";
+
 /// Everything that happens.
 #[derive(Debug)]
 pub struct Schedule {
     pub seed: u64,
     /// The options of each container.
     pub containers: Vec<BTreeMap<String, String>>,
+    /// What the operator wishes of rings.
+    pub policy: Policy,
     /// In order of time since the beginning.
     pub actions: Vec<(Duration, Action)>,
     /// When all faults end.
@@ -62,8 +72,18 @@ pub enum Action {
         ahead: i64,
     },
     Disk(disk::Weather),
-    /// How long a round of syncs takes.
+    /// How long a sync takes.
     Syncs(Duration),
+    /// How long everything takes that waits for the disk on a thread that may.
+    Hangs(Duration),
+    /// A segment of a container's ring, counted from the oldest and round.
+    Damage {
+        container: usize,
+        segment: usize,
+        how: disk::Damage,
+    },
+    /// `docker rename`.
+    Rename(usize),
     Loki(usize, loki::Weather),
     Way(usize, network::Weather),
 }
@@ -80,25 +100,31 @@ impl Schedule {
             .map(|container| (Duration::from_millis(random.u64(..5000)), Action::Start(container)))
             .collect();
         // Some of all faults: a schedule of everything at once shows little of each.
-        let faults: Vec<u8> = (0..random.usize(..5)).map(|_| random.u8(..8)).collect();
+        let faults: Vec<u8> = (0..random.usize(..5)).map(|_| random.u8(..10)).collect();
         for _ in 0..random.usize(3..30) {
             let at = moment(&mut random, end);
             actions.push((at, ordinary(&mut random, containers.len())));
             if !faults.is_empty() && random.u8(..3) > 0 {
                 let kind = faults[random.usize(..faults.len())];
                 let at = moment(&mut random, end);
-                let (begins, ends) = fault(&mut random, kind);
+                let (begins, ends) = fault(&mut random, kind, containers.len());
                 actions.push((at, begins));
                 let over = at + moment(&mut random, Duration::from_secs(120));
                 actions.extend(ends.filter(|_| over < end).map(|ends| (over, ends)));
             }
         }
         actions.sort_by_key(|(at, _)| *at);
-        Self { seed, containers, actions, end }
+        let policy = policy(&mut random);
+        Self { seed, containers, policy, actions, end }
     }
 }
 
 impl Schedule {
+    /// Whether rings may go while the simulation lasts.
+    pub fn is_tight(&self) -> bool {
+        self.policy.retention < Duration::from_secs(LONG) || matches!(self.policy.budget, RingBudget::Bytes(_))
+    }
+
     /// Whether a Loki refuses a line for good: it is too large for it.
     pub fn refuses(&self) -> bool {
         self.actions.iter().any(|(_, action)| match action {
@@ -143,15 +169,22 @@ fn options(random: &mut fastrand::Rng) -> BTreeMap<String, String> {
     if random.u8(..8) == 0 {
         set("loki-retries", one_of(random, &["2", "5"]));
     }
+    if random.u8(..12) == 0 {
+        set("no-file", "true".into());
+    }
+    if random.u8(..5) == 0 {
+        set("loki-pipeline-stages", BY_DIGIT.into());
+    }
     options
 }
 
 fn ordinary(random: &mut fastrand::Rng, containers: usize) -> Action {
     let container = random.usize(..containers);
-    match random.u8(..12) {
-        0 | 1 => Action::Start(container),
-        2 => Action::Stop(container),
-        3 | 4 => Action::Logs { container, tail: random.bool().then(|| random.u32(..50)), follow: random.bool() },
+    match random.u8(..25) {
+        0 => Action::Rename(container),
+        1..=4 => Action::Start(container),
+        5 | 6 => Action::Stop(container),
+        7..=10 => Action::Logs { container, tail: random.bool().then(|| random.u32(..50)), follow: random.bool() },
         _ => Action::Print {
             container,
             source: usize::from(random.u8(..3) == 0),
@@ -162,8 +195,15 @@ fn ordinary(random: &mut fastrand::Rng, containers: usize) -> Action {
     }
 }
 
+fn policy(random: &mut fastrand::Rng) -> Policy {
+    let seconds = if random.u8(..6) == 0 { random.u64(20..200) } else { LONG };
+    let bytes = [40_000, 150_000, 600_000][random.usize(..3)];
+    let budget = if random.u8(..6) == 0 { RingBudget::Bytes(bytes) } else { RingBudget::Share(50) };
+    Policy { retention: Duration::from_secs(seconds), budget }
+}
+
 /// A fault of a kind, and what ends it.
-fn fault(random: &mut fastrand::Rng, kind: u8) -> (Action, Option<Action>) {
+fn fault(random: &mut fastrand::Rng, kind: u8, containers: usize) -> (Action, Option<Action>) {
     let down = Duration::from_millis(random.u64(..8000));
     let at = random.usize(..LOKIS);
     match kind {
@@ -184,6 +224,14 @@ fn fault(random: &mut fastrand::Rng, kind: u8) -> (Action, Option<Action>) {
                     (Action::Disk(weather), Some(Action::Disk(Well)))
                 }
             }
+        }
+        8 => (Action::Hangs(Duration::from_secs(random.u64(1..30))), Some(Action::Hangs(Duration::ZERO))),
+        9 => {
+            let how = match random.u8(..3) {
+                0 => disk::Damage::Cut(random.u64(..16)),
+                _ => disk::Damage::Unreadable,
+            };
+            (Action::Damage { container: random.usize(..containers), segment: random.usize(..8), how }, None)
         }
         6 => (Action::Loki(at, answer(random)), Some(Action::Loki(at, loki::Weather::Well))),
         _ => {
@@ -208,7 +256,7 @@ fn answer(random: &mut fastrand::Rng) -> loki::Weather {
         6 => Forbids(tenant),
         7 => Hangs,
         8 => Forgets,
-        9 => Stalls([204, 400, 500][random.usize(..3)]),
+        9 => Stalls([400, 500, 503][random.usize(..3)]),
         10 => Small(random.usize(200..20_000)),
         _ => Says(
             500,
@@ -223,6 +271,9 @@ impl fmt::Display for Schedule {
         for (number, options) in self.containers.iter().enumerate() {
             let options: Vec<_> = options.iter().map(|(name, value)| format!("{name}={value}")).collect();
             writeln!(f, "  c{number}: {}", options.join(" "))?;
+        }
+        if self.is_tight() {
+            writeln!(f, "  {:?}", self.policy)?;
         }
         for (at, action) in &self.actions {
             writeln!(f, "  {:>8.3} s  {action:?}", at.as_secs_f64())?;

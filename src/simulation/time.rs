@@ -15,13 +15,21 @@ thread_local! {
     static LIFE: Cell<Option<(Instant, i64)>> = const { Cell::new(None) };
     /// True time while there is no runtime.
     static STOPPED: Cell<i64> = const { Cell::new(BEGINNING) };
+    /// True time when the machine was booted.
+    static BOOTED: Cell<i64> = const { Cell::new(BEGINNING) };
     /// By how much the host's clock is ahead, in nanoseconds.
     static AHEAD: Cell<i64> = const { Cell::new(0) };
+}
+
+/// The machine boots.
+pub fn boot() {
+    BOOTED.set(now());
 }
 
 /// The simulation begins.
 pub fn begin() {
     stop_at(BEGINNING);
+    boot();
     AHEAD.set(0);
 }
 
@@ -41,6 +49,7 @@ pub fn now() -> i64 {
 pub fn go_on_from(then: i64) {
     LIFE.set(Some((Instant::now(), then)));
     clock::test::set(then + AHEAD.get());
+    clock::test::set_since_boot(Duration::from_nanos((then - BOOTED.get()).unsigned_abs()));
 }
 
 /// Sets the host's clock: from here on it is `ahead` nanoseconds before true time.

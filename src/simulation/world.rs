@@ -1,37 +1,30 @@
-//! One simulated machine from its beginning to its end: it plays a schedule, life by life of the plugin.
+//! One simulated machine: what outlives the plugin, and what happens to it.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle};
-use tokio::task::LocalSet;
-
+use super::delays::Delays;
 use super::dockerd::Container;
+use super::life::Plugin;
 use super::loki::Loki;
-use super::network::{self, RESOLVER, Way, Ways};
+use super::network::{Way, Ways};
 use super::oracle::Oracle;
 use super::schedule::{Action, LOKIS, Schedule};
-use super::{calls, disk, kernel, law, log, loki, time};
-use crate::config::PluginDefaults;
-use crate::pools::{self, Pool};
-use crate::shipper::counters::Counters;
-use crate::streams::Registry;
-use crate::streams::registry::Setup;
-
-/// For how long the plugin may take to send what it has, when nothing is wrong any more.
-const RECOVERY: Duration = Duration::from_secs(1800);
+use super::{bounds, disk, kernel, log, loki, network, time};
 
 /// For how long a pipe may be full while the plugin runs.
-const BLOCKED: Duration = Duration::from_secs(2);
+pub const BLOCKED: Duration = Duration::from_secs(2);
 
 /// How often a pipe that was full is tried again.
 const RETRY: Duration = Duration::from_millis(5);
 
 /// What a power loss may cost beyond the slowest sync: the interval, and a moment for the work itself.
 const SYNC_INTERVAL: Duration = Duration::from_secs(8);
+
+/// Until a plugin that was started has synced what the one before it wrote, beyond the slowest sync.
+const FIRST_SYNC: Duration = Duration::from_secs(1);
 
 /// Until a disk that works again has what was in memory, and has synced it.
 const HEALED: Duration = Duration::from_secs(15);
@@ -45,22 +38,30 @@ pub struct World {
     pub oracle: Oracle,
     pub containers: Vec<Container>,
     pub lokis: Vec<std::sync::Arc<Loki>>,
-    ways: Rc<RefCell<Ways>>,
+    pub ways: Rc<RefCell<Ways>>,
+    pub delays: Rc<RefCell<Delays>>,
     jobs: Vec<Job>,
-    syncs: Rc<Cell<Duration>>,
-    slowest_sync: Duration,
     /// From when until when the disk was last of no use.
     pub bad_disk: Option<(Duration, Option<Duration>)>,
     /// From when to when lines may have been late by what was wrong: the way to a Loki, the plugin that was down, or the disk.
     noises: Vec<(Duration, Duration, String)>,
-    /// A plugin has died with cursors that the disk did not take: what it sent is sent again, in part with other times.
-    pub forgot: bool,
+    /// From when to when cursors and descriptions of a container, or of all, did not survive. What was sent then may be sent again
+    /// with other times.
+    pub forgotten: Vec<(Option<usize>, Duration, Duration)>,
+    /// Since when the plugin runs, if it does.
+    up: Option<Duration>,
+    /// When it ended, each time.
+    deaths: Vec<Duration>,
+    /// What was printed before survives a power loss.
+    safe: Duration,
     /// Lines that the plugins so far have counted as dropped.
     pub dropped: u64,
     /// Those among them that Loki is said to have refused.
     pub refused: u64,
-    /// Bytes that they have counted as discarded.
-    pub discarded: u64,
+    /// Entries that they have thrown away in front of the ring.
+    pub thrown_away: u64,
+    /// Bytes that they have counted as no entries.
+    pub garbage: u64,
     pub violations: Vec<String>,
 }
 
@@ -74,27 +75,6 @@ struct Job {
     len: usize,
     every: Duration,
     next: Duration,
-}
-
-/// The plugin while it runs.
-#[derive(Clone)]
-pub struct Plugin {
-    pub registry: Registry,
-    counters: Counters,
-    discarded: crate::streams::counters::Counters,
-}
-
-/// How a life of the plugin ended.
-#[derive(Clone, Copy, Debug)]
-enum Ending {
-    /// Killed; the next begins after a while.
-    Killed(Duration),
-    PowerLost(Duration),
-    Stopped(Duration),
-    /// It was down for long enough.
-    Begins,
-    /// The simulation is over.
-    Over,
 }
 
 /// The world, shared by the tasks of one life.
@@ -116,49 +96,21 @@ impl World {
             containers: containers.map(|(number, options)| Container::new(number, options)).collect(),
             lokis,
             ways: Rc::new(RefCell::new(ways)),
+            delays: Rc::default(),
             jobs: Vec::new(),
-            syncs: Rc::default(),
-            slowest_sync: Duration::ZERO,
             bad_disk: None,
             noises: Vec::new(),
-            forgot: false,
+            forgotten: Vec::new(),
+            up: None,
+            deaths: Vec::new(),
+            safe: Duration::ZERO,
             dropped: 0,
             refused: 0,
-            discarded: 0,
+            thrown_away: 0,
+            garbage: 0,
             violations: Vec::new(),
             schedule: Rc::new(schedule),
         }
-    }
-
-    /// Plays the schedule to its end.
-    pub fn play(self) -> World {
-        let world = Rc::new(RefCell::new(self));
-        let mut actions: VecDeque<_> = world.borrow().schedule.actions.clone().into();
-        let mut down = Some(Duration::ZERO);
-        loop {
-            let (ending, plugin) = live(&world, &mut actions, down);
-            if let Some(plugin) = &plugin {
-                world.borrow_mut().count(plugin);
-            }
-            down = match ending {
-                Ending::Begins => None,
-                Ending::Over => break,
-                Ending::Killed(down) => {
-                    world.borrow_mut().was_killed();
-                    Some(down)
-                }
-                Ending::Stopped(down) => {
-                    world.borrow_mut().was_killed();
-                    Some(down)
-                }
-                Ending::PowerLost(down) => {
-                    world.borrow_mut().lost_power();
-                    Some(down)
-                }
-            };
-            disk::with(disk::Disk::revive);
-        }
-        Rc::into_inner(world).expect("the last life is over").into_inner()
     }
 
     pub fn violated(&mut self, law: impl Into<String>) {
@@ -167,8 +119,34 @@ impl World {
         self.violations.push(line);
     }
 
+    /// A plugin starts.
+    pub fn began(&mut self) {
+        self.up = Some(time::passed());
+        self.noise("plugin", false);
+    }
+
+    /// A plugin has ended, or the time between two.
+    pub fn ended(&mut self, was_plugin: bool) {
+        self.noise("plugin", true);
+        let now = time::passed();
+        let Some(since) = self.up.take().filter(|_| was_plugin) else { return };
+        let slowest = 2 * self.delays.borrow().slowest_sync;
+        let lasted = now.saturating_sub(since);
+        if lasted >= SYNC_INTERVAL + slowest {
+            self.safe = self.safe.max(now.saturating_sub(SYNC_INTERVAL + slowest));
+        } else if lasted >= FIRST_SYNC + slowest {
+            let before = self.deaths.last().copied().unwrap_or_default();
+            self.safe = self.safe.max(before.saturating_sub(FIRST_SYNC));
+        }
+        self.deaths.push(now);
+        // What is in segments that cannot be read is unknown to the next one, and so not counted.
+        for container in &mut self.containers {
+            container.forget_unreadable(&mut self.oracle);
+        }
+    }
+
     /// Adds what a plugin has counted, at its end.
-    fn count(&mut self, plugin: &Plugin) {
+    pub fn count(&mut self, plugin: &Plugin) {
         let dropped = plugin.counters.dropped();
         self.dropped += dropped.values().sum::<u64>();
         self.refused += dropped
@@ -176,15 +154,21 @@ impl World {
             .filter(|(why, _)| why.contains("refused") || why.contains("rejected"))
             .map(|(_, lines)| lines)
             .sum::<u64>();
-        self.discarded += plugin.discarded.no_room_bytes.get() + plugin.discarded.no_entry_bytes.get();
+        self.thrown_away += plugin.discarded.no_room_lines.get() + plugin.discarded.unknown_stream_lines.get();
+        self.garbage += plugin.discarded.no_entry_bytes.get();
+    }
+
+    /// Since when a bad disk may not have taken what was written, if it may not have.
+    fn untaken(&self) -> Option<Duration> {
+        let (since, until) = self.bad_disk?;
+        let healed = HEALED + 2 * self.delays.borrow().slowest_sync;
+        until.is_none_or(|until| time::passed() < until + healed).then_some(since)
     }
 
     /// Lines that were in memory, because the disk took nothing, are gone with the process.
-    fn was_killed(&mut self) {
-        if let Some((since, until)) = self.bad_disk
-            && until.is_none_or(|until| time::passed() < until + HEALED + 2 * self.slowest_sync)
-        {
-            self.forgot = true;
+    pub fn was_killed(&mut self) {
+        if let Some(since) = self.untaken() {
+            self.forgotten.push((None, since, time::passed()));
             self.oracle.excuse("the disk took nothing when the plugin died", since);
             for container in self.containers.iter_mut().filter(|container| container.started >= since) {
                 container.is_unrecorded = true;
@@ -192,30 +176,45 @@ impl World {
         }
     }
 
-    fn lost_power(&mut self) {
-        let window = SYNC_INTERVAL + 2 * self.slowest_sync;
-        let mut since = time::passed().saturating_sub(window);
-        if let Some((bad, until)) = self.bad_disk
-            && until.is_none_or(|until| time::passed() < until + HEALED + window)
-        {
-            since = since.min(bad.saturating_sub(window));
+    /// dockerd closes a container's pipe. If the disk takes nothing, its ring in memory goes when it has been sent.
+    pub fn closes(&mut self, container: usize) {
+        let hangs = !self.delays.borrow().were_short_since(time::passed());
+        let it = &mut self.containers[container];
+        it.forget_unreadable(&mut self.oracle);
+        if hangs {
+            // A plugin that starts while the disk hangs may not have opened it.
+            it.excuse_pipe("it was in the pipe while the disk hung", &mut self.oracle);
         }
+        it.close();
+        if let Some(since) = self.untaken() {
+            self.forgotten.push((Some(container), since, time::passed()));
+        }
+    }
+
+    pub fn lost_power(&mut self) {
+        let slowest = 2 * self.delays.borrow().slowest_sync;
+        let mut since = self.safe;
+        if let Some(bad) = self.untaken() {
+            since = since.min(bad.saturating_sub(SYNC_INTERVAL + slowest));
+        }
+        self.forgotten.push((None, since, time::passed()));
         self.oracle.excuse("it was printed shortly before a power loss", since);
         for at in 0..self.containers.len() {
             self.containers[at].lose_power(&mut self.oracle);
         }
         self.jobs.clear();
         disk::with(disk::Disk::lose_power);
+        time::boot();
         kernel::outside(|| drop(std::fs::remove_dir_all(&self.fifos)));
         kernel::outside(|| std::fs::create_dir_all(&self.fifos)).expect("the simulation's own files");
     }
 
     /// Prints what is due and writes what the pipes take; gives the time at which there is more to do.
-    fn print(&mut self, up: bool) -> Option<Duration> {
+    pub fn print(&mut self) -> Option<Duration> {
         let (now, host) = (time::passed(), crate::clock::unix_nanos());
         for job in &mut self.jobs {
             let container = &mut self.containers[job.container];
-            if container.runs != job.run || !container.prints {
+            if container.runs.len() != job.run || !container.prints {
                 job.left = 0;
             }
             while job.left > 0 && job.next <= now && !container.is_stuck() {
@@ -227,25 +226,35 @@ impl World {
         }
         self.jobs.retain(|job| job.left > 0);
         self.containers.iter_mut().for_each(|container| container.flush(&mut self.oracle));
+        let quiet = now.saturating_sub(BLOCKED);
+        let is_up = self.up.is_some_and(|up| up < quiet) && self.delays.borrow().were_short_since(quiet);
         let blocked = self.containers.iter().find(|container| container.waits_for(now) > BLOCKED);
-        if let Some(container) = blocked.filter(|_| up).map(|container| container.number) {
+        if let Some(container) = blocked.filter(|_| is_up).map(|container| container.number) {
             self.violated(format!("c{container} waits for its pipe"));
             // Once is enough.
-            self.containers[container].options.insert("loki-backpressure".into(), "said".into());
+            self.containers[container].may_wait = true;
         }
         let stuck = self.containers.iter().any(Container::is_stuck).then_some(now + RETRY);
         let next = self.jobs.iter().map(|job| job.next.max(now + Duration::from_micros(100))).min();
         stuck.into_iter().chain(next).min()
     }
 
+    /// Judges what must hold at every moment.
+    pub fn look(&mut self) {
+        for law in bounds::broken(self) {
+            self.violated(law);
+        }
+    }
+
     /// Ends all faults.
-    fn mend(&mut self) {
+    pub fn mend(&mut self) {
         for at in 0..LOKIS {
             self.change(&Action::Loki(at, loki::Weather::Well));
             self.change(&Action::Way(at, network::Weather::Well));
         }
         self.change(&Action::Disk(disk::Weather::Well));
         self.change(&Action::Syncs(Duration::ZERO));
+        self.change(&Action::Hangs(Duration::ZERO));
         self.change(&Action::Clock { ahead: 0 });
     }
 
@@ -256,6 +265,20 @@ impl World {
             .noises
             .iter()
             .any(|(begin, end, of)| *begin <= to && *end >= from && ["", "plugin", loki].contains(&of.as_str()))
+    }
+
+    /// Whether what a container sent at `first` may be otherwise when it is sent at `then`.
+    pub fn may_differ(&self, container: usize, first: Duration, then: Duration) -> bool {
+        self.forgotten
+            .iter()
+            .any(|(of, from, to)| of.is_none_or(|of| of == container) && *from <= first && first <= *to && then >= *to)
+            // A pipeline begins anew.
+            || (self.containers[container].is_piped() && self.deaths.iter().any(|at| first <= *at && *at <= then))
+    }
+
+    /// Whether what it said of itself when a line was printed may not have survived.
+    pub fn may_differ_from(&self, container: usize, printed: Duration) -> bool {
+        self.forgotten.iter().any(|(of, _, to)| of.is_none_or(|of| of == container) && *to >= printed)
     }
 
     fn noise(&mut self, of: &str, begins: bool) {
@@ -269,13 +292,18 @@ impl World {
     }
 
     /// What happens to the surroundings.
-    fn change(&mut self, action: &Action) {
+    pub fn change(&mut self, action: &Action) {
         match action {
             Action::Disk(weather) => self.noise("", *weather != disk::Weather::Well),
+            Action::Hangs(delay) => self.noise("", !delay.is_zero()),
             Action::Way(at, weather) => self.noise(&format!("loki-{at}"), *weather != network::Weather::Well),
             _ => {}
         }
         match *action {
+            Action::Print { container, source, lines, len, every } => {
+                let (run, next) = (self.containers[container].runs.len(), time::passed());
+                self.jobs.push(Job { container, run, source, left: lines, len, every, next });
+            }
             Action::Clock { ahead } => time::step(ahead * 1_000_000_000),
             Action::Disk(weather) => {
                 disk::with(|disk| disk.set(weather));
@@ -287,163 +315,18 @@ impl World {
                     _ => Some((now, None)),
                 };
             }
-            Action::Syncs(delay) => {
-                self.syncs.set(delay);
-                self.slowest_sync = self.slowest_sync.max(delay);
+            Action::Syncs(delay) => self.delays.borrow_mut().set_syncs(delay),
+            Action::Hangs(delay) => self.delays.borrow_mut().set_all(delay),
+            Action::Rename(container) => self.containers[container].rename(),
+            Action::Damage { container, segment, how } => {
+                let dir = self.state.join("rings").join(self.containers[container].id());
+                if disk::with(|disk| disk.damage(&dir, segment, how)) {
+                    self.containers[container].damaged = Some(time::passed());
+                }
             }
             Action::Loki(at, weather) => self.lokis[at].set(weather),
             Action::Way(at, weather) => self.ways.borrow()[&format!("loki-{at}")].set(weather),
             _ => {}
         }
     }
-}
-
-/// One life of the plugin, or the time between two.
-fn live(
-    world: &Shared,
-    actions: &mut VecDeque<(Duration, Action)>,
-    down: Option<Duration>,
-) -> (Ending, Option<Plugin>) {
-    let mut builder = Builder::new_current_thread();
-    builder.enable_all().start_paused(true);
-    #[cfg(tokio_unstable)]
-    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&world.borrow().schedule.seed.to_le_bytes()));
-    let runtime = builder.build().expect("a runtime");
-    let local = LocalSet::new();
-    let then = time::now();
-    let (ending, plugin, now) = local.block_on(&runtime, async {
-        time::go_on_from(then);
-        network::connect(world.borrow().ways.clone());
-        let syncs = world.borrow().syncs.clone();
-        pools::test::simulate(move |pool| match pool {
-            Pool::Sync => syncs.get() + Duration::from_micros(fastrand::u64(..20_000)),
-            Pool::Names => RESOLVER,
-            _ => Duration::from_micros(fastrand::u64(..2000)),
-        });
-        let plugin = down.is_none().then(|| begin(world));
-        let ending = play(world, actions, plugin.as_ref(), down).await;
-        if let (Ending::Stopped(_), Some(plugin)) = (ending, &plugin) {
-            plugin.registry.shut_down().await;
-        }
-        disk::with(disk::Disk::die);
-        world.borrow_mut().noise("plugin", true);
-        (ending, plugin, time::now())
-    });
-    drop(local);
-    drop(runtime);
-    time::stop_at(now);
-    (ending, plugin)
-}
-
-/// Starts the plugin as `app` does.
-fn begin(world: &Shared) -> Plugin {
-    let (counters, discarded) = (Counters::default(), crate::streams::counters::Counters::default());
-    let registry = Registry::new(Setup {
-        state_dir: world.borrow().state.clone(),
-        hostname: "host".into(),
-        defaults: PluginDefaults::default(),
-        mistakes: Vec::new(),
-        intake: Handle::current(),
-        shipping: Handle::current(),
-        counters: discarded.clone(),
-        sent: counters.clone(),
-        pipelines: std::sync::Arc::default(),
-    });
-    let adopting = registry.clone();
-    tokio::spawn(async move {
-        adopting.adopt().await;
-        adopting.keep_synced().await;
-    });
-    let watching = registry.clone();
-    tokio::spawn(async move { watching.keep_watch(crate::telemetry::summary::EVERY).await });
-    log::note("the plugin starts");
-    world.borrow_mut().noise("plugin", false);
-    Plugin { registry, counters, discarded }
-}
-
-/// Plays actions until this life ends.
-async fn play(
-    world: &Shared,
-    actions: &mut VecDeque<(Duration, Action)>,
-    plugin: Option<&Plugin>,
-    down: Option<Duration>,
-) -> Ending {
-    let begins = down.map(|down| time::passed() + down);
-    let end = world.borrow().schedule.end;
-    let died = disk::with(|disk| disk.died());
-    let mut down_after_death = Duration::ZERO;
-    let up_since = time::passed();
-    if let Some(plugin) = plugin {
-        calls::resume(world, plugin);
-    }
-    loop {
-        let is_up = plugin.is_some() && time::passed() > up_since + BLOCKED;
-        let more = world.borrow_mut().print(is_up);
-        // What a pipe has is seen when the clock moves, so it has to move soon.
-        let soon = time::passed() + Duration::from_millis(1);
-        let next = actions.front().map_or(end, |(at, _)| *at);
-        let wake = begins.into_iter().chain(more).chain([next.max(soon)]).min().unwrap_or(next);
-        tokio::select! {
-            biased;
-            () = died.notified() => return Ending::Killed(down_after_death),
-            () = time::until(wake.min(soon.max(time::passed()))) => {}
-        }
-        tokio::select! {
-            biased;
-            () = died.notified() => return Ending::Killed(down_after_death),
-            () = time::until(wake) => {}
-        }
-        if begins.is_some_and(|begins| begins <= time::passed()) {
-            return Ending::Begins;
-        }
-        while let Some((_, action)) = actions.pop_front_if(|(at, _)| *at <= time::passed()) {
-            log::note(&format!("{action:?}"));
-            match action {
-                Action::Kill { down } if plugin.is_some() => return Ending::Killed(down),
-                Action::Restart { down } if plugin.is_some() => return Ending::Stopped(down),
-                Action::PowerLoss { down } => return Ending::PowerLost(down),
-                Action::KillAtCall { calls, down } if plugin.is_some() => {
-                    down_after_death = down;
-                    disk::with(|disk| disk.die_after(calls));
-                }
-                Action::Start(container) => calls::start(world, plugin, container),
-                Action::Stop(container) => calls::stop(world, plugin, container),
-                Action::Logs { container, tail, follow } => calls::logs(world, plugin, container, tail, follow),
-                Action::Print { container, source, lines, len, every } => {
-                    let mut world = world.borrow_mut();
-                    let (run, next) = (world.containers[container].runs, time::passed());
-                    world.jobs.push(Job { container, run, source, left: lines, len, every, next });
-                }
-                other => world.borrow_mut().change(&other),
-            }
-        }
-        if actions.is_empty() && time::passed() >= end {
-            let Some(plugin) = plugin else { return Ending::Begins };
-            recover(world, plugin).await;
-            return Ending::Over;
-        }
-    }
-}
-
-/// All faults have ended: containers stop, and the plugin sends what it has.
-async fn recover(world: &Shared, plugin: &Plugin) {
-    log::note("all faults end");
-    disk::with(|disk| disk.revive());
-    world.borrow_mut().mend();
-    let containers = world.borrow().containers.len();
-    (0..containers).for_each(|container| calls::stop(world, Some(plugin), container));
-    let end = time::passed() + RECOVERY;
-    while time::passed() < end {
-        world.borrow_mut().print(true);
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let before = (plugin.counters.dropped().values().sum::<u64>(), world.borrow().dropped);
-        let is_over = world.borrow().containers.iter().all(|container| container.running.is_none());
-        if is_over && law::missing(&world.borrow()).len() as u64 <= before.0 + before.1 {
-            break;
-        }
-    }
-    // What is sent twice is sent by now.
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    calls::read_all(world, plugin).await;
-    log::note("the end");
 }
