@@ -100,9 +100,10 @@ impl Cursor {
             given: best.as_ref().map(|slot| slot.given).unwrap_or_default(),
             is_damaged: file.is_some() && best.is_none(),
             siblings: best.map(|slot| slot.siblings).unwrap_or_default(),
+            // Nobody knows whether the process that wrote it has synced it.
+            dirty: file.is_some(),
             file,
             unsaved: false,
-            dirty: false,
         })
     }
 
@@ -320,6 +321,17 @@ mod tests {
         }
         assert_eq!(Cursor::open(&dir.path().join(FILE)).unwrap().saved(), Some((at(5), [5; NOTE])));
         assert_eq!(read(&dir.path().join(FILE)).unwrap().unwrap().position, at(5));
+    }
+
+    #[test]
+    fn what_the_process_before_has_saved_is_still_to_be_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cursor");
+        assert!(Cursor::open(&path).unwrap().to_sync().is_none());
+        Cursor::open(&path).unwrap().save(at(7), [0; NOTE]).unwrap();
+        let mut next = Cursor::open(&path).unwrap();
+        assert!(next.to_sync().is_some());
+        assert!(next.to_sync().is_none(), "once");
     }
 
     #[test]
