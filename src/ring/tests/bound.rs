@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 
@@ -120,13 +121,14 @@ fn only_what_was_asked_for_is_retired_while_a_writer_makes_room() {
     let dir = tempfile::tempdir().unwrap();
     let ring = open(dir.path(), BOOT);
     ring.protect_from(0, 0);
+    let is_over = AtomicBool::new(false);
     let broken = std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut writer = ring.writer("a");
             for time in 0..RECORDS {
                 let whole = record(time, &[b'x'; 90]);
                 let mut bytes = &whole[..];
-                while !bytes.is_empty() {
+                while !bytes.is_empty() && !is_over.load(Ordering::Relaxed) {
                     match writer.land(&Toy, |to| to.put(bytes)) {
                         Ok(landed) => bytes = &bytes[landed.bytes..],
                         // What is needed stays until it is not.
@@ -135,16 +137,15 @@ fn only_what_was_asked_for_is_retired_while_a_writer_makes_room() {
                 }
             }
         });
-        let mut broken = None;
         loop {
             let published = ring.published().next_seq;
             let needed = published.saturating_sub(NEEDED);
             ring.protect_from(0, needed);
             ring.retire_oldest_before(needed, 1);
             let oldest = ring.oldest().seq;
-            broken = broken.or((oldest > needed).then_some((oldest, needed)));
-            if published == RECORDS as u64 {
-                return broken;
+            if oldest > needed || published == RECORDS as u64 {
+                is_over.store(true, Ordering::Relaxed);
+                return (oldest > needed).then_some((oldest, needed));
             }
         }
     });

@@ -24,9 +24,13 @@ fn cursor(dir: &Path) -> PathBuf {
 }
 
 async fn eventually(is_so: impl Fn() -> bool) {
-    while !is_so() {
+    for _ in 0..100_000 {
+        if is_so() {
+            return;
+        }
         sleep(Duration::from_millis(1)).await;
     }
+    panic!("it did not come to this");
 }
 
 const HERE: &str = "http://127.0.0.1:9/loki/api/v1/push";
