@@ -150,15 +150,20 @@ impl Active {
         Ok(())
     }
 
-    /// Reads the last `new` bytes, which have landed in the file, behind the torn ones into `bytes`.
-    pub(super) fn read_back(&mut self, new: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
+    /// Reads the last `new` bytes, which have landed in the file, behind the torn ones into `scratch`, and gives them. What else is in there
+    /// stays: zeros in its place would only be written over.
+    pub(super) fn read_back<'a>(&mut self, new: usize, scratch: &'a mut Vec<u8>) -> io::Result<&'a mut [u8]> {
         let torn = self.torn.len();
-        bytes.clear();
-        bytes.append(&mut self.torn);
-        bytes.resize(torn + new, 0);
+        if scratch.len() < torn + new {
+            scratch.resize(torn + new, 0);
+        }
+        let bytes = &mut scratch[..torn + new];
+        bytes[..torn].copy_from_slice(&self.torn);
+        self.torn.clear();
         let from = self.header.data_start() + self.landed;
         self.landed += new as u64;
-        place::read_exact(&self.file, &mut bytes[torn..], from)
+        place::read_exact(&self.file, &mut bytes[torn..], from)?;
+        Ok(bytes)
     }
 
     /// Takes whole records from the beginning of `bytes`, which stand behind what is committed, into the open block,
@@ -247,9 +252,9 @@ impl Active {
 
     /// Walks bytes that landed before a process died; they are whole records up to where the torn one begins.
     pub(super) fn walk_again<F: Framing>(&mut self, framing: &F, state: &mut State) -> io::Result<()> {
-        let (new, mut bytes, mut at) = (self.landed - self.committed, Vec::new(), 0);
+        let (new, mut scratch, mut at) = (self.landed - self.committed, Vec::new(), 0);
         self.landed = self.committed;
-        self.read_back(new as usize, &mut bytes)?;
+        let bytes = self.read_back(new as usize, &mut scratch)?;
         loop {
             let found = self.walk(framing, &mut bytes[at..]);
             at += found.bytes;

@@ -108,7 +108,7 @@ impl Writer {
         appender.shunned = None;
         landed.bytes = brought?;
         if landed.bytes > 0 {
-            SCRATCH.with_borrow_mut(|bytes| appender.take_in(ring, framing, bytes, &mut landed));
+            SCRATCH.with_borrow_mut(|scratch| appender.take_in(ring, framing, scratch, &mut landed));
             appender.leave_refused::<F>(ring, &mut landed);
         }
         Ok(landed)
@@ -280,13 +280,14 @@ impl Appender {
     }
 
     /// Looks at what has landed.
-    fn take_in<F: Framing>(&mut self, ring: &Ring, framing: &F, bytes: &mut Vec<u8>, landed: &mut Landed) {
+    fn take_in<F: Framing>(&mut self, ring: &Ring, framing: &F, scratch: &mut Vec<u8>, landed: &mut Landed) {
         let Some(active) = &mut self.active else { return };
-        match active.read_back(landed.bytes, bytes) {
-            Ok(()) => self.commit(ring, framing, bytes, landed),
+        let all = active.torn.len() + landed.bytes;
+        match active.read_back(landed.bytes, scratch) {
+            Ok(bytes) => self.commit(ring, framing, bytes, landed),
             Err(error) => {
                 // What is there cannot be known; what comes next goes elsewhere.
-                landed.garbage += bytes.len() as u64;
+                landed.garbage += all as u64;
                 active.refused.get_or_insert(error);
             }
         }

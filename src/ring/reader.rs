@@ -83,6 +83,12 @@ impl Lost {
 
 // === impl Reader ===
 
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.shrink();
+    }
+}
+
 impl Reader {
     pub(super) fn new(ring: Arc<Ring>, position: Position) -> Self {
         Self { ring, position, buffer: Vec::new(), chunk: (0, 0), index: None, lost: Lost::default() }

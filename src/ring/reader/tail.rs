@@ -25,21 +25,32 @@ impl Reader {
         }
         let (oldest, next_seq) = (self.ring.oldest(), self.ring.published().next_seq);
         let mut left = count;
-        let mut before = u64::MAX;
+        let (mut before, mut begins) = (u64::MAX, Vec::new());
         while next_seq - oldest.seq > count
             && let Some((segment, blocks)) = self.blocks_before(before)
         {
             before = segment.number;
             for block in blocks.iter().rev() {
+                begins.clear();
                 // What cannot be read is not shown either.
-                let shown = self.count(&segment, block, framing).unwrap_or(0);
-                if shown >= left {
-                    self.seek(Position { segment: segment.number, offset: block.offset, seq: block.first_seq });
-                    let mut to_skip = shown - left;
-                    self.skip_while(framing, |_, _| to_skip.checked_sub(1).map(|rest| to_skip = rest).is_some());
+                let end = self.find_records(&segment, block, framing, &mut begins).unwrap_or(0);
+                let shown = begins.len() as u64;
+                let Some(to_skip) = shown.checked_sub(left) else {
+                    left -= shown;
+                    continue;
+                };
+                self.seek(Position { segment: segment.number, offset: block.offset, seq: block.first_seq });
+                if shown == block.count
+                    && let Some(begin) = begins.get(to_skip as usize)
+                {
+                    // All of it is in the buffer.
+                    self.chunk = (0, end);
+                    self.consume(*begin, to_skip);
                     return;
                 }
-                left -= shown;
+                let mut to_skip = to_skip;
+                self.skip_while(framing, |_, _| to_skip.checked_sub(1).map(|rest| to_skip = rest).is_some());
+                return;
             }
         }
         self.seek(oldest);
@@ -63,23 +74,31 @@ impl Reader {
         Some((segment, blocks))
     }
 
-    /// How many records of a block a reader will show.
-    fn count<F: Framing>(&mut self, segment: &Segment, block: &Block, framing: &F) -> io::Result<u64> {
+    /// Reads a block into the buffer. Tells where the records begin that a reader will show, and where the last of them ends.
+    fn find_records<F: Framing>(
+        &mut self,
+        segment: &Segment,
+        block: &Block,
+        framing: &F,
+        begins: &mut Vec<usize>,
+    ) -> io::Result<usize> {
         // The chunk that was read belongs to another position.
         self.chunk = (0, 0);
         let proven = self.prove(segment, block)? as usize;
         let bytes = &self.buffer[..proven];
-        let (mut at, mut records) = (0, 0);
+        begins.reserve(block.count.min(block.len) as usize);
+        let (mut at, mut end) = (0, 0);
         while at < bytes.len() {
             at += match framing.scan(&bytes[at..]) {
                 Scan::Record { len, .. } => {
-                    records += 1;
+                    begins.push(at);
+                    end = at + len;
                     len
                 }
                 Scan::Garbage(len) => len,
                 Scan::Incomplete => 1,
             };
         }
-        Ok(records)
+        Ok(end)
     }
 }
