@@ -404,7 +404,7 @@ impl Collector {
                         batch.take(line, time, metadata);
                     } else {
                         let own = jiff::Timestamp::from_nanosecond(line.time.into()).unwrap_or_default().to_string();
-                        let metadata = if with_metadata { &metadata.with(ORIGINAL_TIME, &own) } else { metadata };
+                        let metadata = if with_metadata { &metadata.with([(ORIGINAL_TIME, &*own)]) } else { metadata };
                         batch.take_clamped(line, time, metadata);
                     }
                     batch.is_full(*batch_size) || batches[0].encoded() + batches[1].encoded() >= *room

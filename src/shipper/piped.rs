@@ -14,6 +14,7 @@ mod streams;
 mod times;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -49,7 +50,8 @@ const LOOKS_AT_CLOCK: u64 = 1_000_000;
 pub struct Piped {
     /// The labels of a line by its source; `None`: it is passed over.
     labels: [Option<Labels>; 2],
-    metadata: Vec<(String, String)>,
+    /// What all lines carry.
+    metadata: Arc<Metadata>,
     batch_size: usize,
     /// Bytes of all batches together after which a round ends, and what they have.
     room: usize,
@@ -134,14 +136,13 @@ impl Piped {
     pub fn new(pipeline: Pipeline, plan: &Plan, note: &Note, most_held: u64) -> Self {
         let labels = plan.streams.each_ref().map(|stream| {
             let stream = stream.as_ref()?;
-            let pairs = stream.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
             let tenant = stream.tenant.iter().map(|tenant| (TENANT, tenant.as_str()));
-            Some(pairs.chain(tenant).collect())
+            Some(pairs(&stream.pairs).chain(tenant).collect())
         });
         let state = State { pipeline, held: Held::with_most(most_held), strikes: Strikes::default() };
         Self {
             labels,
-            metadata: plan.metadata.clone(),
+            metadata: Arc::new(Metadata::new(pairs(&plan.metadata))),
             batch_size: plan.batch_size,
             room: usize::MAX,
             encoded: 0,
@@ -487,7 +488,9 @@ impl Piped {
         }
         let own = is_clamped
             .then(|| jiff::Timestamp::from_nanosecond(entry.timestamp.into()).unwrap_or_default().to_string());
-        let metadata = if round.with_metadata { self.metadata_of(&entry, own.as_deref()) } else { Metadata::default() };
+        let (none, metadata) =
+            (Metadata::default(), round.with_metadata.then(|| self.metadata_of(&entry, own.as_deref())));
+        let metadata = metadata.as_deref().unwrap_or(&none);
         let (bytes, cut) = shortened(entry.line);
         let line = Line {
             // Of no meaning behind the pipeline.
@@ -508,9 +511,9 @@ impl Piped {
         let out = self.out_of(number);
         let before = out.batch.encoded();
         if is_clamped {
-            out.batch.take_clamped(&line, time, &metadata);
+            out.batch.take_clamped(&line, time, metadata);
         } else {
-            out.batch.take(&line, time, &metadata);
+            out.batch.take(&line, time, metadata);
         }
         out.seqs.push(entry.seq);
         let is_full = out.batch.is_full(size);
@@ -535,10 +538,12 @@ impl Piped {
         &mut self.batches[at]
     }
 
-    fn metadata_of(&self, entry: &Entry, own_time: Option<&str>) -> Metadata {
-        let base = self.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    fn metadata_of(&self, entry: &Entry, own_time: Option<&str>) -> Arc<Metadata> {
+        if entry.structured_metadata.is_empty() && own_time.is_none() {
+            return self.metadata.clone();
+        }
         let made = entry.structured_metadata.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
-        Metadata::new(base.chain(made).chain(own_time.map(|time| (ORIGINAL_TIME, time))))
+        Arc::new(self.metadata.with(made.chain(own_time.map(|time| (ORIGINAL_TIME, time)))))
     }
 }
 
@@ -554,6 +559,10 @@ impl Turn {
         self.unseen = 0;
         self.until.is_some_and(|until| Instant::now() >= until)
     }
+}
+
+fn pairs(pairs: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
 /// When it is `time`, if it is `now`.
