@@ -76,6 +76,15 @@ impl Joiner {
         Self { most: most.clamp(LEAST_MOST, MAX_LINE), open: [None, None], left_out, spare: Vec::new() }
     }
 
+    /// The line that the entry numbered `seq` is by itself: it is whole, and nothing of its source is open or left out. For
+    /// all others `None`, and [`Joiner::push`].
+    #[inline]
+    pub fn alone<'a>(&self, seq: u64, entry: &Entry<'a>) -> Option<Line<'a>> {
+        let slot = entry.source.index();
+        let is_alone = entry.chunk.is_none() && self.left_out[slot] == 0 && self.open[slot].is_none();
+        is_alone.then(|| whole(seq, entry))
+    }
+
     /// Takes the entry numbered `seq` and hands out the lines it completes: none, one, or two when it also shows that
     /// the line before it will never be whole.
     pub fn push(&mut self, seq: u64, entry: Entry<'_>, mut emit: impl FnMut(Line<'_>)) {

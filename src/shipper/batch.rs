@@ -26,8 +26,9 @@ pub struct Batch {
     sealed: Option<Bytes>,
     /// The first entry behind the batch.
     next_seq: u64,
-    first_time: i64,
     last_time: i64,
+    /// The latest time that a line in it may have.
+    latest: i64,
     /// Entries at most, while halves are being sent.
     limit: usize,
     /// Lines in it that were longer than Loki takes.
@@ -77,8 +78,8 @@ impl Batch {
             encoder: StreamEncoder::new(labels),
             sealed: None,
             next_seq: 0,
-            first_time: 0,
             last_time: 0,
+            latest: 0,
             limit,
             cut_lines: 0,
             too_old: 0,
@@ -128,13 +129,13 @@ impl Batch {
     /// Whether a line of this time belongs in a batch of its own, behind this one. Within a batch times rise, so that what Loki refuses of it as
     /// too new is its end, as too old its beginning, and lines that it has stored are not between lines that get another time.
     pub fn is_apart(&self, time: i64) -> bool {
-        self.entries() > 0 && (time <= self.last_time || time > self.first_time.saturating_add(LONGEST_SPAN))
+        self.entries() > 0 && (time <= self.last_time || time > self.latest)
     }
 
     /// Adds a line, to be sent with this time.
     pub fn take(&mut self, line: &Line<'_>, time: i64, metadata: &Metadata) {
         if self.entries() == 0 {
-            self.first_time = time;
+            self.latest = time.saturating_add(LONGEST_SPAN);
         }
         self.encoder.push(time, line.bytes, metadata);
         self.cut_lines += u64::from(line.cut > 0);

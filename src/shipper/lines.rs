@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::codec::partial::{Joiner, LeftOut, Line};
-use crate::codec::{Source, frame};
+use crate::codec::{Entry, Source, frame};
 use crate::frames::DockerFrames;
 use crate::ring::{Lost, Position, Reader, Ring};
 
@@ -86,34 +86,25 @@ impl Lines {
         {
             let mut entries = frame::entries(chunk.bytes);
             let (mut seq, mut used) = (chunk.first_seq, 0);
-            while !enough
-                && seq < limit.end
-                && let Some(entry) = entries.next()
-            {
+            let room = most.saturating_sub(*bytes);
+            while let Some(entry) = entries.next() {
                 let source = entry.source.index();
                 if seq >= pass_below[source] {
-                    let left_out = joiner.left_out();
-                    let here = || Place {
-                        position: Position { offset: chunk.position.offset + used as u64, seq, ..chunk.position },
-                        bytes: *bytes + used as u64,
-                        entries: *counted,
-                        left_out,
+                    let (bytes, entries, left_out) = (*bytes + used as u64, *counted, joiner.left_out());
+                    let position = Position { offset: chunk.position.offset + used as u64, seq, ..chunk.position };
+                    let here = move || Place { position, bytes, entries, left_out };
+                    enough = match joiner.alone(seq, &entry) {
+                        Some(line) => take(&line, &here),
+                        None => join(joiner, &mut held[source], &entry, here(), &mut take),
                     };
-                    joiner.push(seq, entry, |line| {
-                        let begin =
-                            || held[source].filter(|open| open.position.seq == line.first_seq).unwrap_or_else(here);
-                        enough |= take(&line, &begin);
-                    });
-                    match joiner.open_since(entry.source) {
-                        Some(first) if first == seq => held[source] = Some(here()),
-                        Some(_) => {}
-                        None => held[source] = None,
-                    }
                 }
                 counted[source] += 1;
                 used = entries.position();
                 seq += 1;
-                enough |= seq >= before || *bytes + used as u64 >= most;
+                enough |= seq >= before || used as u64 >= room;
+                if enough || seq >= limit.end {
+                    break;
+                }
             }
             let records = seq - chunk.first_seq;
             *bytes += used as u64;
@@ -193,4 +184,28 @@ impl Lines {
     pub fn shrink(&mut self) {
         self.reader.shrink();
     }
+}
+
+/// Gives the lines that an entry at `here` completes to `take`, with the place where each begins; true when one of them is enough. `held` is
+/// where the line begins that is open.
+#[inline(never)]
+fn join(
+    joiner: &mut Joiner,
+    held: &mut Option<Place>,
+    entry: &Entry<'_>,
+    here: Place,
+    take: &mut impl FnMut(&Line<'_>, &dyn Fn() -> Place) -> bool,
+) -> bool {
+    let (open, seq) = (*held, here.position.seq);
+    let mut enough = false;
+    joiner.push(seq, *entry, |line| {
+        let begin = || open.filter(|open| open.position.seq == line.first_seq).unwrap_or(here);
+        enough |= take(&line, &begin);
+    });
+    match joiner.open_since(entry.source) {
+        Some(first) if first == seq => *held = Some(here),
+        Some(_) => {}
+        None => *held = None,
+    }
+    enough
 }

@@ -45,6 +45,9 @@ const ROOM: i64 = 1_000_000_000;
 /// The time of a line that says `time` behind one that was sent with `last`.
 pub fn follow(last: i64, time: i64, window: &Window) -> i64 {
     let (next, wanted) = (last.saturating_add(1), window.clamp(time));
+    if wanted > last {
+        return wanted;
+    }
     let behind = last.saturating_sub(wanted);
     let creeps = if wanted == time { (0..=LARGEST_STEP_BACK).contains(&behind) } else { behind >= 0 };
     let is_inside = next <= window.newest.max(wanted).saturating_add(ROOM);
