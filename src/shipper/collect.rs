@@ -579,7 +579,7 @@ impl Collector {
         let earliest = earliest.filter(|_| refusal.too_new.is_none());
         let tried = Tried { least: batch.least(), last, accepted, earliest };
         let Some(piped) = &mut self.piped else { return self.clamps[at].refused(refusal, &tried, now) };
-        let is_raised = refusal.oldest.is_some_and(|oldest| piped.lift(at, oldest, tried.lifted(oldest)));
+        let is_raised = refusal.oldest.is_some_and(|oldest| piped.lift(at, oldest, &tried));
         // Floors are those of the streams.
         let too_new = Refusal { oldest: None, ..*refusal };
         self.clamps[0].refused(&too_new, &tried, now) || is_raised

@@ -25,7 +25,7 @@ use super::lines::Place;
 use super::note::{FLOORS, Floor, Note};
 use super::scope::{Key, Scope};
 use super::strikes::Strikes;
-use super::window::Window;
+use super::window::{Tried, Window};
 use crate::codec::Source;
 use crate::codec::partial::{Line, MARKER, MAX_LINE};
 use crate::loki::encode::Metadata;
@@ -442,9 +442,12 @@ impl Piped {
     }
 
     /// Lines of a batch's stream that are older than what Loki accepts get a time that it accepts; false when they have it already.
-    pub fn lift(&mut self, at: usize, oldest: i64, lifted: i64) -> bool {
+    pub fn lift(&mut self, at: usize, oldest: i64, tried: &Tried) -> bool {
         let Some(out) = self.batches.get(at) else { return false };
-        self.streams.get_mut(out.stream).lift(oldest, lifted)
+        let stream = self.streams.get_mut(out.stream);
+        let lifted = tried.lifted(oldest, stream.floor);
+        stream.floor = lifted.unwrap_or(stream.floor);
+        lifted.is_some()
     }
 
     /// Lines for a tenant that there cannot be, since the last call.

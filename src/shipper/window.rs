@@ -64,9 +64,14 @@ pub struct Tried {
 
 impl Tried {
     /// The earliest time for lines that were older than `oldest`: a little later, unless a line has that time which was accepted with its own.
-    pub fn lifted(&self, oldest: i64) -> i64 {
+    /// Nothing when they were sent with such a time already, which is `floor`.
+    ///
+    /// What Loki says is cut to whole seconds. So it may name a time that lines have which it refused; then they get a later one, even if that
+    /// is later than the line that was accepted, which comes twice in that case.
+    pub fn lifted(&self, oldest: i64, floor: i64) -> Option<i64> {
         let lifted = oldest.saturating_add(LIFT);
-        self.earliest.map_or(lifted, |earliest| lifted.min(earliest.saturating_sub(ROOM)).max(oldest))
+        let before = self.earliest.map_or(lifted, |earliest| lifted.min(earliest.saturating_sub(ROOM)).max(oldest));
+        [before, lifted].into_iter().find(|time| *time > floor)
     }
 }
 
@@ -191,10 +196,8 @@ impl Clamp {
     /// Narrows the window to what a refusal says; false when only time helps.
     pub fn refused(&mut self, refusal: &Refusal, tried: &Tried, now: &Now) -> bool {
         let mut helps = false;
-        if let Some(oldest) = refusal.oldest
-            && self.window.oldest < oldest
-        {
-            self.window.oldest = tried.lifted(oldest);
+        if let Some(lifted) = refusal.oldest.and_then(|oldest| tried.lifted(oldest, self.window.oldest)) {
+            self.window.oldest = lifted;
             helps = true;
         }
         if let Some(too_new) = refusal.too_new {

@@ -215,15 +215,6 @@ impl Stream {
         self.times.clone_from(&self.settled);
     }
 
-    /// Raises the floor to `lifted` when that of Loki is higher; false when it is not.
-    pub fn lift(&mut self, oldest: i64, lifted: i64) -> bool {
-        let is_higher = self.floor < oldest;
-        if is_higher {
-            self.floor = lifted;
-        }
-        is_higher
-    }
-
     /// The floor, if there is one, for a process that knows nothing but the labels.
     pub fn floor(&self) -> Option<Floor> {
         (self.floor > i64::MIN).then(|| (self.hash(), self.floor))
@@ -250,7 +241,7 @@ mod tests {
         let mut streams = Streams::default();
         let number = streams.number_of(&labels(0));
         streams.get_mut(number).time_of(7, false, &Window::OPEN);
-        streams.get_mut(number).lift(1, 2);
+        streams.get_mut(number).floor = 2;
         streams.settle(true);
         assert_eq!(streams.get_mut(number).time_of(7, false, &Window::OPEN), 8);
         streams.rewind();
@@ -276,7 +267,7 @@ mod tests {
         let mut first = Streams::default();
         let number = first.number_of(&labels(1));
         assert_eq!(first.get(number).floor(), None);
-        first.get_mut(number).lift(5, 6);
+        first.get_mut(number).floor = 6;
         let mut next = Streams::with_floors([None, first.get(number).floor()]);
         let number = next.number_of(&labels(1));
         assert_eq!(next.get(number).floor(), first.get(0).floor());

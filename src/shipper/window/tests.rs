@@ -108,6 +108,24 @@ fn a_batch_is_given_no_new_window_for_ever() {
     assert_eq!(clamp.window().clamp(NOW - 1), NOW + LIFT);
 }
 
+/// What it says is cut to whole seconds.
+#[test]
+fn lines_that_loki_calls_older_than_the_second_of_their_time_are_raised_again() {
+    let mut clamp = Clamp::default();
+    let late = |oldest| Refusal { oldest: Some(oldest), too_new: None };
+    assert!(clamp.refused(&late(NOW), &tried(NOW, NEVER), &at(NOW)));
+    assert!(clamp.refused(&late(NOW + LIFT), &tried(NOW, NEVER), &at(NOW)));
+    assert_eq!(clamp.window().oldest, NOW + 2 * LIFT);
+    // No further than a line that was accepted, but beyond it when that is not enough.
+    let oldest = NOW + 2 * LIFT;
+    let beside = Tried { earliest: Some(oldest + SECOND / 2), ..tried(NOW, NEVER) };
+    for expected in [oldest + SECOND / 2 - ROOM, oldest + LIFT] {
+        assert!(clamp.refused(&late(oldest), &beside, &at(NOW)));
+        assert_eq!(clamp.window().oldest, expected);
+    }
+    assert!(!clamp.refused(&late(oldest), &beside, &at(NOW)), "Loki contradicts itself");
+}
+
 #[test]
 fn what_was_accepted_is_tried_before_anything_is_sent_with_an_earlier_time() {
     let mut clamp = Clamp::default();
