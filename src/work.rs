@@ -221,6 +221,8 @@ mod tests {
         use crate::config::go_regex::{MOST_PROGRAM, MOST_STATES};
         use crate::pipeline::MOST_HELD;
         use crate::pipeline::registry::{MAX_PAGE, MAX_PAGE_OF_ONE, MAX_SERIES};
+        use crate::shipper::MOST_DEATHS;
+        use crate::shipper::strikes::{GOOD_FOR_ONE, MOST};
         let page = include_str!("../docs/security.md");
         let (_, rest) = page.split_once("<!-- bounds -->").unwrap();
         let (table, _) = rest.split_once("<!-- /bounds -->").unwrap();
@@ -254,5 +256,13 @@ mod tests {
         ];
         let bounds = bounds.map(|(name, bound)| (name.to_owned(), bound));
         assert_eq!(documented, bounds, "docs/security.md");
+        let words = rest.split_whitespace().collect::<Vec<_>>().join(" ");
+        let numbers = ["zero", "one", "two", "three", "four"];
+        for said in [
+            format!("{MOST} such lines (`MOST`) with fewer than {GOOD_FOR_ONE} good ones (`GOOD_FOR_ONE`)"),
+            format!("When {} processes (`MOST_DEATHS`)", numbers[MOST_DEATHS as usize]),
+        ] {
+            assert!(words.contains(&said), "docs/security.md does not say {said:?}");
+        }
     }
 }

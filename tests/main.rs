@@ -21,6 +21,7 @@
 //! * [`labels`]: under the labels that were asked for, and nobody else's tenant;
 //! * [`relabel`]: rules can be tried out on the command line;
 //! * [`pipeline`]: changed by stages, if there are any;
+//! * [`isolation`]: and one container's stages cost no other anything;
 //! * [`hidden_loss`]: nor is anything lost that Loki does not speak of;
 //! * [`outage`]: Loki is away, and nobody notices;
 //! * [`answers`]: others answer in its place, and nothing is lost;
@@ -67,6 +68,7 @@ mod examples;
 mod full_ring;
 mod held_back;
 mod hidden_loss;
+mod isolation;
 mod labels;
 mod lifecycle;
 mod logql;

@@ -23,6 +23,11 @@ const MAX_DEPTH: usize = 256;
 /// Bytes of a value with nothing in it.
 const NODE: usize = 64;
 
+/// Bytes of a value, and of an object, while its text is made, and steps for it.
+const PRINTED: usize = 128;
+const PRINTED_OBJECT: usize = 768;
+const PRINTED_STEPS: usize = 4;
+
 /// Times that a sort looks at each of many elements.
 const SORTED: usize = 20;
 
@@ -78,7 +83,7 @@ impl Expression {
     pub fn search(&self, document: &Rcvar, work: &mut Work) -> Found {
         let mut search = Search { text: &self.text, work };
         let found = search.eval(document, &self.ast)?;
-        search.look(&found)?;
+        search.print(&found, MAX_DEPTH)?;
         Ok(found)
     }
 }
@@ -282,7 +287,28 @@ impl Search<'_> {
         Ok(Arc::new(value))
     }
 
-    /// Pays for a look at the whole of a value, and for a copy of it.
+    /// Pays for the text of a value, and for the copy that it is made from.
+    fn print(&mut self, value: &Variable, depth: usize) -> Result<(), Excess> {
+        if depth == 0 {
+            return Err(self.work.exceed(Excess::Size));
+        }
+        self.work.steps(PRINTED_STEPS)?;
+        let (own, text) = match value {
+            Variable::String(text) => (PRINTED, text.len()),
+            Variable::Object(entries) => (PRINTED_OBJECT, entries.keys().map(String::len).sum()),
+            Variable::Expref(_) => (PRINTED, self.text.len().saturating_mul(NODE)),
+            Variable::Array(_) | Variable::Null | Variable::Bool(_) | Variable::Number(_) => (PRINTED, 0),
+        };
+        self.work.bytes(text)?;
+        self.work.grow(own + 2 * text)?;
+        match value {
+            Variable::Array(elements) => elements.iter().try_for_each(|element| self.print(element, depth - 1)),
+            Variable::Object(entries) => entries.values().try_for_each(|value| self.print(value, depth - 1)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Pays for a look at the whole of a value.
     fn look(&mut self, value: &Variable) -> Result<(), Failure> {
         Ok(self.look_at(value, MAX_DEPTH)?)
     }

@@ -3,7 +3,7 @@
 //! What happens to many lines is said once a minute with their number, see [`crate::telemetry::throttle`]. An outage is
 //! spoken of by the [destination](super::destination), once for all containers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{error, warn};
@@ -68,7 +68,13 @@ pub struct Events {
     limited: Throttle,
     paused: Throttle,
     cursor: Throttle,
+    container: Arc<str>,
+    failed_closed: AtomicBool,
 }
+
+/// Why nothing is sent of a container that failed closed.
+pub const FAILED_CLOSED: &str = "its pipeline needs too many steps or too much memory for line after line: no line is evaluated or sent until the \
+                                 container starts with other stages, or the plugin is restarted";
 
 // === impl Events ===
 
@@ -76,6 +82,8 @@ impl Events {
     /// Events under the container's name, which count for their destination as well.
     pub fn new(container: &Arc<str>, to: ToOne) -> Self {
         Self {
+            container: container.clone(),
+            failed_closed: AtomicBool::new(false),
             counts: Counts::default(),
             to,
             dropped: Throttle::new(container, |container, lines, reason| {
@@ -167,6 +175,26 @@ impl Events {
     pub fn dropped(&self, why: Dropped, lines: u64, error: &PushError) {
         self.count_dropped(why, lines);
         self.dropped.add(lines, || error.to_string());
+    }
+
+    /// Stages cost too much again and again: from now on no line is evaluated or sent.
+    pub fn fail_closed(&self) {
+        if !self.failed_closed.swap(true, Ordering::Relaxed) {
+            error!(container = %self.container, "container failed closed: {FAILED_CLOSED}");
+        }
+    }
+
+    /// Whether it has come to that.
+    pub fn has_failed_closed(&self) -> bool {
+        self.failed_closed.load(Ordering::Relaxed)
+    }
+
+    /// Lines of a container that failed closed will not be sent: those behind them go another way.
+    pub fn passed_over(&self, lines: u64) {
+        if lines > 0 {
+            self.count_dropped(Dropped::TooCostly, lines);
+            self.too_costly.add(lines, String::new);
+        }
     }
 
     /// A push failed, at `now` in nanoseconds since 1970.

@@ -149,7 +149,7 @@ impl Lane {
         loop {
             let until = *end.borrow_and_update();
             self.go_on_to(&way, until);
-            if way.is_shut() {
+            if way.is_shut() || way.events.has_failed_closed() {
                 return self;
             }
             if !self.has_work(&way) {
@@ -250,6 +250,13 @@ impl Lane {
         self.collector.set_batch_size(way.destination.batch_size(way.plan.batch_size));
         self.collector.set_room(permit.room());
         self.collector.collect(&published, ended, way.destination.takes_metadata(), &way.destination.now());
+        if self.collector.is_out() {
+            // Neither what was evaluated in this round: a container that fails closed sends nothing.
+            self.collector.rewind();
+            way.events.lost(&self.collector.take_toll());
+            way.events.fail_closed();
+            return;
+        }
         if self.collector.is_clamped() {
             way.save(self.number, &self.collector);
         }

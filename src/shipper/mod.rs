@@ -17,6 +17,7 @@
 //! * `lane`: pushes what was collected; a stream that is refused or limited gets a lane of its own; `scope`: what a lane carries; `way`: what
 //!   the lanes of a container share, and their one cursor;
 //! * [`verdict`](mod@verdict): what to do after an error, pure: the retry table;
+//! * [`strikes`]: when a pipeline costs too much again and again, pure; `evaluating`: what is left of a process that died of it;
 //! * [`guard`]: when lines that are refused one by one are kept instead of dropped, pure;
 //! * [`backoff`]: how long to wait; [`breaker`]: when all wait together, pure; [`gate`]: a breaker that many wait at;
 //! * [`destination`]: the connection pool, and what all containers of a destination share; [`slots`]: how many requests at once, and of whom;
@@ -30,6 +31,7 @@ pub mod budget;
 pub mod collect;
 pub mod counters;
 pub mod destination;
+mod evaluating;
 pub mod events;
 pub mod gate;
 pub mod guard;
@@ -62,6 +64,8 @@ use crate::ring::{Cursors, Ring};
 use backoff::Backoff;
 use collect::End;
 use destination::{Destination, Permit};
+use evaluating::Evaluating;
+pub use evaluating::MOST_DEATHS;
 use events::Events;
 use lane::{LOOK, Lane};
 use scope::Key;
@@ -139,6 +143,8 @@ pub struct Shipper {
     shutdown: watch::Receiver<bool>,
     /// The plan's pipeline, as long as it is not there; nothing is sent meanwhile.
     awaited: Option<Awaited>,
+    /// Where a line of a pipeline cost too much, for a process that comes after this one.
+    evaluating: Evaluating,
 }
 
 /// Why [`Shipper::run`] came to its end.
@@ -176,7 +182,11 @@ impl Shipper {
         let end = watch::Sender::new(first.collector().end());
         let (behind, parked, keys) = (JoinSet::new(), Vec::new(), Vec::new());
         let (follow, live, shutdown) = (way.follow.clone(), way.live.clone(), way.shutdown.clone());
-        Self { way: Arc::new(way), first, behind, parked, keys, end, follow, live, shutdown, awaited: None }
+        let evaluating = way.evaluating(first.collector().checkpoint().0.seq);
+        if evaluating.is_deadly() {
+            way.events.fail_closed();
+        }
+        Self { way: Arc::new(way), first, behind, parked, keys, end, follow, live, shutdown, awaited: None, evaluating }
     }
 
     /// Sends nothing until these stages are ready; they count in `counts`.
@@ -199,7 +209,12 @@ impl Shipper {
             if *self.shutdown.borrow() {
                 // What is on its way has little time to come back.
                 while self.behind.join_next().await.is_some() {}
+                self.evaluating.end();
                 return Done::Shutdown;
+            }
+            if self.way.events.has_failed_closed() && self.way.plan.pipeline.is_some() {
+                self.stay_closed().await;
+                continue;
             }
             self.look_behind();
             self.live.mark_unchanged();
@@ -246,11 +261,42 @@ impl Shipper {
                 continue;
             }
             let Some(permit) = self.permit().await else { continue };
+            if self.way.plan.pipeline.is_some() {
+                let collector = self.first.collector();
+                self.evaluating.begin(collector.checkpoint().0.seq, collector.is_suspect());
+            }
             let mut children = Vec::new();
             self.first.send(&self.way, permit, &mut children, self.keys.len()).await;
             self.keys.extend(children.iter().filter_map(Lane::key).cloned());
             self.parked.extend(children);
+            if self.first.collector().has_more() {
+                // Others have their turn, also when a round has sent nothing.
+                yield_now().await;
+            }
         }
+    }
+
+    /// Evaluates and sends nothing, and keeps no container waiting, until the plugin goes down or another takes the container's place: then
+    /// its lines are passed over. What the ring loses meanwhile is said.
+    async fn stay_closed(&mut self) {
+        self.behind.shutdown().await;
+        self.parked.clear();
+        self.keys.clear();
+        self.way.protect_nothing();
+        if self.way.plan.until.is_set() {
+            let end = self.way.plan.until.get().min(self.follow.borrow().next_seq);
+            self.first.look(&self.way);
+            self.way.events.passed_over(end.saturating_sub(self.first.collector().checkpoint().0.seq));
+            self.evaluating.end();
+            *self = Self::on(self.way.without_lines());
+            return;
+        }
+        tokio::select! {
+            _ = self.live.changed() => {}
+            _ = self.shutdown.changed() => {}
+            () = sleep(LOOK) => {}
+        }
+        self.first.look(&self.way);
     }
 
     /// Waits until the stages are ready, or the plugin goes down. What the ring loses meanwhile is said when it happens.

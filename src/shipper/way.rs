@@ -10,6 +10,7 @@ use super::Plan;
 use super::backoff::Backoff;
 use super::collect::Collector;
 use super::destination::{self, Destination};
+use super::evaluating::Evaluating;
 use super::events::Events;
 use super::note::{FLOORS, Note};
 use crate::pipeline::Pipeline;
@@ -92,6 +93,22 @@ impl Way {
         let cursor = (self.cursors.clone(), self.cursor);
         let (live, shutdown) = (self.live.clone(), self.shutdown.clone());
         Self::new(&self.ring, cursor, plan, self.destination.clone(), live, shutdown, self.events.clone())
+    }
+
+    /// The same way with no lines: all of them are passed over.
+    pub fn without_lines(&self) -> Self {
+        let plan = Plan { streams: [None, None], pipeline: None, ..self.plan.clone() };
+        Self { plan, ..self.through(None) }
+    }
+
+    /// The ring keeps nothing for it any more.
+    pub fn protect_nothing(&self) {
+        self.ring.protect_from(self.cursor, u64::MAX);
+    }
+
+    /// What a process before this one has left that died while it evaluated lines from entry `seq` on.
+    pub fn evaluating(&self, seq: u64) -> Evaluating {
+        Evaluating::load(&self.ring, self.cursor, seq)
     }
 
     /// The ring keeps lines from here on.

@@ -16,6 +16,7 @@ use crate::lock::{self, ShortLock};
 use crate::ring::{Cursors, Ring, RingError, Saved};
 use crate::shipper;
 use crate::shipper::destination::Destination;
+use crate::shipper::events::FAILED_CLOSED;
 use crate::shipper::until::Until;
 use crate::telemetry::rate::Rate;
 
@@ -125,7 +126,9 @@ impl Container {
 
     /// Why its lines are buffered and not sent: what is wrong with its options, or with a file that they name.
     pub fn unusable(&self) -> Option<String> {
-        self.unusable.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let failed_closed = || self.lanes.lock().iter().any(|lane| lane.events.has_failed_closed());
+        let unusable = self.unusable.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        unusable.or_else(|| failed_closed().then(|| FAILED_CLOSED.to_owned()))
     }
 
     /// Says why its lines are not sent, or that they are; gives what was said before.

@@ -283,3 +283,32 @@ fn a_clock_that_is_set_back_makes_no_stage_wait_longer() {
     let left = collector.not_before().unwrap().saturating_duration_since(tokio::time::Instant::now());
     assert!(left.as_secs() < 10, "{left:?}");
 }
+
+#[test]
+fn lines_that_cost_too_much_are_counted_once_and_end_the_sending_when_there_are_too_many() {
+    let bomb = r#"[{match: {selector: '{source=~".+"} |= "boom"', stages: [{template: {source: x, template: '{{repeat 9999999 "x"}}'}}]}}]"#;
+    let scene = Scene::new();
+    let mut collector = collector(&scene, bomb);
+    for line in ["one", "boom", "two"] {
+        scene.write("stdout", line, None);
+    }
+    let mut sent = Vec::new();
+    for _ in 0..4 {
+        collect(&mut collector, false);
+        // A round that is tried again counts nothing twice.
+        collector.rewind();
+        collect(&mut collector, false);
+        sent.append(&mut sorted_lines(&mut collector));
+        (0..collector.batches()).for_each(|at| collector.acknowledge(at, 0));
+    }
+    assert_eq!((sent, collector.take_toll().too_costly), (vec!["one".to_owned(), "two".to_owned()], 1));
+    assert!(collector.is_suspect() && !collector.is_out());
+    let mut rounds = 0;
+    while !collector.is_out() {
+        scene.write("stdout", "boom", None);
+        collect(&mut collector, false);
+        (0..collector.batches()).for_each(|at| collector.acknowledge(at, 0));
+        rounds += 1;
+    }
+    assert_eq!(rounds, crate::shipper::strikes::MOST, "one that was made up for, in part");
+}

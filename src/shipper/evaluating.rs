@@ -1,0 +1,131 @@
+//! What is left of a process that died while stages of a container cost too much.
+//!
+//! Work and memory of an evaluation are bounded, so it should not be able to end the process. If it does all the same, the next process
+//! would begin with the same line. So a container of which a line cost too much is marked, in its ring's folder, before more of it is
+//! evaluated: from which entry on, and how many processes have begun there. The mark goes when lines are good again, and when a process
+//! ends in order. A process that dies of something else leaves no mark, unless it happens meanwhile.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use crate::lock;
+use crate::ring::Ring;
+
+/// Processes that may die at the same entry before nothing of the container is evaluated any more.
+pub const MOST_DEATHS: u32 = 3;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Evaluating {
+    path: PathBuf,
+    /// What is on disk.
+    marked: Option<Mark>,
+    /// Processes that have died at the entry at which this one began, and that entry.
+    before: Option<Mark>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    seq: u64,
+    processes: u32,
+}
+
+// === impl Evaluating ===
+
+impl Evaluating {
+    /// What a process before this one has left of the cursor number `cursor` of a ring, which begins with entry `seq`. Waits for the disk.
+    pub fn load(ring: &Ring, cursor: usize, seq: u64) -> Self {
+        lock::may_wait();
+        let path = ring.dir().join(format!("evaluating-{cursor}"));
+        let marked = fs::read_to_string(&path).ok().as_deref().and_then(Mark::read);
+        Self { path, marked, before: marked.filter(|mark| mark.seq == seq) }
+    }
+
+    /// Whether so many have died at the entry with which this process begins that it is not to be evaluated.
+    pub fn is_deadly(&self) -> bool {
+        self.before.is_some_and(|mark| mark.processes >= MOST_DEATHS)
+    }
+
+    /// Entries from `seq` on are about to be evaluated; `is_suspect` says whether lines cost too much not long ago. Waits for the disk,
+    /// but only when a line did.
+    pub fn begin(&mut self, seq: u64, is_suspect: bool) {
+        let before = self.before.filter(|mark| mark.seq == seq);
+        if !is_suspect && before.is_none() {
+            return self.end();
+        }
+        let mark = Mark { seq, processes: before.map_or(0, |mark| mark.processes) + 1 };
+        if self.marked != Some(mark) {
+            lock::may_wait();
+            // A disk that takes nothing has other worries than this.
+            if fs::write(&self.path, mark.text()).is_ok() {
+                self.marked = Some(mark);
+            }
+        }
+    }
+
+    /// The process lives, and what it evaluates is good.
+    pub fn end(&mut self) {
+        if self.marked.is_none() {
+            return;
+        }
+        lock::may_wait();
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {}
+            _ => self.marked = None,
+        }
+    }
+}
+
+// === impl Mark ===
+
+impl Mark {
+    fn text(self) -> String {
+        format!("{} {}\n", self.seq, self.processes)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (seq, processes) = text.strip_suffix('\n')?.split_once(' ')?;
+        Some(Self { seq: seq.parse().ok()?, processes: processes.parse().ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frames::DockerFrames;
+    use crate::ring::{self, BootId, Ring};
+
+    #[test]
+    fn processes_that_die_at_one_entry_are_counted_and_others_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let ring =
+            Ring::open(dir.path(), ring::Options { budget: 1 << 20, boot: BootId([1; 16]) }, &DockerFrames).unwrap();
+        let load = |seq| Evaluating::load(&ring, 0, seq);
+        // Nothing is written for lines that cost little.
+        let mut one = load(5);
+        one.begin(5, false);
+        assert!(!one.is_deadly() && !dir.path().join("evaluating-0").exists());
+        // Each that begins there is written down before it evaluates, and the next one is suspicious by that alone.
+        one.begin(5, true);
+        for _ in 1..MOST_DEATHS {
+            let mut next = load(5);
+            assert!(!next.is_deadly());
+            next.begin(5, false);
+        }
+        assert!(load(5).is_deadly());
+        assert!(!load(6).is_deadly(), "it got further");
+        // One that ends in order leaves nothing.
+        load(5).end();
+        assert!(!load(5).is_deadly());
+        // Further on it begins from the beginning.
+        let mut further = load(5);
+        further.begin(5, true);
+        further.begin(9, true);
+        assert_eq!(load(9).before, Some(Mark { seq: 9, processes: 1 }));
+        further.begin(10, false);
+        assert_eq!(load(10).marked, None);
+        fs::write(dir.path().join("evaluating-0"), "torn").unwrap();
+        assert!(!load(10).is_deadly());
+    }
+}
