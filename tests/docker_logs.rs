@@ -400,6 +400,21 @@ fn a_follower_that_does_not_read_holds_nobody_up() {
 }
 
 #[test]
+fn followers_that_do_not_read_share_what_memory_there_is() {
+    let scene = Scene::generous();
+    let run = scene.container("web").option("max-size", "10m").start();
+    run.out_all(&numbered("line", 60_000, 100));
+    assert_eventually!(!run.has_unread());
+    let memory = scene.plugin.memory();
+    let slow: Vec<_> = (0..200).map(|_| run.read(Query::all().follow())).collect();
+    // Each has as much as the sockets between it and the plugin hold, and waits.
+    assert_eq!(run.logs(Query::all().tail(1)).len(), 1, "others are served");
+    let grown = scene.plugin.memory().saturating_sub(memory);
+    assert!(grown < 80 << 10, "200 followers take {grown} KiB");
+    drop(slow);
+}
+
+#[test]
 fn a_follower_that_was_overtaken_goes_on_with_whole_lines() {
     let scene = Scene::new();
     // The smallest ring there is: half a megabyte.

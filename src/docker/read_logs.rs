@@ -5,9 +5,13 @@
 //! the first that is too late, also while following. An entry is what dockerd wrote, so a chunk of a long line counts
 //! as one. Following ends when the streams that were live at its beginning have been stopped and everything they
 //! wrote was given out.
+//!
+//! A client that does not read holds what was read for it, so the pieces get smaller the more clients there are: all
+//! together hold about [`ROOM`], and [`SMALLEST`] each at least.
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -21,8 +25,20 @@ use crate::pools::Pool;
 use crate::ring::Reader;
 use crate::streams::registry::LogReader;
 
-/// Pieces of a body that wait for dockerd. A slow `docker logs` holds no more than these.
-const PIECES: usize = 2;
+/// Pieces of a body that wait for dockerd. A slow `docker logs` holds no more than these, and one that is to come.
+const PIECES: usize = 1;
+
+/// Bytes that all bodies together hold, about.
+const ROOM: usize = 32 << 20;
+
+/// Bytes of a piece, when there are many bodies. A single entry may have more.
+const SMALLEST: usize = 16 << 10;
+
+/// Bytes of a piece, when there are few.
+const LARGEST: usize = 512 << 10;
+
+/// Bodies that are being sent.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 /// The frames that `config` asks for, as they are read. What is written after this has returned is new to a follower.
 pub async fn body(log: LogReader, config: ReadConfig) -> Pieces {
@@ -38,6 +54,9 @@ pub async fn body(log: LogReader, config: ReadConfig) -> Pieces {
 /// A body that is made while it is sent.
 #[derive(Debug)]
 pub struct Pieces(mpsc::Receiver<Bytes>);
+
+/// One of [`OPEN`].
+struct Opened;
 
 /// What is still to be done about the entries that are read.
 struct Filter {
@@ -62,12 +81,14 @@ enum Piece {
 
 async fn produce(log: LogReader, follows: bool, mut filter: Filter, pieces: mpsc::Sender<Bytes>) {
     let LogReader { mut reader, mut follow, mut live } = log;
+    let _opened = Opened::new();
     loop {
         // Looked at before reading: what was written before a stream was stopped is read below.
         let over = live.iter().all(|stopped| *stopped.borrow());
         follow.borrow_and_update();
         let turn = Pool::Read.run(move || {
-            let piece = next_piece(&mut reader, &mut filter);
+            let most = (ROOM / OPEN.load(Ordering::Relaxed).max(1) / (PIECES + 1)).clamp(SMALLEST, LARGEST);
+            let piece = next_piece(&mut reader, &mut filter, most);
             (reader, filter, piece)
         });
         let Ok((r, f, piece)) = turn.await else { return };
@@ -86,8 +107,21 @@ async fn produce(log: LogReader, follows: bool, mut filter: Filter, pieces: mpsc
                 }
             }
         };
-        // Sending waits for dockerd, and fails when it has gone.
-        if (!frames.is_empty() && pieces.send(frames.into()).await.is_err()) || end {
+        if !frames.is_empty() {
+            let place = match pieces.try_reserve() {
+                Ok(place) => Ok(place),
+                // Sending waits for dockerd, and fails when it has gone. What it may wait for is on the disk.
+                Err(_) => {
+                    reader.shrink();
+                    pieces.reserve().await
+                }
+            };
+            match place {
+                Ok(place) => place.send(frames.into()),
+                Err(_) => return,
+            }
+        }
+        if end {
             return;
         }
     }
@@ -121,13 +155,14 @@ fn placed(log: LogReader, config: &ReadConfig) -> (LogReader, Filter) {
     (LogReader { reader, follow, live }, Filter { since: config.since, until: config.until, end, left })
 }
 
-fn next_piece(reader: &mut Reader, filter: &mut Filter) -> Piece {
+/// About `most` bytes, or a little more.
+fn next_piece(reader: &mut Reader, filter: &mut Filter, most: usize) -> Piece {
     let Some(chunk) = reader.fill() else { return Piece::Nothing };
-    let mut out = Vec::with_capacity(chunk.bytes.len() + chunk.bytes.len() / 16);
+    let mut out = Vec::with_capacity((chunk.bytes.len() + chunk.bytes.len() / 16).min(most));
     let mut entries = frame::entries(chunk.bytes);
     let mut seq = chunk.first_seq;
     let mut over = false;
-    while filter.end.is_none_or(|end| seq < end) && filter.left != Some(0) {
+    while filter.end.is_none_or(|end| seq < end) && filter.left != Some(0) && out.len() < most {
         let Some(entry) = entries.next() else { break };
         seq += 1;
         filter.left = filter.left.map(|left| left - 1);
@@ -145,6 +180,21 @@ fn next_piece(reader: &mut Reader, filter: &mut Filter) -> Piece {
     let (used, records) = (entries.position(), seq - chunk.first_seq);
     reader.advance(used, records, &DockerFrames);
     if over { Piece::End(out) } else { Piece::Frames(out) }
+}
+
+// === impl Opened ===
+
+impl Opened {
+    fn new() -> Opened {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Opened
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 // === impl Pieces ===

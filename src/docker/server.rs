@@ -16,6 +16,10 @@ use tracing::{debug, warn};
 
 use super::routes::Routes;
 
+/// Bytes that a connection buffers in each direction: heads are short, and a `docker logs` that nobody reads must not hold
+/// much.
+const LARGEST_BUFFER: usize = 32 << 10;
+
 /// Answers calls until the task is dropped. Connections are kept open for as long as dockerd likes: closing an idle
 /// one can race with its next call, which it would then repeat without a body.
 pub async fn serve(listener: UnixListener, routes: Routes) {
@@ -36,7 +40,9 @@ async fn connection(stream: UnixStream, routes: Routes) {
         let routes = routes.clone();
         async move { Ok::<_, Infallible>(routes.answer(request).await) }
     });
-    if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
+    let mut http = http1::Builder::new();
+    http.max_buf_size(LARGEST_BUFFER);
+    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
         // dockerd connects and hangs up to see whether the plugin is there, and a `docker logs` can be interrupted.
         debug!(%error, "a connection of dockerd ended");
     }
