@@ -131,15 +131,15 @@ impl Lines {
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let of = event.metadata();
+        let mut line = Line::new(*of.level());
+        event.record(&mut line);
         if of.target() != summary::TARGET {
-            let admitted = self.quota.admit(Instant::now(), *of.level(), Kind::of(of));
+            let admitted = self.quota.admit(Instant::now(), *of.level(), Kind::of(of), line.container());
             self.tell(admitted.before);
             if !admitted.is_said {
                 return;
             }
         }
-        let mut line = Line::new(*of.level());
-        event.record(&mut line);
         self.write(line);
     }
 }

@@ -118,6 +118,14 @@ impl Line {
     }
 
     /// How severe it is.
+    /// The container that it is about, if it is about one.
+    pub fn container(&self) -> Option<&str> {
+        self.fields.iter().find_map(|(name, value)| match value {
+            Value::Text(text) if name == "container" => Some(text.kept.as_str()),
+            _ => None,
+        })
+    }
+
     pub fn level(&self) -> Level {
         self.level
     }

@@ -2,7 +2,8 @@
 //!
 //! Each container says the same thing [once a minute](crate::telemetry::throttle), so a thousand containers with the same
 //! trouble would say it a thousand times. What tells an operator more after the fortieth time is the number. Warnings and
-//! errors have a quota of their own, so that no news push them out, and none of them can use it up alone.
+//! errors have a quota of their own, so that no news push them out, and neither one of them nor one container can use it up
+//! alone.
 //!
 //! Lines of level debug and trace are for whoever has asked for them, and are not counted.
 
@@ -22,6 +23,9 @@ pub const TROUBLE: u32 = 60;
 /// Warnings or errors from one place of the program.
 pub const OF_A_KIND: u32 = 40;
 
+/// Warnings and errors about one container.
+pub const OF_A_CONTAINER: u32 = 12;
+
 /// Other lines: a host that starts has one for each container.
 pub const NEWS: u32 = 600;
 
@@ -37,6 +41,8 @@ pub struct Quota(Mutex<Minute>);
 struct Minute {
     begun: Option<Instant>,
     kinds: HashMap<Kind, u32>,
+    /// By name. There are no more than lines that were written.
+    containers: HashMap<Box<str>, u32>,
     trouble: u32,
     news: u32,
     unsaid: Option<Unsaid>,
@@ -73,11 +79,11 @@ impl Kind {
 
 impl Quota {
     /// Whether a line may be written at `now`; it is counted as one that is, or is not.
-    pub fn admit(&self, now: Instant, level: Level, kind: Kind) -> Admitted {
+    pub fn admit(&self, now: Instant, level: Level, kind: Kind, container: Option<&str>) -> Admitted {
         let mut minute = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = minute.over(now);
         minute.begun.get_or_insert(now);
-        let is_said = minute.has_room(level, kind);
+        let is_said = minute.has_room(level, kind, container);
         if !is_said {
             let unsaid = minute.unsaid.get_or_insert(Unsaid { level, lines: 0 });
             // What is more severe is less.
@@ -100,15 +106,23 @@ impl Minute {
         if is_over { take(self).unsaid } else { None }
     }
 
-    fn has_room(&mut self, level: Level, kind: Kind) -> bool {
+    fn has_room(&mut self, level: Level, kind: Kind, container: Option<&str>) -> bool {
         let (of_all, most) = match level {
             Level::ERROR | Level::WARN => (&mut self.trouble, TROUBLE),
             Level::INFO => (&mut self.news, NEWS),
             _ => return true,
         };
         let of_kind = self.kinds.entry(kind).or_default();
-        if *of_all >= most || (level <= Level::WARN && *of_kind >= OF_A_KIND) {
+        let is_trouble = level <= Level::WARN;
+        if *of_all >= most || (is_trouble && *of_kind >= OF_A_KIND) {
             return false;
+        }
+        if let Some(container) = container.filter(|_| is_trouble) {
+            let of_container = self.containers.entry(container.into()).or_default();
+            if *of_container >= OF_A_CONTAINER {
+                return false;
+            }
+            *of_container += 1;
         }
         *of_all += 1;
         *of_kind += 1;
@@ -128,7 +142,7 @@ mod tests {
         let (quota, start) = (Quota::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let (same, other, third) = (Kind("events.rs", 1), Kind("events.rs", 2), Kind("ring.rs", 1));
-        let said = |now, level, kind, times| (0..times).filter(|_| quota.admit(now, level, kind).is_said).count();
+        let said = |now, level, kind, times| (0..times).filter(|_| quota.admit(now, level, kind, None).is_said).count();
         assert_eq!(said(at(0), Level::WARN, same, 1000), 40);
         assert_eq!(quota.over(at(59)), None, "the minute is not over");
         assert_eq!(said(at(59), Level::ERROR, other, 15), 15);
@@ -137,13 +151,26 @@ mod tests {
         assert_eq!(said(at(59), Level::DEBUG, third, 5000), 5000);
         // The next minute begins with the next line, wherever that comes.
         let unsaid = Unsaid { level: Level::ERROR, lines: 960 + 10 + 400 };
-        assert_eq!(quota.admit(at(60), Level::WARN, same), Admitted { before: Some(unsaid), is_said: true });
-        assert_eq!(quota.admit(at(60), Level::WARN, same), SAID);
+        assert_eq!(quota.admit(at(60), Level::WARN, same, None), Admitted { before: Some(unsaid), is_said: true });
+        assert_eq!(quota.admit(at(60), Level::WARN, same, None), SAID);
         assert_eq!(said(at(61), Level::WARN, same, 38), 38);
-        assert_eq!(quota.admit(at(119), Level::WARN, same), NOT);
+        assert_eq!(quota.admit(at(119), Level::WARN, same, None), NOT);
         assert_eq!(quota.over(at(120)), Some(Unsaid { level: Level::WARN, lines: 1 }), "nobody else has to speak");
         assert_eq!(quota.over(at(300)), None);
-        assert_eq!(quota.admit(at(300), Level::WARN, same), SAID);
+        assert_eq!(quota.admit(at(300), Level::WARN, same, None), SAID);
+    }
+
+    #[test]
+    fn one_container_with_every_kind_of_trouble_leaves_room_for_others() {
+        let (quota, now) = (Quota::default(), Instant::now());
+        let said = |container, level| {
+            let kinds = (0..100).map(|line| Kind("events.rs", line));
+            kinds.filter(|kind| quota.admit(now, level, *kind, container).is_said).count()
+        };
+        assert_eq!(said(Some("loud"), Level::WARN), 12);
+        assert_eq!(said(Some("loud"), Level::INFO), 100, "news are another matter");
+        assert_eq!(said(Some("other"), Level::ERROR), 12);
+        assert_eq!(said(None, Level::WARN), 36);
     }
 
     #[test]
@@ -153,7 +180,7 @@ mod tests {
         for tick in 0..36_000_u64 {
             let now = start + Duration::from_millis(tick * 100);
             // A hundred kinds of trouble, ten times a second.
-            let admitted = quota.admit(now, Level::WARN, Kind("events.rs", u32::try_from(tick % 100).unwrap()));
+            let admitted = quota.admit(now, Level::WARN, Kind("events.rs", u32::try_from(tick % 100).unwrap()), None);
             said += u64::from(admitted.is_said);
             unsaid += admitted.before.map_or(0, |unsaid| unsaid.lines);
         }
