@@ -6,10 +6,19 @@
 use super::options::{OPTIONS, OptionError, RawOptions, spec};
 use super::refusal::quote;
 
-/// One complaint for each key that is not in the table.
+/// Complaints that are worded; of the rest the number is told.
+const MOST: usize = 10;
+
+/// One complaint for each key that is not in the table, up to [`MOST`].
 pub fn complaints(typed: &RawOptions) -> Vec<OptionError> {
-    let unknown = typed.0.iter().filter(|(key, _)| spec(key).is_none());
-    unknown.map(|(key, _)| complaint(key)).collect()
+    let mut unknown = typed.0.keys().filter(|key| spec(key).is_none());
+    let mut complaints: Vec<_> = unknown.by_ref().take(MOST).map(|key| complaint(key)).collect();
+    let more = unknown.count();
+    if more > 0 {
+        let reason = format!("and {more} more are not options of loki-rs (loki-rs --help lists them)");
+        complaints.push(OptionError { key: "further options".into(), reason });
+    }
+    complaints
 }
 
 /// The value is not shown: nobody knows what it is, and it may be a secret.
@@ -82,6 +91,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn thousands_of_unknown_keys_are_counted() {
+        let keys = (0..20_000).map(|number| (format!("{number:05}{}", "x".repeat(1_000)), String::new()));
+        let complaints: Vec<_> = complaints(&RawOptions(keys.collect())).iter().map(ToString::to_string).collect();
+        assert_eq!(complaints.len(), 11);
+        let more = "further options: and 19990 more are not options of loki-rs (loki-rs --help lists them)";
+        assert_eq!(complaints[10], more);
+        assert!(complaints.concat().len() < 5_000);
+    }
 
     #[test]
     fn unknown_keys_are_refused_with_a_guess() {
