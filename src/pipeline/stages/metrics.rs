@@ -33,6 +33,9 @@ use crate::yaml::{self, Node};
 
 const PREFIX: &str = "promtail_custom_";
 
+/// What the names of the plugin's own metrics begin with.
+const OWN: [&str; 2] = ["loki_rs_", "process_"];
+
 const MAX_IDLE: i64 = 5 * 60 * 1_000_000_000;
 
 const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -130,6 +133,9 @@ impl Metric {
             }
         };
         let prefix = fields.text("prefix")?.filter(|prefix| !prefix.is_empty()).unwrap_or_else(|| PREFIX.to_owned());
+        if OWN.iter().any(|own| format!("{prefix}{name}").starts_with(own)) {
+            return fields.wrong(format!("the name of a metric cannot begin with {}", OWN.join(" or ")));
+        }
         let help = fields.text("description")?.unwrap_or_default();
         let definition = Definition { name: format!("{prefix}{name}"), help, kind, max_idle };
         let source = fields.text("source")?.unwrap_or_else(|| name.to_owned());
