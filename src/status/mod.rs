@@ -15,6 +15,7 @@
 //!
 //! It only looks: nothing that is asked here changes anything, and what it reads it reads beside those who log.
 
+mod connections;
 pub mod escaped;
 pub mod host;
 pub mod metrics;

@@ -1,7 +1,8 @@
 //! The listener of `METRICS_ADDR`.
 //!
 //! That it cannot listen stops no container: it is said, and tried again. Requests are bounded in number and in time, for
-//! whoever can reach the address can send anything.
+//! any client that can reach the address can send anything, and read as slowly as it likes. When all connections are in
+//! use, the one that has asked for nothing for the longest is closed for a new one.
 
 use std::convert::Infallible;
 use std::io;
@@ -13,17 +14,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
 use super::Routes;
+use super::connections::{Connections, Place};
 use crate::config::MetricsAddr;
 use crate::disk;
 use crate::telemetry::throttle::Throttle;
-
-/// Connections at once; others wait.
-const MOST_CONNECTIONS: usize = 32;
 
 /// For the head of a request to come.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
@@ -44,7 +42,7 @@ pub async fn serve(addr: MetricsAddr, routes: Routes) {
     let trouble = Throttle::new(&"".into(), |_, _, reason| {
         tracing::error!("metrics and the status page are not served: {reason}");
     });
-    let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let connections = Arc::<Connections>::default();
     loop {
         match listen(&addr).await {
             Ok(listener) => {
@@ -66,18 +64,15 @@ async fn listen(addr: &MetricsAddr) -> io::Result<Listener> {
 }
 
 /// Answers until no connection can be accepted.
-async fn accept(listener: &Listener, routes: &Routes, connections: &Arc<Semaphore>) -> io::Error {
+async fn accept(listener: &Listener, routes: &Routes, connections: &Arc<Connections>) -> io::Error {
     loop {
-        // Never closed.
-        let Ok(permit) = connections.clone().acquire_owned().await else { return io::ErrorKind::Other.into() };
+        let place = connections.place().await;
         let accepted = match listener {
             Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
                 let is_loopback = stream.local_addr().is_ok_and(|addr| addr.ip().to_canonical().is_loopback());
-                answer(stream, routes, permit, is_loopback);
+                answer(stream, routes, place, is_loopback);
             }),
-            Listener::Unix(listener) => {
-                listener.accept().await.map(|(stream, _)| answer(stream, routes, permit, false))
-            }
+            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| answer(stream, routes, place, false)),
         };
         if let Err(error) = accepted {
             return error;
@@ -88,12 +83,13 @@ async fn accept(listener: &Listener, routes: &Routes, connections: &Arc<Semaphor
 fn answer(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     routes: &Routes,
-    permit: OwnedSemaphorePermit,
+    place: Place,
     is_loopback: bool,
 ) {
     let routes = routes.clone();
-    tokio::spawn(async move {
+    place.spawn(|place| async move {
         let service = service_fn(|request| {
+            place.is_asked();
             let routes = routes.clone();
             async move { Ok::<_, Infallible>(routes.answer(&request, is_loopback).await) }
         });
@@ -104,6 +100,5 @@ fn answer(
         if let Ok(Err(error)) = timeout(LONGEST_CONNECTION, connection).await {
             debug!(%error, "a connection to the status page ended");
         }
-        drop(permit);
     });
 }

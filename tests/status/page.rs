@@ -289,6 +289,8 @@ fn whoever_names_a_container_or_answers_for_loki_writes_no_html() {
 #[test]
 fn the_page_is_one_file_that_may_do_nothing_but_ask_for_itself() {
     let (scene, url) = scene();
+    // Before it has looked for what a process before it left, nothing is said to be well.
+    assert_eventually!(get(&url, "/ready").status == 200);
     let reply = get(&url, "/");
     assert_eq!(reply.status, 200);
     for (name, value) in [
@@ -314,7 +316,8 @@ fn the_page_is_one_file_that_may_do_nothing_but_ask_for_itself() {
     assert!(
         page.starts_with("<!doctype html>")
             && page.contains("All is well: no container logs")
-            && !page.contains("hunter")
+            && !page.contains("hunter"),
+        "{page}"
     );
     assert!(page.contains("<code>loki-password</code>") && page.contains("<code>***</code>"));
     drop(scene);
