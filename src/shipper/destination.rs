@@ -6,7 +6,7 @@
 //! times, and none of them sleeps on when Loki is back. A host and a tenant that others have nothing to do with are not touched.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use super::counters::ToOne;
 use super::events::LastError;
 use super::gate::{Gate, Pass};
 use super::loki_clock::LokiClock;
+use super::metadata::Refusing;
 use super::nanoseconds;
 use super::route::Route;
 use super::slots::{Slot, Slots};
@@ -54,7 +55,7 @@ pub struct Destination {
     /// The breakers of tenants; `None` is the destination's own.
     tenants: Mutex<HashMap<Option<Box<str>>, Arc<Gate>>>,
     outage: Mutex<Option<Outage>>,
-    no_metadata: AtomicBool,
+    refusing: Refusing,
     clock: LokiClock,
     counters: ToOne,
     /// When it took lines last, in nanoseconds since 1970; 0 before the first time.
@@ -127,7 +128,7 @@ impl Destination {
             host,
             tenants: Mutex::default(),
             outage: Mutex::default(),
-            no_metadata: AtomicBool::new(false),
+            refusing: Refusing::default(),
             clock: LokiClock::default(),
             counters,
             last_success: AtomicI64::new(0),
@@ -278,16 +279,19 @@ impl Destination {
         may
     }
 
-    /// Whether lines may carry structured metadata.
-    pub fn takes_metadata(&self) -> bool {
-        !self.no_metadata.load(Ordering::Relaxed)
+    /// Tenants that take no structured metadata.
+    pub fn refusing(&self) -> &Refusing {
+        &self.refusing
     }
 
-    /// Loki refused structured metadata; no line carries any from now on.
-    pub fn refuse_metadata(&self) {
-        if !self.no_metadata.swap(true, Ordering::Relaxed) {
-            warn!(destination = %self.name, "Loki refuses structured metadata (allow_structured_metadata); lines go without it");
-        }
+    /// Says that a tenant takes no structured metadata.
+    pub fn say_refusing(&self, tenant: Option<&str>) {
+        warn!(
+            destination = %self.name,
+            tenant,
+            "Loki refuses structured metadata (allow_structured_metadata); lines go without it, and it is tried again every \
+             15 minutes"
+        );
     }
 }
 

@@ -23,6 +23,7 @@ use super::collect::{Collector, End};
 use super::counters::Dropped;
 use super::destination::Permit;
 use super::guard::RejectionGuard;
+use super::metadata::Trial;
 use super::nanoseconds;
 use super::scope::Key;
 use super::verdict::{Verdict, halve, indivisible, verdict};
@@ -61,6 +62,7 @@ pub struct Lane {
     waits_for: Option<Option<String>>,
     /// Streams of which lines were refused one by one since something of them was accepted.
     guards: HashMap<u64, RejectionGuard>,
+    metadata: Trial,
 }
 
 /// What became of one round of pushes.
@@ -82,7 +84,16 @@ impl Lane {
         let collector = Collector::new(&way.ring, Some(way.start()), &way.plan);
         let waits_for = way.only_tenant().map(|tenant| tenant.map(str::to_owned));
         way.mark(FIRST, &collector);
-        Self { number: FIRST, key: None, collector, failures: 0, resume: None, waits_for, guards: HashMap::new() }
+        Self {
+            number: FIRST,
+            key: None,
+            collector,
+            failures: 0,
+            resume: None,
+            waits_for,
+            guards: HashMap::new(),
+            metadata: Trial::default(),
+        }
     }
 
     /// What it carries alone.
@@ -249,7 +260,9 @@ impl Lane {
         let (ended, published) = (way.has_ended(), *way.follow.borrow());
         self.collector.set_batch_size(way.destination.batch_size(way.plan.batch_size));
         self.collector.set_room(permit.room());
-        self.collector.collect(&published, ended, way.destination.takes_metadata(), &way.destination.now());
+        let tenants = way.plan.streams.iter().flatten().map(|stream| stream.tenant.as_deref());
+        let with_metadata = self.metadata.allows(way.destination.refusing(), tenants);
+        self.collector.collect(&published, ended, with_metadata, &way.destination.now());
         if self.collector.is_out() {
             // Neither what was evaluated in this round: a container that fails closed sends nothing.
             self.collector.rewind();
@@ -261,8 +274,9 @@ impl Lane {
             way.save(self.number, &self.collector);
         }
         permit.keep(self.collector.seal());
-        match self.push_all(way, &mut permit, children, others).await {
+        match self.push_all(way, &mut permit, with_metadata, children, others).await {
             Round::Settled { is_pushed } => {
+                self.metadata.end();
                 // What failed may be gone: a lane with a key settles only when nothing that it carries waits.
                 if is_pushed || self.key.is_some() {
                     self.failures = 0;
@@ -281,7 +295,14 @@ impl Lane {
     }
 
     /// Sends what was collected, a request for each stream, and saves how far that is.
-    async fn push_all(&mut self, way: &Way, permit: &mut Permit, children: &mut Vec<Self>, others: usize) -> Round {
+    async fn push_all(
+        &mut self,
+        way: &Way,
+        permit: &mut Permit,
+        with_metadata: bool,
+        children: &mut Vec<Self>,
+        others: usize,
+    ) -> Round {
         let mut is_pushed = false;
         for at in 0..self.collector.batches() {
             let tenant = match way.plan.pipeline {
@@ -308,6 +329,9 @@ impl Lane {
                 Ok(()) => {
                     attempt.succeeded();
                     self.guards.remove(&stream);
+                    if self.metadata.accepted(way.destination.refusing(), tenant.as_deref()) {
+                        way.destination.say_refusing(tenant.as_deref());
+                    }
                     way.events.sent(entries as u64, bytes, nanoseconds());
                     is_pushed = true;
                     self.settle(way, at, 0);
@@ -318,7 +342,7 @@ impl Lane {
             };
             way.events.failed(&error, nanoseconds());
             let mut what = verdict(&error, entries, self.failures + 1, way.plan.attempts);
-            if what == Verdict::WithoutMetadata && !way.destination.takes_metadata() {
+            if what == Verdict::WithoutMetadata && !with_metadata {
                 what = halve(entries);
             }
             if what == Verdict::Split && !is_divisible {
@@ -370,7 +394,7 @@ impl Lane {
                     return Round::Again;
                 }
                 Verdict::WithoutMetadata => {
-                    way.destination.refuse_metadata();
+                    self.metadata.begin(tenant);
                     way.events.retried(entries as u64);
                     return Round::Again;
                 }
@@ -445,7 +469,16 @@ impl Lane {
         // What is accepted or refused of it from now on is not known here.
         let stream = way.id << 20 | self.collector.stream(at);
         let guards = self.guards.remove(&stream).map(|guard| (stream, guard)).into_iter().collect();
-        children.push(Self { number, key: Some(key), collector, failures, resume, waits_for: Some(tenant), guards });
+        children.push(Self {
+            number,
+            key: Some(key),
+            collector,
+            failures,
+            resume,
+            waits_for: Some(tenant),
+            guards,
+            metadata: Trial::default(),
+        });
         true
     }
 

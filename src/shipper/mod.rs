@@ -38,6 +38,7 @@ pub mod guard;
 mod lane;
 mod lines;
 mod loki_clock;
+mod metadata;
 mod note;
 mod piped;
 pub mod progress;

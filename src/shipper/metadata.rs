@@ -1,0 +1,125 @@
+//! Tenants that take no structured metadata (`allow_structured_metadata: false` in their limits).
+//!
+//! A refusal that says so is not believed by itself: it decides for all containers of a tenant, and Loki's errors repeat
+//! what containers have chosen. The same entries are sent again without, and only when they are accepted then, lines of
+//! that tenant go without it. After [`ASKED_AGAIN`] the next push carries it again.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// For how long a confirmed refusal counts.
+pub const ASKED_AGAIN: Duration = Duration::from_secs(15 * 60);
+
+/// Tenants that are remembered. Of those beyond, each lane finds out by itself.
+const MOST: usize = 1024;
+
+/// Tenants whose refusals were confirmed, until when; `None` is the destination's own.
+#[derive(Debug, Default)]
+pub struct Refusing(Mutex<HashMap<Option<Box<str>>, Instant>>);
+
+/// What a lane knows of its own pushes.
+#[derive(Debug, Default)]
+pub struct Trial {
+    /// Whose entries are being sent again without.
+    tenant: Option<Option<String>>,
+    /// Tenants of this lane that were confirmed.
+    refusing: Vec<Option<String>>,
+}
+
+// === impl Refusing ===
+
+impl Refusing {
+    /// Whether lines of this tenant may carry structured metadata.
+    pub fn takes(&self, tenant: Option<&str>) -> bool {
+        let mut refusing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        refusing.retain(|_, until| *until > now);
+        refusing.is_empty() || !refusing.contains_key(&tenant.map(Box::from))
+    }
+
+    /// It refused entries with, and took them without. True when that is news.
+    pub fn confirm(&self, tenant: Option<&str>) -> bool {
+        let mut refusing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let tenant = tenant.map(Box::from);
+        if refusing.len() >= MOST && !refusing.contains_key(&tenant) {
+            return false;
+        }
+        refusing.insert(tenant, Instant::now() + ASKED_AGAIN).is_none()
+    }
+}
+
+// === impl Trial ===
+
+impl Trial {
+    /// Whether what is collected next may carry structured metadata. `own` are the tenants that are known beforehand.
+    pub fn allows<'a>(&mut self, refusing: &Refusing, mut own: impl Iterator<Item = Option<&'a str>>) -> bool {
+        self.refusing.retain(|tenant| !refusing.takes(tenant.as_deref()));
+        self.tenant.is_none() && self.refusing.is_empty() && own.all(|tenant| refusing.takes(tenant))
+    }
+
+    /// Entries of this tenant are sent again without.
+    pub fn begin(&mut self, tenant: Option<String>) {
+        self.tenant = Some(tenant);
+    }
+
+    /// Entries of this tenant were accepted. True when it is news that it takes no structured metadata.
+    pub fn accepted(&mut self, refusing: &Refusing, tenant: Option<&str>) -> bool {
+        if self.tenant.as_ref().is_none_or(|tried| tried.as_deref() != tenant) {
+            return false;
+        }
+        let tenant = self.tenant.take().flatten();
+        let is_news = refusing.confirm(tenant.as_deref());
+        if !self.refusing.contains(&tenant) {
+            self.refusing.push(tenant);
+        }
+        is_news
+    }
+
+    /// Nothing of what was collected waits any more.
+    pub fn end(&mut self) {
+        self.tenant = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter::once;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_counts_for_its_tenant_once_it_is_confirmed_and_for_a_while() {
+        let (refusing, mut trial) = (Refusing::default(), Trial::default());
+        assert!(trial.allows(&refusing, once(Some("a"))));
+        trial.begin(Some("a".into()));
+        assert!(!trial.allows(&refusing, once(Some("a"))), "the same entries go without");
+        assert!(refusing.takes(Some("a")), "and nobody else's");
+        assert!(!trial.accepted(&refusing, Some("b")), "that another tenant accepts says nothing");
+        assert!(trial.accepted(&refusing, Some("a")));
+        assert!(!refusing.takes(Some("a")) && refusing.takes(Some("b")) && refusing.takes(None));
+        assert!(!trial.allows(&refusing, once(Some("a"))) && Trial::default().allows(&refusing, once(Some("b"))));
+        tokio::time::advance(ASKED_AGAIN).await;
+        assert!(refusing.takes(Some("a")) && trial.allows(&refusing, once(Some("a"))), "it is asked again");
+    }
+
+    #[test]
+    fn what_is_refused_without_metadata_too_was_not_refused_for_it() {
+        let (refusing, mut trial) = (Refusing::default(), Trial::default());
+        trial.begin(None);
+        trial.end();
+        assert!(!trial.accepted(&refusing, None));
+        assert!(refusing.takes(None) && trial.allows(&refusing, once(None)));
+    }
+
+    #[test]
+    fn tenants_that_are_remembered_have_an_end() {
+        let refusing = Refusing::default();
+        for tenant in 0..2 * MOST {
+            refusing.confirm(Some(&tenant.to_string()));
+        }
+        assert_eq!(refusing.0.lock().unwrap().len(), MOST);
+    }
+}
