@@ -12,6 +12,7 @@ use super::options::{OptionError, OptionErrors};
 use super::refusal::Refusal;
 use crate::files;
 use crate::transport::Transport;
+use crate::transport::shown::shown;
 
 /// The path of Loki's push API.
 pub const PUSH_PATH: &str = "/loki/api/v1/push";
@@ -38,7 +39,7 @@ pub struct Destination {
 
 /// The URL lines are posted to: http or https, with a host and a path, without user info.
 ///
-/// There is no secret in it, so it may be shown.
+/// A secret may be in its path or query, so it is shown as [`shown`] has it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PushUrl(Url);
 
@@ -88,11 +89,12 @@ impl Destination {
 // === impl PushUrl ===
 
 impl PushUrl {
+    /// All of it, for requests.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// For whoever needs the parts.
+    /// Its parts.
     pub fn as_url(&self) -> &Url {
         &self.0
     }
@@ -100,13 +102,13 @@ impl PushUrl {
 
 impl fmt::Display for PushUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(&shown(self.as_str()))
     }
 }
 
 impl fmt::Debug for PushUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PushUrl({})", self.as_str())
+        write!(f, "PushUrl({self})")
     }
 }
 
@@ -202,12 +204,12 @@ impl TypedUrl {
         let mut note = None;
         if matches!(url.path(), "" | "/") {
             url.set_path(PUSH_PATH);
-            note = Some(format!("it has no path, so lines go to {url}"));
+            note = Some(format!("it has no path, so lines go to {}", shown(url.as_str())));
         } else if let Some(path) = url.path().strip_suffix('/').filter(|path| path.ends_with(PUSH_PATH)) {
             // Loki answers 404 there.
             let path = path.to_owned();
             url.set_path(&path);
-            note = Some(format!("Loki knows no path that ends with /, so lines go to {url}"));
+            note = Some(format!("Loki knows no path that ends with /, so lines go to {}", shown(url.as_str())));
         }
         let url = PushUrl(url);
         Ok(TypedUrl { url, credentials, note })
@@ -255,13 +257,14 @@ pub fn separate(typed: &str) -> Vec<&str> {
     all
 }
 
-/// A URL, or what was meant as one, without anything that may be user info.
+/// A URL, or what was meant as one, without its query and anything that may be user info.
 ///
 /// Only a proper scheme is trusted to be one: in `user:p//w@host`, the password has slashes too.
 pub fn hide_user_info(text: &str) -> String {
-    let Some(at) = text.rfind('@') else { return text.to_owned() };
+    let hide_query = |text: &str| text.split_once('?').map_or(text.to_owned(), |(before, _)| format!("{before}?***"));
+    let Some(at) = text.rfind('@') else { return hide_query(text) };
     let scheme = scheme_length(text).unwrap_or(0).min(at);
-    format!("{}***{}", &text[..scheme], &text[at..])
+    format!("{}***{}", &text[..scheme], hide_query(&text[at..]))
 }
 
 /// A refusal of `text` that shows nothing that may be user info.
@@ -278,7 +281,7 @@ fn suggestion(text: &str) -> String {
         return EXAMPLE_URL.to_owned();
     }
     match TypedUrl::parse(&format!("http://{host}")) {
-        Ok(meant) => meant.url.to_string(),
+        Ok(meant) => hide_user_info(meant.url.as_str()),
         Err(_) => EXAMPLE_URL.to_owned(),
     }
 }
@@ -298,7 +301,7 @@ mod tests {
             ("http://u:p,w@a/x,http://b/?q=1,2", vec!["http://a/x", "http://b/loki/api/v1/push?q=1,2"]),
         ] {
             let parsed = TypedUrl::parse_all(typed).unwrap_or_else(|error| panic!("{typed}: {error}"));
-            let parsed: Vec<_> = parsed.iter().map(|url| url.url.to_string()).collect();
+            let parsed: Vec<_> = parsed.iter().map(|url| url.url.as_str().to_owned()).collect();
             assert_eq!(parsed, urls, "{typed}");
         }
         for (typed, words) in [
@@ -333,10 +336,10 @@ mod tests {
             ("http://@loki/x", "http://loki/x", None, false),
         ] {
             let parsed = TypedUrl::parse(typed).unwrap_or_else(|error| panic!("{typed}: {error}"));
-            assert_eq!(parsed.url.to_string(), url);
+            assert_eq!(parsed.url.as_str(), url);
             let header = parsed.credentials.as_ref().map(Credentials::authorization);
             assert_eq!(header.as_deref(), authorization, "{typed}");
-            let expected = note.then(|| format!("it has no path, so lines go to {url}"));
+            let expected = note.then(|| format!("it has no path, so lines go to {}", shown(url)));
             assert_eq!(parsed.note, expected);
         }
     }
@@ -348,8 +351,11 @@ mod tests {
             ("http://gate/team-a/loki/api/v1/push/?q=1", "http://gate/team-a/loki/api/v1/push?q=1"),
         ] {
             let parsed = TypedUrl::parse(typed).unwrap_or_else(|error| panic!("{typed}: {error}"));
-            assert_eq!(parsed.url.to_string(), url);
-            assert_eq!(parsed.note, Some(format!("Loki knows no path that ends with /, so lines go to {url}")));
+            assert_eq!(parsed.url.as_str(), url);
+            assert_eq!(
+                parsed.note,
+                Some(format!("Loki knows no path that ends with /, so lines go to {}", shown(url)))
+            );
         }
     }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::departure::Departure;
-use super::destination::{hide_user_info, separate};
+use super::destination::{TypedUrl, hide_user_info, separate};
 use super::options::{self as keys, OPTIONS};
 use super::refusal::quote;
 use super::{PluginDefaults, RawOptions};
@@ -63,7 +63,9 @@ fn shown(key: &str, value: &str) -> String {
         keys::LOKI_PASSWORD | keys::LOKI_HEADERS if !value.is_empty() => "***".into(),
         _ if value.contains("-----BEGIN") => "(PEM text)".into(),
         keys::LOKI_URL => {
-            let urls: Vec<_> = separate(value).into_iter().map(hide_user_info).collect();
+            let shown =
+                |url: &str| TypedUrl::parse(url).map_or_else(|_| hide_user_info(url), |url| url.url.to_string());
+            let urls: Vec<_> = separate(value).into_iter().map(shown).collect();
             quote(&urls.join(","))
         }
         keys::LOKI_PROXY_URL => quote(&hide_user_info(value)),
@@ -82,8 +84,11 @@ mod tests {
                 .map(|(key, value)| (key.into(), value.into()))
                 .into(),
         );
-        let plugin =
-            PluginDefaults::new([("loki-timeout", "5s"), ("loki-batch-wait", "2s"), ("loki-url", "http://plugin/x")]);
+        let plugin = PluginDefaults::new([
+            ("loki-timeout", "5s"),
+            ("loki-batch-wait", "2s"),
+            ("loki-url", "http://plugin/loki"),
+        ]);
         let found = effective(&container, &plugin);
         let of =
             |key: &str| found.iter().find(|found| found.key == key).map(|found| (found.value.as_str(), found.origin));
@@ -92,7 +97,7 @@ mod tests {
         assert_eq!(of("loki-batch-size"), Some(("\"1048576\"", Origin::BuiltIn)));
         assert_eq!(of("loki-typo"), Some(("***", Origin::Container)));
         assert_eq!(of("cache-disabled"), Some(("\"true\"", Origin::Container)));
-        assert_eq!(of("loki-url"), Some(("\"http://plugin/x\"", Origin::Plugin("LOKI_URL"))));
+        assert_eq!(of("loki-url"), Some(("\"http://plugin/loki\"", Origin::Plugin("LOKI_URL"))));
         assert_eq!(of("loki-tenant-id"), None);
     }
 
@@ -112,6 +117,8 @@ mod tests {
             ("loki-tls-key-file", "-----BEGIN PRIVATE KEY-----\\nhunter2"),
             ("loki-url", "http://me:hunter2@loki/x,https://me:hunter2@other/x"),
             ("loki-url", "http://me:hunt,er2@loki/x"),
+            ("loki-url", "http://loki/hook/hunter2?key=hunter2"),
+            ("loki-url", "loki:3100?key=hunter2"),
             ("loki-url", "me:hunter2@loki:3100"),
             ("loki-url", "http://a/x,me:hunter2@loki:3100"),
             ("loki-proxy-url", "http://me:hunter2@proxy:3128"),
@@ -119,6 +126,6 @@ mod tests {
         ] {
             assert!(!shown(key, value).contains("hunt"), "{key}: {}", shown(key, value));
         }
-        assert_eq!(shown("loki-url", "http://a/x,http://b/y"), "\"http://a/x,http://b/y\"");
+        assert_eq!(shown("loki-url", "http://a/loki,http://b/api"), "\"http://a/loki,http://b/api\"");
     }
 }

@@ -363,7 +363,7 @@ mod tests {
             ("http://", "http://"),
             ("http:///proxy", "http:///proxy"),
             ("http://proxy/path", "http://proxy/path"),
-            ("http://proxy?a", "http://proxy?a"),
+            ("http://proxy?a", "http://proxy?***"),
             ("http://u:secret@proxy#a", "http://***@proxy#a"),
             ("http://u:secret@bad host", "http://***@bad host"),
             ("u:secret@proxy", "***@proxy"),

@@ -379,10 +379,10 @@ impl Registry {
             timeout: target.timeout,
             accepts_any_2xx: target.accepts_any_2xx,
         })?;
-        let counters = self.inner.setup.sent.to(target.url.as_str());
+        let name = target.url.to_string();
+        let counters = self.inner.setup.sent.to(&name);
         let host = self.inner.hosts.gate(HostKey::new(target.url.as_str(), &target.transport));
-        let destination =
-            Destination::new(target.url.as_str().into(), client, host, self.inner.budget.clone(), counters);
+        let destination = Destination::new(name, client, host, self.inner.budget.clone(), counters);
         let mut destinations = self.inner.destinations.lock();
         destinations.retain(|_, destination| destination.strong_count() > 0);
         // Another container may have been quicker.

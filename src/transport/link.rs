@@ -21,6 +21,7 @@ use tracing::{info, warn};
 
 use super::connector::Connector;
 use super::material::{Flaw, Stamp};
+use super::shown::shown;
 use super::{Authorization, Material, Transport, sensitive, tls};
 use crate::files;
 use crate::telemetry::throttle::Throttle;
@@ -144,7 +145,7 @@ impl Link {
     /// Connections to `target`, of which none is made yet, nor any file read: a file system that hangs holds up nobody but
     /// those who push there.
     pub fn new(transport: Transport, target: Uri, patience: Duration) -> Arc<Link> {
-        let name: Arc<str> = target.to_string().into();
+        let name: Arc<str> = shown(&target.to_string()).into();
         let state = State { stamps: None, ready: Err(Vec::new()), looked: None, looking: false };
         let unusable = Throttle::new(&name, |destination, _, reason| {
             warn!(%destination, %reason, "files that changed cannot be used; what was read of them before is used on");
@@ -225,7 +226,10 @@ impl Link {
                 drop(state);
                 self.first.send_replace(true);
                 if renewed {
-                    info!(destination = %self.target, "files have changed, and what is in them is used from now on");
+                    info!(
+                        destination = shown(&self.target.to_string()),
+                        "files have changed, and what is in them is used from now on"
+                    );
                 }
             }
         }

@@ -5,7 +5,7 @@
 //! * [`link`]: the connections, made anew when a file has changed;
 //! * [`names`]: addresses of hosts, without waiting for a silent name server;
 //! * [`tls`]: whom to trust, and who to be; [`proxy`]: the way round; [`connector`]: one connection;
-//! * [`Secret`]: text that nothing prints.
+//! * [`Secret`]: text that nothing prints; [`shown`]: URLs as they may be shown.
 //!
 //! A file is read when a container starts, where an unusable one is refused, and again when it has changed. One that
 //! cannot be used later keeps what was last read of it in use: rotation is seldom one step.
@@ -16,6 +16,7 @@ pub mod material;
 pub mod names;
 pub mod proxy;
 mod secret;
+pub mod shown;
 #[cfg(test)]
 pub mod simulated;
 pub mod tls;
