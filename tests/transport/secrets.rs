@@ -133,7 +133,8 @@ fn no_secret_is_said_or_left_for_others_to_read() {
     // dockerd's options are kept, and are root's alone.
     let mut found = 0;
     for file in files_below(&scene.plugin.state()) {
-        let bytes = std::fs::read(&file).unwrap();
+        // What is staged takes the place of another file meanwhile.
+        let Ok(bytes) = std::fs::read(&file) else { continue };
         let text = String::from_utf8_lossy(&bytes);
         if secrets.iter().any(|secret| text.contains(secret.as_str())) {
             found += 1;
