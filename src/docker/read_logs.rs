@@ -7,7 +7,7 @@
 //! wrote was given out.
 //!
 //! A client that does not read holds what was read for it, so the pieces get smaller the more clients there are: all
-//! together hold about [`ROOM`], and [`SMALLEST`] each at least.
+//! together hold about 32 MiB, and [`SMALLEST`] each at least.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -28,14 +28,14 @@ use crate::streams::registry::LogReader;
 /// Pieces of a body that wait for dockerd. A slow `docker logs` holds no more than these, and one that is to come.
 const PIECES: usize = 1;
 
-/// Bytes that all bodies together hold, about.
-const ROOM: usize = 32 << 20;
-
 /// Bytes of a piece, when there are many bodies. A single entry may have more.
-const SMALLEST: usize = 16 << 10;
+const SMALLEST: usize = 8 << 10;
 
 /// Bytes of a piece, when there are few.
-const LARGEST: usize = 512 << 10;
+const LARGEST: usize = 256 << 10;
+
+/// How many are few.
+const FEW: usize = 32;
 
 /// Bodies that are being sent.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
@@ -87,8 +87,7 @@ async fn produce(log: LogReader, follows: bool, mut filter: Filter, pieces: mpsc
         let over = live.iter().all(|stopped| *stopped.borrow());
         follow.borrow_and_update();
         let turn = Pool::Read.run(move || {
-            let most = (ROOM / OPEN.load(Ordering::Relaxed).max(1) / (PIECES + 1)).clamp(SMALLEST, LARGEST);
-            let piece = next_piece(&mut reader, &mut filter, most);
+            let piece = next_piece(&mut reader, &mut filter, most(OPEN.load(Ordering::Relaxed)));
             (reader, filter, piece)
         });
         let Ok((r, f, piece)) = turn.await else { return };
@@ -153,6 +152,13 @@ fn placed(log: LogReader, config: &ReadConfig) -> (LogReader, Filter) {
         Err(_) => (None, Some(follow.borrow().next_seq)),
     };
     (LogReader { reader, follow, live }, Filter { since: config.since, until: config.until, end, left })
+}
+
+/// Bytes of a piece when so many bodies are open. It falls with the square of their number: what all of them hold has a
+/// bound, in whatever order they came.
+fn most(open: usize) -> usize {
+    let share = (FEW * FEW * LARGEST).checked_div(open * open).unwrap_or(LARGEST);
+    share.clamp(SMALLEST, LARGEST)
 }
 
 /// About `most` bytes, or a little more.

@@ -289,8 +289,7 @@ impl Destination {
         warn!(
             destination = %self.name,
             tenant,
-            "Loki refuses structured metadata (allow_structured_metadata); lines go without it, and it is tried again every \
-             15 minutes"
+            "Loki refuses structured metadata (allow_structured_metadata); lines go without it"
         );
     }
 }

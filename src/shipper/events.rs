@@ -180,7 +180,7 @@ impl Events {
     /// Stages cost too much again and again: from now on no line is evaluated or sent.
     pub fn fail_closed(&self) {
         if !self.failed_closed.swap(true, Ordering::Relaxed) {
-            error!(container = %self.container, "container failed closed: {FAILED_CLOSED}");
+            error!(container = %self.container, reason = FAILED_CLOSED, "container failed closed");
         }
     }
 
