@@ -10,7 +10,7 @@ N ?= 50
 SOAK_SECONDS ?= 600
 SECONDS ?= 60
 TARGETS ?=
-SEEDS ?= 2500
+SEEDS ?= 1000
 
 export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 PLUGIN := $(CARGO_TARGET_DIR)/plugin
@@ -44,7 +44,7 @@ test: stage ## all tests, on a private Docker Engine too
 	$(STAGED) cargo test --locked
 
 # With this flag Tokio takes its randomness from the seed too.
-simulate: ## play SEEDS (2500) random schedules of faults under simulated time, or one and what happens: SEED=7
+simulate: ## play SEEDS (1000) random schedules of faults under simulated time, or one and what happens: SEED=7
 	RUSTFLAGS="$$RUSTFLAGS --cfg tokio_unstable" SEEDS=$(SEEDS) \
 		cargo test --locked --profile simulation --lib simulation:: -- --nocapture
 
