@@ -21,6 +21,7 @@ rm -rf "$dir"
 mkdir -p "$dir/rootfs"
 cp "$target_dir/$target/release/loki-rs" "$dir/rootfs/"
 cp config.json "$dir/"
+"$dir/rootfs/loki-rs" --version >/dev/null || die "the plugin was built and does not start"
 
 bytes=$(stat -c %s "$dir/rootfs/loki-rs")
 files=$(find "$dir/rootfs" -type f | wc -l)

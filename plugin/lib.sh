@@ -94,7 +94,21 @@ static_target() {
 # cargo build, for programs that need nothing at run time: no libc, no loader. glibc resolves names without them from
 # 2.34 on.
 build_static() {
-    RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target "$(static_target)" "$@"
+    RUSTFLAGS=$(static_flags) cargo build --locked --release --target "$(static_target)" "$@"
+}
+
+# What rustc needs for that, and to make it small: relocations are packed, which glibc reads from 2.36 on, and of
+# functions that are the same one is kept, which only the linker does that rustc brings along for x86-64.
+static_flags() {
+    local flags="-C target-feature=+crt-static" glibc
+    glibc=$(getconf GNU_LIBC_VERSION | sed 's/^glibc //')
+    if [[ $(printf '%s\n' 2.36 "$glibc" | sort --version-sort | head -n 1) == 2.36 ]]; then
+        flags+=" -C link-arg=-Wl,-z,pack-relative-relocs"
+    fi
+    if [[ $(static_target) == x86_64-* ]]; then
+        flags+=" -C link-arg=-Wl,--icf=all"
+    fi
+    echo "$flags"
 }
 
 # masked URL: as it may be shown.

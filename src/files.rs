@@ -59,14 +59,14 @@ async fn look_at<T: Send + 'static>(
     mounts: &Mounts,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Silent> {
-    folders.sort();
+    folders.sort_unstable();
     folders.dedup();
     if folders.is_empty() {
         // There is nothing to wait for.
         return Ok(work());
     }
     let mut devices: Vec<_> = folders.iter().map(|folder| mounts.device(folder).to_owned()).collect();
-    devices.sort();
+    devices.sort_unstable();
     devices.dedup();
     let places = folders.into_iter().map(Place::Folder).chain(devices.into_iter().map(Place::Mount));
     let places: Vec<_> = places.map(turn).collect();

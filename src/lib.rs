@@ -45,6 +45,7 @@ pub mod frames;
 pub mod golang;
 pub mod lock;
 pub mod loki;
+pub mod maps;
 pub mod pipeline;
 pub mod pools;
 pub mod relabel;

@@ -3,7 +3,7 @@
 //! Each kind of call has a bound of its own, so that one kind that hangs leaves the others their threads. Tokio's pool of
 //! blocking threads, of [`THREADS`], lies under all of them.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
@@ -64,11 +64,17 @@ impl Pool {
         }
         // Never closed, so this waits and does not fail.
         let place = self.places().clone().acquire_owned().await.ok();
-        let done = tokio::task::spawn_blocking(move || {
+        let answer = Arc::new(Mutex::new(None));
+        let to_answer = answer.clone();
+        // Boxed, because Tokio's machinery for a task takes kilobytes of code for each kind of work.
+        let work: Box<dyn FnOnce() + Send> = Box::new(move || {
             let _place = place;
-            work()
+            let done = work();
+            *to_answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
         });
-        done.await
+        tokio::task::spawn_blocking(work).await?;
+        let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(answer.expect("work that has ended has answered"))
     }
 
     fn places(self) -> &'static Arc<Semaphore> {

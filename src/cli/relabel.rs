@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 
 use crate::config::parse;
+use crate::maps::map_of;
 use crate::relabel::Rules;
 
 /// What to do with rules.
@@ -88,7 +89,7 @@ fn from_json(line: &str) -> Result<BTreeMap<String, String>, String> {
 
 fn from_pairs(line: &str) -> Result<BTreeMap<String, String>, String> {
     let pairs = parse::pairs(line).map_err(|refusal| refusal.to_string())?;
-    Ok(pairs.into_iter().collect())
+    Ok(map_of(pairs))
 }
 
 fn to_json(labels: Option<BTreeMap<String, String>>) -> Result<String, String> {

@@ -27,6 +27,6 @@ pub fn reduce(low_port: bool) -> Result<String, String> {
     caps::set(None, CapSet::Inheritable, &CapsHashSet::new()).map_err(failed)?;
     prctl::set_no_new_privs().map_err(|error| format!("no_new_privs: {error}"))?;
     let mut names: Vec<_> = kept.iter().map(ToString::to_string).collect();
-    names.sort();
+    names.sort_unstable();
     Ok(if names.is_empty() { "none".into() } else { names.join(", ") })
 }

@@ -4,10 +4,10 @@
 //! releases, and a plugin that is killed for it loses lines. The kernel works out once which calls are always allowed,
 //! so these cost no more than before.
 
-use std::collections::BTreeMap;
-
 use nix::libc;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+
+use crate::maps::map_of;
 
 /// What runs programs, looks into other processes, changes mounts, namespaces, clocks or the kernel, or has had more than
 /// its share of faults in the kernel.
@@ -63,7 +63,7 @@ const REFUSED: [libc::c_long; 46] = [
 /// Refuses them to this thread and those it makes, with `EPERM`.
 pub fn filter() -> Result<(), String> {
     let architecture = TargetArch::try_from(std::env::consts::ARCH).map_err(|error| error.to_string())?;
-    let rules: BTreeMap<_, _> = REFUSED.into_iter().map(|call| (call, Vec::new())).collect();
+    let rules = map_of(REFUSED.into_iter().map(|call| (call, Vec::new())));
     let refuse = SeccompAction::Errno(libc::EPERM as u32);
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, architecture);
     let program: Result<BpfProgram, _> = filter.map_err(|error| error.to_string())?.try_into();

@@ -143,7 +143,7 @@ pub fn all(dir: &Path) -> io::Result<Vec<PathBuf>> {
         path.extension().is_some_and(|extension| ["json", "next", "syncing"].iter().any(|known| extension == *known))
     };
     let mut all: Vec<_> = entries.filter(is_one).map(|path| path.with_extension("json")).collect();
-    all.sort();
+    all.sort_unstable();
     all.dedup();
     Ok(all)
 }
@@ -208,7 +208,7 @@ mod tests {
     fn names(dir: &Path) -> Vec<String> {
         let mut names: Vec<_> =
             fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
+        names.sort_unstable();
         names
     }
 

@@ -43,6 +43,11 @@ pub struct SeqRange {
     pub last: u64,
 }
 
+/// Puts entries in the order of the lines of which they are made.
+pub fn in_order(entries: &mut [Entry]) {
+    entries.sort_by_key(|entry| entry.seq.first);
+}
+
 /// Labels, sorted by name. Lines share them for as long as no stage changes them.
 #[derive(Debug, Clone, Default)]
 pub struct Labels(Option<Arc<Vec<Pair>>>);

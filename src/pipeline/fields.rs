@@ -154,7 +154,7 @@ pub fn text_map(name: &str, node: &Node) -> Decoded<TextMap> {
         Ok((key, value))
     };
     let mut map: TextMap = pairs.iter().map(pair).collect::<Decoded<_>>()?;
-    map.sort();
+    map.sort_unstable();
     Ok(map)
 }
 

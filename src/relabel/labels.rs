@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::maps::map_of;
+
 /// Labels that there can be while rules work. Rules may double them again and again, and of so many Loki takes fifteen.
 const MOST: usize = 1000;
 
@@ -68,6 +70,6 @@ impl From<BTreeMap<String, String>> for Labels {
 
 impl From<Labels> for BTreeMap<String, String> {
     fn from(labels: Labels) -> Self {
-        labels.0.into_iter().map(|label| (label.name, label.value)).collect()
+        map_of(labels.0.into_iter().map(|label| (label.name, label.value)))
     }
 }

@@ -147,7 +147,7 @@ pub(super) fn prove_open_block(
 ) {
     let mut described = read_slots(file).unwrap_or_default();
     described.extend(mark);
-    described.sort_by_key(|block| std::cmp::Reverse(block.end()));
+    furthest_first(&mut described);
     let (end, next_seq) = (segment.data_len, segment.next_seq);
     for block in described.into_iter().filter(|block| block.follows(end, next_seq, header.capacity)) {
         let mut data = vec![0; block.len as usize];
@@ -185,6 +185,10 @@ pub(super) fn read_slots(file: &File) -> io::Result<Vec<Block>> {
         place::read_up_to(file, &mut bytes, at)?;
         slots.extend(Block::decode(&bytes).filter(|block| block.len > 0));
     }
-    slots.sort_by_key(|block| std::cmp::Reverse(block.end()));
+    furthest_first(&mut slots);
     Ok(slots)
+}
+
+fn furthest_first(blocks: &mut [Block]) {
+    blocks.sort_by_key(|block| std::cmp::Reverse(block.end()));
 }

@@ -154,7 +154,7 @@ pub(super) fn list(dir: &Path) -> std::io::Result<Vec<(u64, PathBuf, bool)>> {
             all.push((number, path, true));
         }
     }
-    all.sort();
+    all.sort_unstable();
     Ok(all)
 }
 

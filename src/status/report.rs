@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::process::Process;
 use crate::config::effective::{Effective, effective};
 use crate::config::{RawOptions, Settings};
+use crate::maps::map_of;
 use crate::streams::Registry;
 use crate::streams::view::{View, nanoseconds, time_of};
 
@@ -50,7 +51,7 @@ impl Reporter {
     /// Reports on these containers, with these settings.
     pub fn new(registry: Registry, settings: &Settings) -> Self {
         let options = effective(&RawOptions::default(), &settings.defaults);
-        Self { registry, settings: settings.typed.iter().cloned().collect(), options, begun: Instant::now() }
+        Self { registry, settings: map_of(settings.typed.iter().cloned()), options, begun: Instant::now() }
     }
 
     /// Whether what the process before this one left has been taken up.

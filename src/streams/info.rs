@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::maps::map_of;
+
 /// The `Info` of `/LogDriver.StartLogging`, under Go's names for its fields.
 ///
 /// dockerd sends every field and writes `null` for an empty list, a newer one may send more: so
@@ -71,7 +73,7 @@ impl Info {
     /// Environment variables by name. An entry without `=` is none.
     pub fn env(&self) -> BTreeMap<&str, &str> {
         let entries = self.container_env.iter();
-        entries.filter_map(|entry| entry.split_once('=')).collect()
+        map_of(entries.filter_map(|entry| entry.split_once('=')))
     }
 }
 
@@ -113,7 +115,7 @@ fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
 fn map<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
     let entries: Option<BTreeMap<String, Option<String>>> = Option::deserialize(from)?;
     let entries = entries.into_iter().flatten();
-    Ok(entries.map(|(name, value)| (name, value.unwrap_or_default())).collect())
+    Ok(map_of(entries.map(|(name, value)| (name, value.unwrap_or_default()))))
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use crate::codec::source::Source;
 use crate::config::refusal::quote;
 use crate::config::{Destination, LabelOptions};
 use crate::loki::labels::{LabelName, MAX_NAME};
+use crate::maps::map_of;
 use crate::streams::info::Info;
 use crate::template;
 use crate::work::{self, Work};
@@ -190,7 +191,7 @@ impl Draft {
         let labels = info.container_labels.iter();
         let labels = labels.map(|(key, value)| (key.as_str(), value.as_str()));
         for (kind, values, exact, pattern) in [
-            ("container label", labels.collect(), &options.labels, &options.labels_regex),
+            ("container label", map_of(labels), &options.labels, &options.labels_regex),
             ("environment variable", info.env(), &options.env, &options.env_regex),
         ] {
             let exact = exact.iter();

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use crate::maps::map_of;
+
 /// Between two looks. Lines that wait for longer than this, beyond what they were told to, are behind.
 pub const EVERY: Duration = Duration::from_secs(60);
 
@@ -141,7 +143,7 @@ impl Lost {
             let before = before.lines.get(reason).copied().unwrap_or_default();
             (*reason, count.saturating_sub(before))
         });
-        Self { lines: lines.filter(|(_, count)| *count > 0).collect(), bytes: self.bytes.saturating_sub(before.bytes) }
+        Self { lines: map_of(lines.filter(|(_, count)| *count > 0)), bytes: self.bytes.saturating_sub(before.bytes) }
     }
 
     /// `3 overwritten, 1 refused`; `None` when there is none.

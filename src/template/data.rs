@@ -14,6 +14,7 @@ use jiff::tz::Offset;
 use super::{functions, time};
 use crate::golang::template::syntax::GET;
 use crate::golang::template::value::{Answer, chain, fail};
+use crate::maps::map_of;
 use crate::streams::info::{Info, short_id};
 
 /// The container, and the answers to what is asked of it.
@@ -79,7 +80,7 @@ impl Container {
         ];
         let entries = entries.into_iter().map(|(name, value)| (Arc::from(name), value));
         Container {
-            map: Arc::new(entries.collect()),
+            map: Arc::new(map_of(entries)),
             created,
             timestamp,
             json: functions::go_json(info),

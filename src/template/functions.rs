@@ -80,8 +80,9 @@ fn to_json(value: &Value) -> serde_json::Value {
         Value::String(value) => value.as_ref().into(),
         Value::List(values) => values.iter().map(to_json).collect(),
         Value::Map(values) => {
-            let entries = values.iter().map(|(name, value)| (name.to_string(), to_json(value)));
-            entries.collect()
+            let mut object = serde_json::Map::new();
+            object.extend(values.iter().map(|(name, value)| (name.to_string(), to_json(value))));
+            object.into()
         }
     }
 }

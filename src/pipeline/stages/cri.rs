@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use super::built_in;
 use crate::pipeline::chain::{Chain, Context, Flow, Stage};
-use crate::pipeline::entry::{Entry, Labels};
+use crate::pipeline::entry::{Entry, Labels, in_order};
 use crate::pipeline::fields::{Decoded, Fields};
 use crate::yaml::Node;
 
@@ -76,7 +76,7 @@ impl Cri {
     fn release(&mut self, before: u64) -> Vec<Entry> {
         let due = self.held.extract_if(|_, entry| entry.seq.first < before);
         let mut held: Vec<Entry> = due.map(|(_, entry)| entry).collect();
-        held.sort_by_key(|entry| entry.seq.first);
+        in_order(&mut held);
         held
     }
 }

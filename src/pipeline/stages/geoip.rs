@@ -17,7 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
 use maxminddb::Reader;
-use maxminddb::geoip2::{Asn, City};
+use maxminddb::geoip2::Asn;
+use serde::Deserialize;
 
 use crate::config::refusal::quote;
 use crate::files::Folders;
@@ -46,6 +47,43 @@ pub struct GeoIp {
 enum Knows {
     Cities,
     Networks,
+}
+
+/// What a city database knows of an address, as far as there are labels for it.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct City<'a> {
+    #[serde(borrow)]
+    city: Named<'a>,
+    continent: Named<'a>,
+    country: Named<'a>,
+    location: Location<'a>,
+    postal: Named<'a>,
+    subdivisions: Vec<Named<'a>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Named<'a> {
+    code: Option<&'a str>,
+    iso_code: Option<&'a str>,
+    #[serde(borrow)]
+    names: Names<'a>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Names<'a> {
+    #[serde(rename = "en")]
+    english: Option<&'a str>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Location<'a> {
+    latitude: Option<f64>,
+    longitude: Option<f64>,
+    time_zone: Option<&'a str>,
 }
 
 // === impl GeoIp ===

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 
 use crate::config::duration::go_duration;
 use crate::pipeline::chain::{Context, Flow, Stage};
-use crate::pipeline::entry::{Entry, Labels, SeqRange};
+use crate::pipeline::entry::{Entry, Labels, SeqRange, in_order};
 use crate::pipeline::fields::{Decoded, Fields};
 use crate::pipeline::pattern::Pattern;
 use crate::yaml::Node;
@@ -96,7 +96,7 @@ impl Multiline {
     fn end_those(&mut self, due: impl Fn(&Block) -> bool, out: &mut Vec<Entry>) {
         let due = self.streams.values_mut().filter(|block| due(block));
         let mut ended: Vec<Entry> = due.filter_map(Block::end).collect();
-        ended.sort_by_key(|entry| entry.seq.first);
+        in_order(&mut ended);
         self.held = self.streams.values().map(Block::size).sum();
         out.append(&mut ended);
     }
@@ -151,7 +151,7 @@ impl Stage for Multiline {
 
     fn finish(&mut self, _: &mut Context<'_>, out: &mut Vec<Entry>) {
         let mut ended: Vec<Entry> = self.streams.drain().filter_map(|(_, mut block)| block.end()).collect();
-        ended.sort_by_key(|entry| entry.seq.first);
+        in_order(&mut ended);
         self.held = 0;
         out.append(&mut ended);
     }

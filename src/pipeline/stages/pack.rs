@@ -29,7 +29,7 @@ impl Pack {
     pub fn read(node: &Node) -> Decoded<Self> {
         let fields = Fields::weak(node)?;
         let mut labels: Vec<Name> = fields.texts("labels")?.unwrap_or_default().into_iter().map(Name::from).collect();
-        labels.sort();
+        labels.sort_unstable();
         labels.dedup();
         Ok(Self { labels, ingest_timestamp: fields.flag("ingest_timestamp")?.unwrap_or(true) })
     }

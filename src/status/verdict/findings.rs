@@ -242,7 +242,7 @@ fn starting(view: &View) -> Option<Finding> {
 /// Why lines were lost, in words.
 pub fn reasons(lost: &LostView) -> String {
     let mut lines: Vec<_> = lost.lines.iter().filter(|(_, lines)| **lines > 0).collect();
-    lines.sort_by_key(|(reason, lines)| (std::cmp::Reverse(**lines), **reason));
+    lines.sort_unstable_by_key(|(reason, lines)| (std::cmp::Reverse(**lines), **reason));
     let is_one = lines.len() + usize::from(lost.no_room_bytes > 0) == 1;
     let mut all: Vec<String> = lines
         .into_iter()

@@ -7,6 +7,7 @@ use super::{
     ContainerView, DestinationView, ErrorView, LaneView, LostView, MOST_CONTAINERS, RingView, View, nanoseconds,
 };
 use crate::codec::frame;
+use crate::maps::map_of;
 use crate::ring::Position;
 use crate::shipper::counters::{Changed, Dropped};
 use crate::shipper::destination::Destination;
@@ -187,7 +188,7 @@ fn time_at(container: &Container, position: Position) -> Option<i64> {
 }
 
 fn counted<const N: usize>(names: [&'static str; N], counts: [u64; N]) -> BTreeMap<&'static str, u64> {
-    names.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect()
+    map_of(names.into_iter().zip(counts).filter(|(_, count)| *count > 0))
 }
 
 // === impl DestinationView ===

@@ -8,6 +8,7 @@ use gotmpl::{TemplateError, ToValue, Value};
 use super::Table;
 use crate::golang::template::cost::{charge, flat_size};
 use crate::golang::template::value::{Answer, exactly, fail, list, map, of_list, of_map, text, text_of, whole};
+use crate::maps::map_of;
 
 pub const FUNCTIONS: Table = &[
     ("all", |args| Ok(args.iter().all(Value::is_truthy).to_value())),
@@ -176,7 +177,7 @@ fn dict(args: &[Value]) -> Answer {
         let name = pair.first().map(text_of).unwrap_or_default();
         (name.into(), pair.get(1).cloned().unwrap_or_else(|| "".into()))
     });
-    Ok(of_map(pairs.collect()))
+    Ok(of_map(map_of(pairs)))
 }
 
 fn keys(args: &[Value]) -> Answer {
@@ -206,7 +207,7 @@ fn picked(args: &[Value], wanted: bool) -> Answer {
     let keys = keys.iter().map(text).collect::<Result<Vec<_>, _>>()?;
     charge(|work| work.steps(map(values).map_or(0, |map| map.len()).saturating_mul(keys.len())))?;
     let entries = map(values)?.iter().filter(|(key, _)| keys.contains(&key.as_ref()) == wanted);
-    Ok(of_map(entries.map(|(key, value)| (Arc::clone(key), value.clone())).collect()))
+    Ok(of_map(map_of(entries.map(|(key, value)| (Arc::clone(key), value.clone())))))
 }
 
 /// The first dict with what the others add, or put in place of its own.

@@ -13,6 +13,7 @@ use super::Table;
 use crate::golang::template::cost::charge;
 use crate::golang::template::value::{Answer, exactly, fail, of_list, of_map, text};
 use crate::golang::{json, number};
+use crate::maps::map_of;
 
 pub const FUNCTIONS: Table = &[
     // Promtail's own. They only put the two texts together.
@@ -139,7 +140,7 @@ fn from_json(value: serde_json::Value) -> Value {
         serde_json::Value::String(text) => text.into(),
         serde_json::Value::Array(values) => of_list(values.into_iter().map(from_json).collect()),
         serde_json::Value::Object(values) => {
-            of_map(values.into_iter().map(|(name, value)| (name.into(), from_json(value))).collect())
+            of_map(map_of(values.into_iter().map(|(name, value)| (name.into(), from_json(value)))))
         }
     }
 }
@@ -156,7 +157,11 @@ fn into_json(value: &Value) -> serde_json::Value {
         Value::Float(value) => number::plain(*value).into(),
         Value::String(text) => text.as_ref().into(),
         Value::List(values) => values.iter().map(into_json).collect(),
-        Value::Map(values) => values.iter().map(|(name, value)| (name.to_string(), into_json(value))).collect(),
+        Value::Map(values) => {
+            let mut object = serde_json::Map::new();
+            object.extend(values.iter().map(|(name, value)| (name.to_string(), into_json(value))));
+            object.into()
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::golang::template::value::{
     Answer, MAX_BYTES, MAX_ITEMS, TOO_LONG, exactly, fail, joined, list, of_list, of_map, text, text_of, to_texts,
     whole,
 };
+use crate::maps::map_of;
 
 pub const FUNCTIONS: Table = &[
     // Promtail's own, which are those of Go's package strings.
@@ -243,7 +244,7 @@ fn split(args: &[Value]) -> Answer {
     let [separator, whole_text] = exactly(args)?;
     let pieces = pieces(text(whole_text)?, text(separator)?);
     let named = (0..).zip(pieces).map(|(index, piece): (usize, Value)| (format!("_{index}").into(), piece));
-    Ok(of_map(named.collect()))
+    Ok(of_map(map_of(named)))
 }
 
 fn join(args: &[Value]) -> Answer {
@@ -263,7 +264,7 @@ fn sort_alpha(args: &[Value]) -> Answer {
         work.steps(texts.len().saturating_mul(comparisons))?;
         work.bytes(texts.iter().map(String::len).sum::<usize>().saturating_mul(comparisons))
     })?;
-    texts.sort();
+    texts.sort_unstable();
     Ok(of_list(texts.into_iter().map(Value::from).collect()))
 }
 
