@@ -403,7 +403,7 @@ fn a_follower_that_does_not_read_holds_nobody_up() {
 fn followers_that_do_not_read_share_what_memory_there_is() {
     let scene = Scene::generous();
     let run = scene.container("web").option("max-size", "10m").start();
-    run.out_all(&numbered("line", 60_000, 100));
+    run.out_all(numbered("line", 60_000, 100));
     assert_eventually!(!run.has_unread());
     let memory = scene.plugin.memory();
     let slow: Vec<_> = (0..200).map(|_| run.read(Query::all().follow())).collect();

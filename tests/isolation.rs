@@ -51,7 +51,7 @@ fn a_container_whose_lines_always_cost_too_much_fails_closed_and_holds_up_nobody
     let bomb = bomb.option("loki-backpressure", "block");
     let run = bomb.start();
     let victim = scene.container("victim").start();
-    run.out_all(&vec!["boom".to_owned(); 30]);
+    run.out_all(vec!["boom".to_owned(); 30]);
     victim.out("before");
     assert_eventually!(scene.plugin.log().contains("container failed closed"), "{}", scene.plugin.log());
     // What would be good is not evaluated either.
@@ -84,7 +84,7 @@ fn a_container_whose_lines_always_cost_too_much_fails_closed_and_holds_up_nobody
 fn a_restart_of_the_plugin_gives_a_container_another_try() {
     let mut scene = Scene::new();
     let run = scene.container("bomb").option("loki-pipeline-stages", BOMB).start();
-    run.out_all(&vec!["boom".to_owned(); 30]);
+    run.out_all(vec!["boom".to_owned(); 30]);
     assert_eventually!(scene.plugin.log().contains("container failed closed"));
     scene.plugin.terminate();
     scene.plugin.restart();

@@ -9,7 +9,7 @@ use super::refusal::quote;
 /// Complaints that are worded; of the rest the number is told.
 const MOST: usize = 10;
 
-/// One complaint for each key that is not in the table, up to [`MOST`].
+/// One complaint for each key that is not in the table, up to `MOST`.
 pub fn complaints(typed: &RawOptions) -> Vec<OptionError> {
     let mut unknown = typed.0.keys().filter(|key| spec(key).is_none());
     let mut complaints: Vec<_> = unknown.by_ref().take(MOST).map(|key| complaint(key)).collect();

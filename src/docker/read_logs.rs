@@ -7,7 +7,7 @@
 //! wrote was given out.
 //!
 //! A client that does not read holds what was read for it, so the pieces get smaller the more clients there are: all
-//! together hold about 32 MiB, and [`SMALLEST`] each at least.
+//! together hold about 32 MiB, and `SMALLEST` each at least.
 
 use std::convert::Infallible;
 use std::pin::Pin;

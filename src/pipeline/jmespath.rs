@@ -165,7 +165,7 @@ impl Search<'_> {
                     for element in elements {
                         let inner = element.as_array().map_or(std::slice::from_ref(element), Vec::as_slice);
                         self.work.steps(inner.len())?;
-                        self.work.grow(inner.len() * size_of::<Rcvar>())?;
+                        self.work.grow(size_of_val(inner))?;
                         collected.extend_from_slice(inner);
                     }
                     self.list(collected)

@@ -85,7 +85,7 @@ fn judge_losses(world: &World, found: &mut Vec<String>) {
 
 /// The least that is missing of a line of `len` bytes: one of its chunks.
 fn least_of(len: usize) -> usize {
-    if len % CHUNK == 0 { CHUNK } else { len % CHUNK }
+    if len.is_multiple_of(CHUNK) { CHUNK } else { len % CHUNK }
 }
 
 /// Lines of a tenant that Loki accepts arrive, whatever becomes of other tenants and other Lokis.

@@ -78,7 +78,7 @@ pub struct Lane {
     /// How long a line may wait for others before it is sent.
     pub batch_wait: Duration,
     /// The first entry that is to be sent in another way, because it was printed under another name or other options, see
-    /// [`former`](super::former). The greatest number while there is none.
+    /// `former`. The greatest number while there is none.
     pub until: Until,
 }
 

@@ -13,7 +13,7 @@ use crate::work::{self, EXPRESSIONS};
 /// Bytes of a state, forwards, backwards and for texts that are not UTF-8.
 const STATE: usize = 200;
 
-/// See the [module](self).
+/// See the module.
 #[derive(Debug, Clone)]
 pub struct Cost {
     /// Places in the expression that may be waited at together.

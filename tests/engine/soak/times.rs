@@ -65,7 +65,8 @@ fn nanoseconds(text: &[u8]) -> Option<i64> {
 fn times_that_are_planted_are_found() {
     let beside = |text: &str| vec![(ORIGINAL_TIME.to_owned(), text.to_owned())];
     let second = || beside("1970-01-01T00:00:01Z");
-    let found = |planted: &[(Option<i64>, i64, Vec<(String, String)>)]| {
+    type Planted = (Option<i64>, i64, Vec<(String, String)>);
+    let found = |planted: &[Planted]| {
         let mut times = Times::default();
         planted.iter().for_each(|(own, time, metadata)| times.look(*own, *time, metadata));
         (times.shifted, times.wrong, times.falls)
