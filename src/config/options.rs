@@ -14,6 +14,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::refusal::clipped;
 use super::render::{self, Entry, cell, code};
 
 mod table;
@@ -38,6 +39,9 @@ pub struct OptionSpec {
 /// Options as they were typed, before anything is known of them. Values are not shown.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct RawOptions(pub BTreeMap<String, String>);
+
+/// Bytes of the reason why an option cannot be used: stages and rules repeat names and values of any length.
+const LONGEST_REASON: usize = 4 * 1024;
 
 /// One option that cannot be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -117,8 +121,7 @@ impl fmt::Debug for RawOptions {
 
 impl OptionError {
     pub fn new(key: impl Into<String>, reason: impl fmt::Display) -> OptionError {
-        let (key, reason) = (key.into(), reason.to_string());
-        OptionError { key, reason }
+        OptionError { key: key.into(), reason: clipped(reason.to_string(), LONGEST_REASON) }
     }
 }
 

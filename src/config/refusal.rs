@@ -46,6 +46,15 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
+/// A text of at most `most` bytes, and a mark where it was cut.
+pub fn clipped(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        text.push('…');
+    }
+    text
+}
+
 /// Replaces the user info of anything that looks like a URL by `***`.
 ///
 /// It need not parse. A password may hold `/`, `:` and `@` that should have been escaped, so all

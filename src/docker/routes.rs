@@ -9,16 +9,21 @@ use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use std::convert::Infallible;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::messages::{Answer, ReadConfig, ReadLogs, StartLogging, StopLogging};
 use super::read_logs;
+use crate::config::refusal::clipped;
 use crate::streams::{Registry, START_PATIENCE, StartError};
 
 /// dockerd bounds neither labels nor environment of a container; this bounds what a call may cost.
 const LARGEST_BODY: usize = 16 * 1024 * 1024;
+
+/// Bytes of a refusal, which dockerd shows to the user. Options are refused in one sentence each.
+const LONGEST_REFUSAL: usize = 16 * 1024;
 
 /// What a handler gives back.
 pub type Body = BoxBody<Bytes, Infallible>;
@@ -93,7 +98,7 @@ impl Routes {
         match opened(&self.registry, &call.info.container_id, call.config).await {
             Ok(pieces) => Response::new(pieces.boxed()),
             // The body of an answer with status 200 would be taken for frames.
-            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+            Err(error) => failed(path, error),
         }
     }
 }
@@ -125,9 +130,20 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     let mut values = serde_json::Deserializer::from_slice(body).into_iter();
     match values.next() {
         Some(Ok(call)) => Ok(call),
-        Some(Err(error)) => Err(format!("the call's body is not what the plugin protocol says: {error}")),
+        Some(Err(error)) => Err(flaw(&error)),
         None => Err("the call's body is blank".into()),
     }
+}
+
+/// What is wrong with a body. Nothing of the body is shown: it may be a secret, and of any length.
+fn flaw(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Data => "a field is missing or has another type",
+        Category::Syntax => "it is not JSON",
+        Category::Eof | Category::Io => "it is incomplete",
+    };
+    let (line, column) = (error.line(), error.column());
+    format!("the call's body is not what the plugin protocol says: {what} (line {line}, column {column})")
 }
 
 fn ok() -> Response<Body> {
@@ -135,11 +151,12 @@ fn ok() -> Response<Body> {
 }
 
 fn failed(path: &str, why: impl Display) -> Response<Body> {
+    let err = clipped(why.to_string(), LONGEST_REFUSAL);
     // ReadLogs answers with frames when the status is 200.
     if path == "/LogDriver.ReadLogs" {
-        return text(StatusCode::INTERNAL_SERVER_ERROR, &why.to_string());
+        return text(StatusCode::INTERNAL_SERVER_ERROR, &err);
     }
-    let answer = Answer { err: why.to_string() };
+    let answer = Answer { err };
     json(serde_json::to_vec(&answer).unwrap_or_else(|_| br#"{"Err":"the error cannot be told"}"#.to_vec()).into())
 }
 
@@ -153,4 +170,33 @@ fn text(status: StatusCode, body: &str) -> Response<Body> {
     let mut response = Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())).boxed());
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refusal_is_bounded_and_shows_nothing_of_a_body() {
+        for body in [
+            r#"{"File": "f", "Info": {"ContainerEnv": "TOKEN=hunter2"}}"#,
+            r#"{"File": "f", "Info": {"Config": {"loki-password": ["hunter2"]}}}"#,
+            r#"{"File": "f", "Info": {"hunter2": 1}"#,
+            "hunter2",
+        ] {
+            let reason = parse::<StartLogging>(body.as_bytes()).unwrap_err();
+            assert!(!reason.contains("hunter2"), "{reason}");
+        }
+        let since = r#"{"Info": {}, "Config": {"Since": "hunter2"}}"#;
+        let reason = parse::<ReadLogs>(since.as_bytes()).unwrap_err();
+        assert_eq!(
+            reason,
+            "the call's body is not what the plugin protocol says: a field is missing or has another type (line 1, \
+             column 43)"
+        );
+        for path in ["/LogDriver.StartLogging", "/LogDriver.ReadLogs"] {
+            let body = failed(path, "é".repeat(1 << 20)).into_body().collect().await.unwrap().to_bytes();
+            assert!((LONGEST_REFUSAL..LONGEST_REFUSAL + 64).contains(&body.len()), "{}", body.len());
+        }
+    }
 }
