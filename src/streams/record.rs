@@ -113,8 +113,13 @@ impl Records {
     /// the oldest of many.
     pub fn set_aside(&self, path: &Path) {
         for place in ["next", "syncing", "json"].map(|extension| path.with_extension(extension)) {
-            // What cannot be renamed is said again.
-            let _ = fs::rename(&place, place.with_extension("unreadable"));
+            // One file for each: the same stream may have had several, now and at an earlier start.
+            let mut names =
+                (0..=MOST_UNREADABLE).map(|number| place.with_added_extension(format!("{number}.unreadable")));
+            if let Some(free) = names.find(|name| name.symlink_metadata().is_err()) {
+                // What cannot be renamed is said again.
+                let _ = fs::rename(&place, free);
+            }
         }
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path());
         let mut aside: Vec<_> =
@@ -159,8 +164,31 @@ mod tests {
         }
         records.set_aside(&records.load().1[0]);
         assert!(records.load().1.is_empty(), "said once");
-        assert!(dir.path().join("streams/torn.unreadable").exists());
+        assert!(dir.path().join("streams/torn.json.0.unreadable").exists());
         records.remove(&file);
         assert!(records.load().0.is_empty());
+    }
+
+    #[test]
+    fn every_file_of_a_record_that_cannot_be_read_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::new(dir.path());
+        let streams = dir.path().join("streams");
+        fs::create_dir(&streams).unwrap();
+        let mut written = Vec::new();
+        for start in 0..2 {
+            for extension in ["next", "syncing", "json"] {
+                let text = format!("torn {extension} {start}");
+                fs::write(streams.join("a").with_extension(extension), &text).unwrap();
+                written.push(text);
+            }
+            records.load().1.iter().for_each(|path| records.set_aside(path));
+            assert!(records.load().1.is_empty());
+        }
+        let entries = fs::read_dir(&streams).unwrap();
+        let mut kept: Vec<_> = entries.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect();
+        kept.sort();
+        written.sort();
+        assert_eq!(kept, written);
     }
 }
