@@ -5,15 +5,18 @@
 //! evaluated: from which entry on, and how many processes have begun there. The mark goes when lines are good again, and when a process
 //! ends in order. A process that dies of something else leaves no mark, unless it happens meanwhile.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
 
 use crate::lock;
 use crate::ring::Ring;
 
 /// Processes that may die at the same entry before nothing of the container is evaluated any more.
 pub const MOST_DEATHS: u32 = 3;
+
+/// Bytes of a mark: two numbers, a blank and a line feed.
+const LONGEST: u64 = 64;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -38,7 +41,7 @@ impl Evaluating {
     pub fn load(ring: &Ring, cursor: usize, seq: u64) -> Self {
         lock::may_wait();
         let path = ring.dir().join(format!("evaluating-{cursor}"));
-        let marked = fs::read_to_string(&path).ok().as_deref().and_then(Mark::read);
+        let marked = Mark::load(&path);
         Self { path, marked, before: marked.filter(|mark| mark.seq == seq) }
     }
 
@@ -84,6 +87,13 @@ impl Mark {
         format!("{} {}\n", self.seq, self.processes)
     }
 
+    /// The mark in a file. What is longer than a mark is none, and is not read on.
+    fn load(path: &Path) -> Option<Self> {
+        let mut text = String::new();
+        File::open(path).ok()?.take(LONGEST).read_to_string(&mut text).ok()?;
+        Self::read(&text)
+    }
+
     fn read(text: &str) -> Option<Self> {
         let (seq, processes) = text.strip_suffix('\n')?.split_once(' ')?;
         Some(Self { seq: seq.parse().ok()?, processes: processes.parse().ok()? })
@@ -127,5 +137,8 @@ mod tests {
         assert_eq!(load(10).marked, None);
         fs::write(dir.path().join("evaluating-0"), "torn").unwrap();
         assert!(!load(10).is_deadly());
+        // Nothing reads a file to its end that has no end to speak of.
+        File::create(dir.path().join("evaluating-0")).and_then(|file| file.set_len(1 << 40)).unwrap();
+        assert_eq!(load(10).marked, None);
     }
 }
