@@ -2,7 +2,7 @@
 //!
 //! | field | type | default | meaning |
 //! | --- | --- | --- | --- |
-//! | `source` | label name | `message` | the extracted value to read; without a text the line is dropped |
+//! | `source` | label name | `message` | the extracted value to read; without a text the line is dropped, and counted as `eventlogmessage_stage` |
 //! | `drop_invalid_labels` | boolean | false | passes over keys that are no label names, which are mended otherwise |
 //! | `overwrite_existing` | boolean | false | replaces values that are there; otherwise the new one is `<key>_extracted` |
 
@@ -50,13 +50,16 @@ impl EventLogMessage {
     }
 }
 
+/// The reason under which lines are counted whose message has no text.
+const REASON: &str = "eventlogmessage_stage";
+
 /// Units for a byte of a message.
 const PARSED: usize = 8;
 
 impl Stage for EventLogMessage {
     fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
         let Some(value) = entry.extracted.get(self.source.as_str()) else { return Flow::Pass };
-        let Some(message) = value.text() else { return Flow::Drop };
+        let Some(message) = value.text() else { return cx.drop(REASON) };
         let work = cx.work();
         if work.bytes(message.len().saturating_mul(PARSED)).is_err() || work.grow(message.len()).is_err() {
             return Flow::Drop;

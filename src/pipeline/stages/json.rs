@@ -4,7 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | `expressions` | map of name to JMESPath | required | without an expression, the name is one |
 //! | `source` | text | the line | an extracted value to read |
-//! | `drop_malformed` | boolean | false | drops lines that are no JSON object |
+//! | `drop_malformed` | boolean | false | drops lines that are no JSON object, and counts them as `json_stage` |
 //!
 //! Numbers, booleans and null are extracted as such, lists and objects as their JSON. What is not there is null.
 
@@ -29,6 +29,9 @@ const MAX_DEPTH: usize = 100;
 
 /// Bytes of a text that is parsed. In memory it is some dozen times as large.
 const MAX_DOCUMENT: usize = 512 << 10;
+
+/// The reason under which lines are counted that `drop_malformed` drops.
+const REASON: &str = "json_stage";
 
 /// Units for a byte of JSON.
 const PARSED: usize = 8;
@@ -83,7 +86,7 @@ impl Stage for Json {
     fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
         match self.found(entry, cx.work()) {
             Ok(Some(found)) => entry.extracted.extend(found),
-            Ok(None) if self.drop_malformed => return Flow::Drop,
+            Ok(None) if self.drop_malformed => return cx.drop(REASON),
             Ok(None) => {}
             // The chain asks the work.
             Err(_) => return Flow::Drop,

@@ -60,3 +60,12 @@ fn a_clone_shares_what_was_compiled_and_not_what_is_held() {
     scene.line("A", 0);
     assert_eq!((scene.pipeline.held_since(), fresh.held_since()), (Some(0), None));
 }
+
+#[test]
+fn lines_that_a_stage_cannot_read_are_counted_when_it_drops_them() {
+    let json = "- json: {expressions: {message: }, drop_malformed: true}";
+    assert_eq!(counted(json, &["no JSON", "{}"]), "logentry_dropped_lines_total{reason=\"json_stage\"} 1\n");
+    let event = "- json: {expressions: {message: }}\n- eventlogmessage:";
+    let expected = "logentry_dropped_lines_total{reason=\"eventlogmessage_stage\"} 1\n";
+    assert_eq!(counted(event, &["{\"message\": null}", "{\"message\": \"A: b\"}"]), expected);
+}
