@@ -58,7 +58,7 @@ power-loss: ## copy disks of ext4 and xfs as a power loss would leave them, N (2
 soak: stage ## outages of all kinds, a hanging disk and stepping clocks for SOAK_SECONDS (600); judge containers, docker logs, memory, Loki
 	$(STAGED) SOAK_SECONDS=$(SOAK_SECONDS) cargo test --locked --release --test driver engine::soak -- --nocapture
 
-fuzz: ## fuzz frames, damaged rings, options, pipelines and answers, SECONDS (60) each; TARGETS=pipeline for one
+fuzz: ## fuzz frames, damaged rings, options, settings, pipelines, answers, HTTP calls and state files, SECONDS (60) each; TARGETS=pipeline for one
 	fuzz/run.sh $(SECONDS) $(TARGETS)
 
 bench: ## what the driver costs, against the least there is to do; SCENES="cost wait" for a part

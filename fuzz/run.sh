@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 seconds=${1:?usage: fuzz/run.sh SECONDS [TARGET…]}
 targets=("${@:2}")
-((${#targets[@]})) || targets=(frame ring options pipeline answers)
+((${#targets[@]})) || targets=(frame ring options config pipeline answers http state)
 
 need_rust
 need c++ g++
