@@ -17,7 +17,7 @@ cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 export RUSTC_BOOTSTRAP=1
 unset CARGO_TARGET_DIR
 for target in "${targets[@]}"; do
-    # Inputs grow ten times as fast as they would by themselves: a minute is short.
+    # Inputs grow ten times as fast as they would by themselves: a minute is short. One that takes two minutes hangs.
     say "fuzzing $target for $seconds s"
-    cargo fuzz run --sanitizer none "$target" -- -max_total_time="$seconds" -len_control=10 -rss_limit_mb=2048 -print_final_stats=1
+    cargo fuzz run --sanitizer none "$target" -- -max_total_time="$seconds" -len_control=10 -timeout=120 -rss_limit_mb=2048 -print_final_stats=1
 done

@@ -134,7 +134,7 @@ fn judge(error: PushError, entries: usize, tries: u32) {
     assert!(error.to_string().len() < 1500 && !error.to_string().contains(char::is_control));
 }
 
-/// Headers that say when to come again: never after longer than is allowed, and no time that is none.
+/// `Retry-After` and `Date`: a wait of bounded length, and a time of whole seconds since 1970.
 fn hints((wait, date, bytes): (u8, u8, Vec<u8>)) {
     let mut headers = HeaderMap::new();
     for (name, pick) in [(RETRY_AFTER, wait), (DATE, date)] {

@@ -87,7 +87,7 @@ impl Mark {
         format!("{} {}\n", self.seq, self.processes)
     }
 
-    /// The mark in a file. What is longer than a mark is none, and is not read on.
+    /// The mark in a file. A file that is longer than a mark is damaged, and is not read to its end.
     fn load(path: &Path) -> Option<Self> {
         let mut text = String::new();
         File::open(path).ok()?.take(LONGEST).read_to_string(&mut text).ok()?;
