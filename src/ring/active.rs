@@ -103,11 +103,11 @@ impl Active {
         header.number = number;
         let path = place::segment_path(&ring.dir, number);
         // A disk that takes no file costs no other.
-        ring.retire_for(header.data_start() + first, false);
+        let has_room = ring.retire_for(header.data_start() + first, false);
         let mut active = Self::new(header, file, false);
-        if let Err(source) = active.make_room(first) {
+        if let Err(source) = has_room.and_then(|()| active.make_room(first)) {
             // Nothing is in it, and its room is needed.
-            let _ = std::fs::remove_file(&path);
+            ring.remove_file(&path);
             return Err(RingError { doing: "find room for the segment", path, source });
         }
         let place = Place::Open(active.file.clone());
@@ -116,7 +116,7 @@ impl Active {
 
     /// The same without the disk.
     pub(super) fn in_memory(ring: &Ring, header: Header, first: u64) -> io::Result<(Self, Place)> {
-        ring.retire_for(header.data_start() + first, true);
+        ring.retire_for(header.data_start() + first, true)?;
         let mut active = Self::new(header, place::create_in_memory()?, true);
         active.make_room(first)?;
         let place = Place::Open(active.file.clone());

@@ -95,7 +95,11 @@ impl Ring {
         if self.check_protected(len, false).is_err() {
             return Ok(false);
         }
-        self.retire_for(len, false);
+        self.retire_for(len, false).map_err(|source| RingError {
+            doing: "find room for the segment",
+            path: place::segment_path(&self.dir, segment.number),
+            source,
+        })?;
         if !self.has(segment.number) {
             return Ok(false);
         }
@@ -103,7 +107,7 @@ impl Ring {
         let path = place::segment_path(&self.dir, segment.number);
         let new = path.with_extension("new");
         // One that a kill has left is half a copy.
-        let _ = fs::remove_file(&new);
+        self.remove_file(&new);
         let written = place::create(&new).and_then(|file| {
             place::allocate(&file, 0, len)?;
             place::copy(from, &file, len)?;
@@ -120,7 +124,7 @@ impl Ring {
             Ok(place::used(&file))
         });
         let used = written.map_err(|source| {
-            let _ = fs::remove_file(&new);
+            self.remove_file(&new);
             RingError { doing: "write the segment", path: path.clone(), source }
         })?;
         let there = self.settled(segment, |segment| {
@@ -135,7 +139,7 @@ impl Ring {
             self.state().unsynced.insert(segment.number);
         } else {
             // Retired meanwhile, and its file was not known.
-            place::remove(&path);
+            self.remove_file(&path);
         }
         Ok(there)
     }

@@ -87,6 +87,7 @@ mod format;
 mod given;
 mod heal;
 mod lease;
+mod leftovers;
 mod next;
 mod place;
 mod reader;
@@ -117,6 +118,7 @@ pub use format::BootId;
 use format::Note;
 pub use heal::Healed;
 use lease::{Lease, Revoked};
+use leftovers::Leftover;
 use place::Place;
 pub use reader::{Chunk, Lost, Reader};
 use set_aside::Aside;
@@ -272,6 +274,8 @@ struct State {
     unsynced: BTreeSet<u64>,
     /// Segments that cannot be read, by their numbers.
     set_aside: Vec<Aside>,
+    /// Files that the disk did not remove.
+    leftovers: Vec<Leftover>,
 }
 
 /// What is known of a segment without reading it.

@@ -29,9 +29,9 @@ impl Appender {
             .min(active.header.capacity)
             .next_multiple_of(4096);
         ring.check_protected(to - active.allocated, active.memory)?;
-        ring.retire_for(to - active.allocated, active.memory);
+        let has_room = ring.retire_for(to - active.allocated, active.memory);
         let start = active.header.data_start();
-        if place::allocate(&active.file, start + active.allocated, start + to).is_err() {
+        if has_room.is_err() || place::allocate(&active.file, start + active.allocated, start + to).is_err() {
             // The segment stays as short as it is; the next one may find room, if need be in memory.
             return Ok(active.landed + need <= active.allocated);
         }
@@ -77,7 +77,7 @@ impl Appender {
         let path = |number| place::segment_path(&ring.dir, number);
         let old = self.roll(ring, made).map_err(|source| {
             // Without a header it is no segment.
-            let _ = std::fs::remove_file(path(header.number));
+            ring.remove_file(&path(header.number));
             RingError { doing: "begin the segment", path: path(header.number), source }
         })?;
         let refused = old.and_then(|old| Some((old.header.number, old.refused?)));

@@ -127,6 +127,10 @@ pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
 /// none of them. Such a reader finds the end of the file, and that the segment is gone. What cannot be removed now is
 /// found when the ring is opened again.
 pub(super) fn remove(path: &Path) {
+    #[cfg(test)]
+    if !super::tests::faults::is_removable() {
+        return;
+    }
     if let Ok(file) = open(path, true) {
         cut(&file);
     }
@@ -135,6 +139,10 @@ pub(super) fn remove(path: &Path) {
 
 /// Gives the blocks of a file back that nobody is to read again, unless it has another name somewhere.
 pub(super) fn cut(file: &File) {
+    #[cfg(test)]
+    if !super::tests::faults::is_removable() {
+        return;
+    }
     if file.metadata().is_ok_and(|metadata| metadata.nlink() <= 1) {
         let _ = file.set_len(0);
     }

@@ -1,6 +1,5 @@
 //! Room for what comes: the budget, what goes to keep it, and what must not.
 
-use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -41,7 +40,10 @@ impl Ring {
     }
 
     /// Retires segments until `more` bytes fit the budget, on disk or in memory. The last one stays: it is written to.
-    pub(super) fn retire_for(&self, more: u64, in_memory: bool) {
+    ///
+    /// # Errors
+    /// When the disk does not remove what has to go.
+    pub(super) fn retire_for(&self, more: u64, in_memory: bool) -> io::Result<()> {
         let protected = self.protected_from();
         let mut state = self.state();
         let budget = self.budget(in_memory);
@@ -58,6 +60,7 @@ impl Ring {
         drop(state);
         self.remove(gone);
         self.expire(expired);
+        if in_memory { Ok(()) } else { self.remove_leftovers(more) }
     }
 
     /// Removes segments whose records are all before number `seq`, which nobody needs any more. The one that is written
@@ -118,13 +121,13 @@ impl Ring {
             if !segment.memory {
                 let path = place::segment_path(&self.dir, segment.number);
                 match &segment.place {
-                    Place::Disk(path) => place::remove(path),
+                    Place::Disk(path) => self.remove_file(path),
                     Place::Open(file) => {
-                        // Somebody may have put something else in its place.
-                        if place::is_at(file, &path) {
-                            let _ = fs::remove_file(&path);
-                        }
                         place::cut(file);
+                        // Another process may have put something else in its place.
+                        if place::is_at(file, &path) {
+                            self.remove_file(&path);
+                        }
                     }
                 }
             }
@@ -140,9 +143,10 @@ impl Ring {
 
 impl State {
     /// Bytes on disk or in memory.
-    fn used(&self, in_memory: bool) -> u64 {
+    pub(super) fn used(&self, in_memory: bool) -> u64 {
         let segments = self.segments.iter().filter(|segment| segment.memory == in_memory);
-        segments.map(|segment| segment.allocated).sum::<u64>() + if in_memory { 0 } else { self.used_aside() }
+        let used = segments.map(|segment| segment.allocated).sum::<u64>();
+        if in_memory { used } else { used + self.used_aside() + self.used_by_leftovers() }
     }
 
     /// The oldest segments whose records are all before number `seq`; the one that is written to is not among them.

@@ -76,7 +76,7 @@ impl Ring {
     /// Removes what was set aside and has to make room.
     pub(super) fn expire(&self, gone: Vec<Aside>) {
         for aside in gone {
-            place::remove(&aside.path);
+            self.remove_file(&aside.path);
             let Aside { path, used: bytes, records, .. } = aside;
             let records = records.map(|records| records.end - records.start);
             self.note(Notice::Expired { path, bytes, records });

@@ -44,6 +44,29 @@ fn retired_segments_give_their_room_back_while_something_has_them_open() {
 }
 
 #[test]
+fn a_ring_whose_segments_the_disk_does_not_remove_stays_within_its_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = open(dir.path(), BOOT);
+    let mut writer = ring.writer("a");
+    let mut slow = ring.reader();
+    let mut in_memory = false;
+    for time in 0..3000u64 {
+        faults::set_removable(!(500..2000).contains(&time));
+        in_memory |= land(&mut writer, &record(time as i64, &[b'x'; 90])).in_memory.is_some();
+        let used = measured(dir.path(), &[]);
+        assert!(used <= LEAST_BUDGET, "{used} bytes on disk after {time} records");
+        if time >= 2000 {
+            ring.heal::<Toy>();
+        }
+    }
+    assert!(in_memory, "memory has what the disk has no room for");
+    assert!(ring.state().leftovers.is_empty(), "all are removed once the disk allows it");
+    let read = read_all(&mut slow);
+    let lost = slow.take_lost();
+    assert_eq!((read.len() as u64 + lost.overwritten, lost.damaged), (3000, 0));
+}
+
+#[test]
 fn a_reader_that_is_overtaken_in_the_middle_of_a_read_invents_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let ring = open(dir.path(), BOOT);

@@ -1,6 +1,6 @@
-//! Sectors that cannot be read, for the reads of one thread.
+//! Faults of a disk, for the calls of one thread: sectors that cannot be read, files that cannot be removed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -10,6 +10,17 @@ use std::path::Path;
 thread_local! {
     /// By inode.
     static BAD: RefCell<Vec<(u64, Range<u64>)>> = const { RefCell::new(Vec::new()) };
+    static REMOVES_NOTHING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on files can be removed, or not.
+pub fn set_removable(removable: bool) {
+    REMOVES_NOTHING.set(!removable);
+}
+
+/// Whether the disk removes files.
+pub fn is_removable() -> bool {
+    !REMOVES_NOTHING.get()
 }
 
 /// Bytes of a file that cannot be read, until the value is dropped. It has the file open, so that no other gets its inode.
