@@ -75,6 +75,8 @@ pub struct Collector {
     until: Until,
     /// Where it stays behind another that it was forked off.
     end: Option<End>,
+    /// Where it was forked off.
+    origin: End,
     /// Entries that were counted as lost since then.
     missed: u64,
     /// What was passed over since `restart`. It is found again after a rewind, so it counts when `restart` moves past
@@ -100,6 +102,16 @@ pub struct Toll {
     pub too_costly: u64,
     /// Lines that were put together from several entries.
     pub joined: u64,
+}
+
+// === impl End ===
+
+impl End {
+    /// Entries that the ring had overwritten between `origin` and here before they were read.
+    fn lost_since(&self, origin: &Self) -> u64 {
+        let read = |end: &Self| end.entries[0] + end.entries[1];
+        (self.seq.saturating_sub(origin.seq)).saturating_sub(read(self).saturating_sub(read(origin)))
+    }
 }
 
 // === impl Collector ===
@@ -132,6 +144,7 @@ impl Collector {
             more: false,
             until: plan.until.clone(),
             end: None,
+            origin: End { seq: position.seq, entries: [0; 2] },
             missed: 0,
             gap: Lost::default(),
             toll: Toll::default(),
@@ -192,6 +205,7 @@ impl Collector {
             more: false,
             until: self.until.clone(),
             end: Some(self.end()),
+            origin: End { seq: self.restart.position.seq, entries: self.restart.entries },
             missed: 0,
             gap: Lost::default(),
             toll: Toll::default(),
@@ -343,6 +357,7 @@ impl Collector {
             // Once more as far as that line, which begins the next batch.
             self.rewind();
         }
+        self.miss();
         self.pin();
         self.settle();
     }
@@ -506,7 +521,11 @@ impl Collector {
         if !self.is_empty() {
             return;
         }
-        self.restart = self.lines.restart();
+        let before = std::mem::replace(&mut self.restart, self.lines.restart()).position;
+        if let Some(end) = self.end.filter(|end| end.seq < self.restart.position.seq.min(self.ring.oldest().seq)) {
+            // The ring has overwritten entries up to here, and only those before the end are counted: the next process counts the others.
+            self.restart.position = Position { seq: before.seq.max(end.seq), ..before };
+        }
         for source in Source::ALL {
             let (mark, left_out) = self.lines.mark(source);
             let Progress { next_seq, left_out: known, .. } = &mut self.acknowledged;
@@ -594,21 +613,19 @@ impl Collector {
             let lost = match self.end {
                 None => oldest.seq - self.restart.position.seq,
                 Some(end) => {
-                    // As many at least; how many more is known at the end.
-                    let all = |entries: [u64; 2]| entries[0] + entries[1] - self.of_these(entries);
-                    let of_others = all(end.entries).saturating_sub(all(self.restart.entries));
+                    // A lower bound: the remainder is known at the end.
+                    let of_others = |entries: [u64; 2]| entries[0] + entries[1] - self.of_these(entries);
+                    let of_others = of_others(end.entries).saturating_sub(of_others(self.restart.entries));
                     let lost = oldest.seq.min(end.seq).saturating_sub(self.restart.position.seq);
-                    lost.saturating_sub(of_others)
+                    lost.saturating_sub(of_others + end.lost_since(&self.origin))
                 }
             };
             self.toll.lost.overwritten += lost;
             self.missed += lost;
             match self.end {
-                // What is lost behind the end is not counted so far: a process that follows finds it from there on.
-                Some(end) if end.seq < oldest.seq => {
-                    self.restart.position.seq = self.restart.position.seq.max(end.seq);
-                }
-                _ => self.restart.position = oldest,
+                // Only what was counted here is passed: the next process counts the remainder from this position.
+                Some(_) => self.restart.position.seq += lost,
+                None => self.restart.position = oldest,
             }
         }
         self.restart.left_out = self.acknowledged.left_out;

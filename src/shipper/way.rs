@@ -171,12 +171,10 @@ impl Way {
         lock(&self.marks).insert(lane, Mark { position, note, sends: collector.sends() });
     }
 
-    /// A lane has gone back into the first one, which has got this far.
+    /// A lane has gone back into the first one, which has got this far: saves how far all have.
     pub fn unmark(&self, lane: u64, first: &Collector) {
-        let (position, note) = first.checkpoint();
-        let mut marks = lock(&self.marks);
-        marks.remove(&lane);
-        marks.insert(FIRST, Mark { position, note, sends: first.sends() });
+        lock(&self.marks).remove(&lane);
+        self.save(FIRST, first);
     }
 
     fn save_marks(&self) {

@@ -79,6 +79,13 @@ impl Host {
         barrier
     }
 
+    /// Returns once a ring hangs. Paused time stands still from then on; while a call waits for a thread, it moves past every timeout.
+    async fn until_one_hangs(&self) {
+        while !self.hangs.load(Ordering::Acquire) {
+            tokio::task::yield_now().await;
+        }
+    }
+
     fn is_unknown(&self, container: &str, file: &PathBuf) -> bool {
         let table = self.registry.table();
         let known = table.streams.contains_key(file) || table.containers.contains_key(container);
@@ -116,10 +123,7 @@ async fn a_container_whose_ring_hangs_makes_no_call_for_another_wait() {
     let barrier = host.hang("hung");
     let registry = host.registry.clone();
     let start = tokio::spawn(async move { registry.start(hung, info("hung")).await });
-    // Time stands still while a thread hangs.
-    while host.registry.table().claimed("hung").is_none() {
-        tokio::task::yield_now().await;
-    }
+    host.until_one_hangs().await;
     host.registry.start(other.clone(), info("other")).await.unwrap();
     host.registry.reader("other").await.unwrap();
     host.registry.stop(&other).await;
@@ -135,9 +139,7 @@ async fn a_start_that_the_disk_does_not_answer_is_refused_and_leaves_nothing() {
     let barrier = host.hang("hung");
     let (registry, file) = (host.registry.clone(), hung.clone());
     let start = tokio::spawn(async move { registry.start(file, info("hung")).await });
-    while !host.hangs.load(Ordering::Acquire) {
-        tokio::task::yield_now().await;
-    }
+    host.until_one_hangs().await;
     advance(START_PATIENCE).await;
     let refused = start.await.unwrap().unwrap_err();
     assert!(matches!(refused, StartError::Slow), "{refused}");
@@ -188,6 +190,7 @@ async fn a_call_during_recovery_waits_for_its_own_container_alone() {
     let barrier = host.hang("hung");
     let registry = host.registry.clone();
     let adoption = tokio::spawn(async move { registry.adopt().await });
+    host.until_one_hangs().await;
     host.registry.start(new, info("new")).await.unwrap();
     host.registry.reader("other").await.unwrap();
     host.registry.stop(&files[1]).await;
