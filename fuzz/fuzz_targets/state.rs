@@ -182,8 +182,9 @@ fn unreadable(state: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let read = places.filter_map(|path| Some((path.clone(), beginning(&path)?)));
     let of_ring = all(&state.join("rings").join(ID)).into_iter();
     let segments = of_ring.filter(|(path, bytes)| {
+        // A header of zeros is that of a segment that was never finished, and holds no line.
         path.extension().is_some_and(|extension| extension == "seg")
-            && !bytes.is_empty()
+            && bytes.iter().take(64).any(|byte| *byte != 0)
             && !bytes.starts_with(b"lokiring")
     });
     read.chain(segments).collect()
