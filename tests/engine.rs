@@ -17,6 +17,7 @@
 //! * [`crash`]: the plugin or dockerd dies, and no line is missing;
 //! * [`kills`]: the plugin dies again and again, and the [`oracle`] finds nothing missing and nothing invented;
 //! * [`disk`]: the disk takes nothing, and nobody waits for it;
+//! * [`hostile`]: containers with options of every hostile kind harm no other;
 //! * [`upgrade`]: the plugin comes from a [`registry`], and a newer one takes its place.
 
 mod compose;
@@ -25,6 +26,7 @@ mod crash;
 mod disk;
 mod files;
 mod guide;
+mod hostile;
 mod kills;
 mod main_job;
 mod options;
