@@ -1,13 +1,14 @@
 //! All black-box tests, one binary. Table of contents:
 //!
-//! * [`contract`]: the manifest and the README say what the program does.
+//! * [`contract`]: the manifest and the documentation say what the program does.
+//! * [`dependencies`]: what it is built from has licences that are allowed.
 //! * [`examples`]: what is in `examples/` can be used as it is.
 //! * [`recipes`]: and its recipes give what they say.
 //! * [`deploy`]: and so can what is in `deploy/`: alerts, dashboards, a stack;
 //! * [`logql`]: who judges queries without a Loki, judged by one;
-//! * [`readme`]: what the README shows can be done as it is shown;
+//! * [`readme`]: what the documentation shows can be done as it is shown;
 //! * [`migrating`]: what the guide for those who come from elsewhere says is refused;
-//! * [`operating`]: what the guide for operators says is so.
+//! * [`operating`]: commands, log lines, metrics and figures in the documentation are those of the program.
 //! * [`loki_contract`]: what is relied on of Loki, held against the stand-in and, with `LOKI_URL`, a real one.
 //!
 //! The real binary between a fake dockerd and the stand-in, a file for each promise ([`harness`] has the stage):
@@ -57,6 +58,7 @@ mod bad_settings;
 mod clocks;
 mod confined;
 mod contract;
+mod dependencies;
 mod deploy;
 mod descriptors;
 mod destinations;

@@ -7,9 +7,8 @@ use crate::harness::compose::file;
 
 /// Pages that people read.
 fn pages() -> Vec<PathBuf> {
-    let mut pages: Vec<PathBuf> =
-        ["README.md", "ARCHITECTURE.md", "PERFORMANCE.md", "CHANGELOG.md", "examples/README.md"].map(file).into();
-    for folder in ["docs", "examples/recipes"] {
+    let mut pages = Vec::new();
+    for folder in ["", "docs", "deploy", "examples", "examples/recipes"] {
         let entries = fs::read_dir(file(folder)).expect("the folder is there").flatten();
         pages.extend(entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|it| it == "md")));
     }
