@@ -1,10 +1,12 @@
-//! One table of options and one of settings: what the manifest and the README say is what the program does.
+//! One table of options and one of settings: what the manifest and the documentation say is what the program does.
 
 use loki_rs::config::options::{self, OPTIONS};
 use loki_rs::config::settings::{self, DEFAULT_FILES_DIR, FILES_DIR, SETTINGS, SOCKET};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
+
+use crate::harness::pages;
 
 fn read(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -77,12 +79,9 @@ fn the_manifests_defaults_are_accepted() {
 }
 
 #[test]
-fn the_readme_has_the_tables() {
-    let readme = read("README.md");
+fn the_documentation_has_the_tables() {
     for (name, table) in [("options", options::markdown_table()), ("settings", settings::markdown_table())] {
-        let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
-        let found = readme.split_once(&begin).and_then(|(_, rest)| rest.split_once(&end));
-        let Some((found, _)) = found else { panic!("README.md has no {begin} followed by {end}") };
-        assert!(found == table, "README.md has not the table of {name} between its marks, which is:\n{table}");
+        let found = pages::marked(name);
+        assert!(found == table, "docs/configuration.md needs this table of {name} between its marks:\n{table}");
     }
 }

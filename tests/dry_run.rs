@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use crate::harness::pages;
+
 /// Runs the command on stages, with a standard input.
 fn run(arguments: &[&str], stages: &str, input: &[u8]) -> Output {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
@@ -146,13 +148,12 @@ fn what_is_shown_of_presets_is_a_pipeline_that_does_the_same() {
     );
 }
 
-/// The pipelines of the README: stages behind `<!-- pipeline -->`, and behind them lines with what becomes of them.
+/// Stages behind `<!-- pipeline -->`, and behind them lines with what becomes of them.
 #[test]
-fn pipelines_of_the_readme_do_what_is_said_of_them() {
-    let readme = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(readme).expect("the README is there");
+fn pipelines_of_the_recipes_give_what_is_shown() {
+    let page = pages::page("docs/recipes.md");
     let mut tried = 0;
-    for part in readme.split("<!-- pipeline -->\n").skip(1) {
+    for part in page.split("<!-- pipeline -->\n").skip(1) {
         let block = |kind: &str| {
             let from = part.split_once(&format!("```{kind}\n")).unwrap_or_else(|| panic!("no {kind} in {part}")).1;
             from.split_once("```").expect("a block ends").0

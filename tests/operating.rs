@@ -1,5 +1,5 @@
-//! `docs/operating.md` says what is so: its commands and settings exist, what it quotes of the log is said, its formulas
-//! and figures come out, and what it promises happens.
+//! The documentation is true: its commands and settings exist, what it quotes of the log is said, its formulas and figures
+//! come out, and what it promises happens.
 //!
 //! - [`commands`] what can be typed; [`figures`] what can be computed; [`links`] where pages lead to
 //! - here: what can be seen
@@ -14,32 +14,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::harness::compose::file;
+use crate::harness::pages::{self, rows, spans};
 use crate::harness::plugin::Start;
 use crate::harness::status::get;
 use crate::harness::{Scene, assert_eventually, assert_same, numbered};
 use crate::standin::{Failure, Standin, Stored, Times};
 
-/// The guide, or the part of it between its marks of this name.
+/// The documentation, or the part of it between its marks of this name.
 fn guide(part: &str) -> String {
-    let guide = fs::read_to_string(file("docs/operating.md")).expect("the guide is there");
-    if part.is_empty() {
-        return guide;
-    }
-    let (begin, end) = (format!("<!-- {part} -->\n"), format!("<!-- /{part} -->"));
-    let found = guide.split_once(&begin).and_then(|(_, rest)| rest.split_once(&end));
-    found.unwrap_or_else(|| panic!("docs/operating.md has no {begin} followed by {end}")).0.to_owned()
-}
-
-/// Cells of the rows of a table, without its head.
-fn rows(table: &str) -> Vec<Vec<String>> {
-    let rows = table.lines().filter(|line| line.starts_with('|')).skip(2);
-    let cells = |row: &str| row.trim_matches('|').split(" |").map(|cell| cell.trim().to_owned()).collect();
-    rows.map(cells).collect()
-}
-
-/// What stands between backticks.
-fn spans(text: &str) -> Vec<&str> {
-    text.lines().filter(|line| !line.starts_with("```")).flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
+    if part.is_empty() { pages::all() } else { pages::marked(part) }
 }
 
 /// All sources of the program.
@@ -205,6 +188,7 @@ fn streams_are_as_many_as_the_formula_says() {
     let labels: BTreeSet<String> =
         scene.loki.entries().iter().map(|Stored { labels, .. }| format!("{labels:?}")).collect();
     assert_eq!(labels.len(), containers.len() * 2 * levels.len(), "{labels:#?}");
-    assert!(guide("").contains("50 hosts with 40 containers each, both outputs and three levels make 12,000 streams"));
+    let guide = guide("").replace('\n', " ");
+    assert!(guide.contains("50 hosts with 40 containers each, both outputs and three levels make 12,000 streams"));
     assert_eq!(50 * 40 * 2 * 3, 12_000);
 }

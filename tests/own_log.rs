@@ -8,6 +8,7 @@ use loki_rs::telemetry::logging::LONGEST;
 use loki_rs::telemetry::logging::quota::{NEWS, OF_A_KIND, TROUBLE};
 use serde_json::{Map, Value, json};
 
+use crate::harness::pages;
 use crate::harness::plugin::{Output, Said, Start};
 use crate::harness::{Scene, assert_eventually, numbered};
 use crate::standin::{Failure, Standin, Times};
@@ -132,10 +133,10 @@ fn the_same_trouble_of_many_containers_is_said_so_often_and_the_rest_is_counted(
     let unsaid: u64 = scene.plugin.sum_in_log("more lines were not said", "lines");
     assert_eq!(said + unsaid, refused, "{lines:#?}");
     assert!(said >= u64::from(OF_A_KIND) && unsaid > 0, "{said} were said, {unsaid} were not");
-    let readme = include_str!("../README.md").replace('\n', " ");
+    let page = pages::page("docs/monitoring.md").replace('\n', " ");
     let bounds =
         format!("{TROUBLE} warnings and errors a minute, {OF_A_KIND} of them of one kind, and {NEWS} other lines");
-    assert!(readme.contains(&bounds), "README.md does not say: {bounds}");
+    assert!(page.contains(&bounds), "docs/monitoring.md does not say: {bounds}");
 }
 
 #[test]

@@ -1,32 +1,18 @@
-//! `README.md` says what is so: its labels, its addresses, its examples of commands.
+//! The documentation is true: its labels, its addresses, its examples of commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use crate::harness::pages::{self, section, spans};
 use crate::harness::plugin::Start;
 use crate::harness::status::ask;
 use crate::harness::{Scene, assert_eventually};
 use crate::standin::Standin;
 
-const README: &str = include_str!("../README.md");
-
-/// What follows a heading, to the next of any kind.
-fn section(heading: &str) -> &'static str {
-    let (_, rest) =
-        README.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("README.md has no {heading}"));
-    rest.split("\n#").next().unwrap_or_default()
-}
-
 /// The first cells of a section's table.
-fn first_cells(section: &'static str) -> impl Iterator<Item = &'static str> {
-    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
-    rows.filter_map(|row| row.trim_matches('|').split(" |").next()).map(str::trim)
-}
-
-/// What stands between backticks.
-fn spans(text: &'static str) -> impl Iterator<Item = &'static str> {
-    text.split('`').skip(1).step_by(2)
+fn first_cells(section: &str) -> Vec<String> {
+    pages::rows(section).into_iter().map(|row| row[0].clone()).collect()
 }
 
 /// The labels of the only line of a container.
@@ -41,14 +27,15 @@ fn labels(scene: &Scene, name: &str) -> BTreeSet<String> {
 #[test]
 fn a_container_that_has_everything_has_the_labels_of_the_table() {
     let scene = Scene::new();
-    let told: BTreeSet<String> = first_cells(section("## Labels"))
-        .flat_map(|cell| match cell {
+    let documented: BTreeSet<String> = first_cells(&section("docs/labels.md", "## Labels of a line"))
+        .iter()
+        .flat_map(|cell| match cell.as_str() {
             "the container's own" => vec!["team", "tier", "REGION", "STAGE_1"],
-            cell => spans(cell).collect(),
+            cell => spans(cell),
         })
         .map(str::to_owned)
         .collect();
-    assert!(told.len() > 10, "{told:?}");
+    assert!(documented.len() > 10, "{documented:?}");
     let run = scene
         .container("web")
         .label("com.docker.compose.project", "shop")
@@ -68,7 +55,7 @@ fn a_container_that_has_everything_has_the_labels_of_the_table() {
         .option("loki-filename-label", "true")
         .start();
     run.out("web");
-    assert_eq!(labels(&scene, "web"), told);
+    assert_eq!(labels(&scene, "web"), documented);
     run.stop();
 }
 
@@ -78,14 +65,15 @@ fn an_empty_list_of_external_labels_means_none() {
     let run = scene.container("web").option("loki-external-labels", "").start();
     run.out("web");
     assert_eq!(labels(&scene, "web"), ["host", "source"].map(str::to_owned).into());
-    assert!(section("### Coming from Grafana's driver").contains("An empty `loki-external-labels` means none."));
+    assert!(pages::page("docs/labels.md").contains("An empty `loki-external-labels` means no external labels."));
     run.stop();
 }
 
 #[test]
 fn everything_that_the_table_of_addresses_has_is_served() {
     let scene = Scene::with(Start::default().serve_status(), Standin::builder());
-    let paths: Vec<_> = first_cells(section("### See what it does")).flat_map(spans).collect();
+    let cells = first_cells(&section("docs/monitoring.md", "## Status page and endpoints"));
+    let paths: Vec<&str> = cells.iter().flat_map(|cell| spans(cell)).collect();
     assert_eq!(paths, ["/", "/status.json", "/metrics", "/live", "/ready"]);
     for path in paths {
         assert_eventually!(ask(&scene.plugin, "GET", path).status == 200, "{path}");
@@ -105,7 +93,8 @@ fn loki_rs(folder: &tempfile::TempDir, arguments: &[&str], input: &str) -> Strin
 
 #[test]
 fn the_session_with_a_pipeline_goes_like_that() {
-    let (_, session) = README.split_once("```console\n$ cat stages.yaml\n").expect("there is a session");
+    let page = pages::page("docs/pipelines.md");
+    let (_, session) = page.split_once("```console\n$ cat stages.yaml\n").expect("there is a session");
     let (session, _) = session.split_once("```").expect("a block ends");
     let (stages, rest) = session.split_once("$ docker logs web | loki-rs ").expect("then it is run");
     let (command, shown) = rest.split_once('\n').expect("and says something");
@@ -121,13 +110,14 @@ fn the_session_with_a_pipeline_goes_like_that() {
 
 #[test]
 fn the_rules_that_are_shown_can_be_tried_out_as_it_is_said() {
-    let section = section("### Relabelling");
+    let section = section("docs/labels.md", "## Relabelling");
     let (_, rules) = section.split_once("loki-relabel-config: |\n").expect("there are rules");
     let (rules, _) = rules.split_once("```").expect("a block ends");
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("FILE"), rules).expect("it can be written");
     assert_eq!(loki_rs(&folder, &["relabel", "check", "FILE"], ""), "");
-    let said: BTreeMap<&str, &str> = spans(section)
+    let said: BTreeMap<&str, &str> = spans(&section)
+        .into_iter()
         .filter_map(|span| span.strip_prefix("echo '"))
         .filter_map(|it| it.split_once("' | loki-rs "))
         .collect();

@@ -59,7 +59,7 @@ fn every_recipe_is_played_and_stands_in_the_index() {
 
 #[test]
 fn what_a_page_says_of_waiting_was_measured() {
-    let measured = fs::read_to_string(file("PERFORMANCE.md")).expect("the page is there");
+    let measured = fs::read_to_string(file("docs/performance.md")).expect("the page is there");
     let row = measured.lines().find(|line| line.starts_with("| 100ms | ")).expect("it was measured");
     let figures: Vec<&str> = row.split('|').map(str::trim).filter(|cell| cell.ends_with(" ms")).collect();
     let page = fs::read_to_string(file("examples/recipes/low-latency.md")).expect("the page is there");

@@ -3,24 +3,21 @@
 use super::registry::Registry;
 use super::stage::{Engine, IMAGE_NAME, Scene, eventually, numbered, text};
 use super::upgrade::push;
+use crate::harness::pages;
 use crate::transport::stage::{Authority, Front};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
 
-/// What the README says under *Files*: commands, each on one line.
-fn readme() -> Vec<String> {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let (_, rest) = readme.split_once("<!-- files -->\n").expect("README.md has <!-- files -->");
-    let (block, _) = rest.split_once("<!-- /files -->").expect("README.md has <!-- /files -->");
-    let joined = block.replace("\\\n", " ");
+/// What the documentation says under *Files*: commands, each on one line.
+fn documented() -> Vec<String> {
+    let joined = pages::marked("files").replace("\\\n", " ");
     joined.lines().map(str::trim).filter(|line| line.starts_with("docker ")).map(str::to_owned).collect()
 }
 
 #[test]
-fn the_readmes_way_to_hand_files_over() {
+fn files_are_passed_to_the_plugin_as_documented() {
     let engine = Engine::shared();
     let plugin = engine.install("loki-rs-files", &[]);
     let scene = Scene::with("files", &plugin);
@@ -41,9 +38,9 @@ fn the_readmes_way_to_hand_files_over() {
     let write = |name: &str, content: &str| fs::write(folder.join(name), content).unwrap();
     write("ca.pem", &authority.pem());
     write("password", "wrong\n");
-    let commands = readme();
+    let commands = documented();
     assert!(commands.len() >= 4, "{commands:?}");
-    let name = "files-readme";
+    let name = "files-documented";
     for command in commands {
         let words = command.split_whitespace().skip(1).flat_map(|word| match word {
             "loki-rs" => vec![plugin.name.clone()],

@@ -1,15 +1,13 @@
-//! What `docs/operating.md` says of Docker's commands while the plugin is disabled, and of two plugins side by side.
+//! What `docs/install.md` says of Docker's commands while the plugin is disabled, and of two plugins side by side.
 
 use super::crash::{RATE, wait_for_more, writer};
 use super::stage::{Engine, Scene, difference, eventually, numbered, text};
-use std::fs;
-use std::path::Path;
+use crate::harness::pages::page;
 use std::time::Duration;
 
-/// The guide says these words.
+/// The documentation has these words.
 fn assert_said(words: &str) {
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
-    assert!(fs::read_to_string(guide).unwrap().contains(words), "the guide says: {words}");
+    assert!(page("docs/install.md").contains(words), "docs/install.md says: {words}");
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn who_has_never_seen_it_reads_off_the_page_what_is_wrong_kept_and_lost() {
 
 #[test]
 fn a_socket_for_root_alone_is_reached_as_the_guide_says() {
-    let guide = read("docs/operating.md");
+    let guide = read("docs/monitoring.md");
     let (_, rest) = guide.split_once("For root alone, `METRICS_ADDR=").expect("the guide says how");
     let (address, _) = rest.split_once('`').unwrap();
     let (_, command) = rest.split_once("cd $DIR/").expect("the guide goes there");

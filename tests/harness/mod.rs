@@ -13,6 +13,7 @@
 //! * [`host_clock`]: the time of day on the host of a plugin;
 //! * [`bystander`]: who must not be harmed by what is done to others;
 //! * [`compose`]: Docker Compose, where files for it are read;
+//! * [`pages`]: the documentation, for tests that hold it to the program;
 //! * [`logql`]: whether a query of Loki's is one, where there is no Loki to ask;
 //! * [`copier`]: how dockerd cuts what a container prints; [`frame`]: how it writes that down; [`http`]: how it calls.
 //!
@@ -29,6 +30,7 @@ pub mod host_clock;
 pub mod http;
 pub mod logql;
 pub mod name_server;
+pub mod pages;
 pub mod plugin;
 pub mod prometheus;
 pub mod status;

@@ -6,9 +6,10 @@ use loki_rs::config::RingBudget;
 use loki_rs::config::options::OPTIONS;
 use loki_rs::config::settings::{RING_BUDGET, RING_RETENTION, SETTINGS};
 
-use super::{guide, rows};
+use super::guide;
 use crate::harness::compose::file;
 use crate::harness::frame::Entry;
+use crate::harness::pages::{self, rows};
 use crate::harness::plugin::Start;
 use crate::harness::{Scene, assert_eventually, numbered};
 use crate::standin::{Limits, Standin, client};
@@ -74,11 +75,11 @@ fn a_ring_holds_what_the_formula_says() {
 
 #[test]
 fn figures_of_memory_and_processor_were_measured() {
-    let measured = fs::read_to_string(file("PERFORMANCE.md")).expect("it is there");
+    let measured = fs::read_to_string(file("docs/performance.md")).expect("it is there");
     let guide = guide("");
-    let table = super::guide("memory");
+    let table = pages::marked("memory");
     for row in table.lines().filter(|line| line.starts_with('|') && !line.contains("---")) {
-        assert!(measured.lines().any(|line| line == row), "PERFORMANCE.md has no {row}");
+        assert!(measured.lines().any(|line| line == row), "docs/performance.md has no {row}");
     }
     let row = measured.lines().find(|line| line.starts_with("| 100 bytes | 1 |")).expect("it was measured");
     let cost = row.split('|').nth(5).map(str::trim).expect("a column");
@@ -105,13 +106,13 @@ fn what_the_driver_does_is_what_its_constants_say() {
             largest / MIB
         ),
         format!("compressed, and {} MiB of all together", constant("src/shipper/budget.rs", "TOTAL") / MIB),
-        format!("cuts lines at {} KiB", constant("src/codec/partial.rs", "MAX_LINE") / 1024),
+        format!("truncates lines at {} KiB", constant("src/codec/partial.rs", "MAX_LINE") / 1024),
         format!("no container with more than {} labels", constant("src/loki/labels.rs", "MAX_LABELS")),
         format!("at most {} KiB of a container's own metadata", constant("src/streams/metadata.rs", "MOST") / 1024),
         format!("{} idle ones a destination", constant("src/transport/link.rs", "IDLE_CONNECTIONS")),
         format!("for {} seconds. A balancer", constant("src/transport/link.rs", "IDLE")),
     ] {
-        assert!(guide.contains(&words), "the guide does not say: {words}");
+        assert!(guide.contains(&words), "the documentation does not say: {words}");
     }
     let default = |name: &str| SETTINGS.iter().find(|setting| setting.name == name).expect(name).default;
     for words in [
@@ -119,16 +120,15 @@ fn what_the_driver_does_is_what_its_constants_say() {
         format!("| above {} sent lines go first", default(RING_BUDGET)),
         format!("10 % of the file system, {} GB at most", RingBudget::LARGEST_SHARE / 1_000_000_000),
     ] {
-        assert!(guide.contains(&words), "the guide does not say: {words}");
+        assert!(guide.contains(&words), "the documentation does not say: {words}");
     }
     assert_eq!(constant("src/shipper/destination.rs", "LONGEST_PROBE"), 5);
     assert!(guide.contains("asks again at least every five seconds"));
-    let readme = include_str!("../../README.md");
     assert_eq!(constant("src/transport/link.rs", "LOOK"), 2);
-    assert!(guide.contains("Mend the file; it is looked at every two seconds."));
-    assert!(readme.contains("Files are looked at every two seconds while lines are pushed"));
+    assert!(guide.contains("Correct the file; it is looked at every two seconds."));
+    assert!(guide.contains("Files are looked at every two seconds while lines are pushed"));
     assert_eq!(constant("src/streams/upkeep.rs", "SYNC_EVERY"), 5);
-    assert!(readme.contains("Rings are synced every five seconds"));
+    assert!(guide.contains("Rings are synced every five seconds"));
 }
 
 #[test]

@@ -21,6 +21,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::{Fields, read};
 use crate::harness::dockerd::now;
 use crate::harness::frame::Entry;
+use crate::harness::pages;
 use crate::harness::patience;
 use crate::standin::{Failure, Standin, Times};
 
@@ -137,14 +138,13 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// The README's example of a line has the fields that there are, and is logfmt.
-fn shown_in_readme(message: &str, said: &Fields) {
-    let readme = include_str!("../../README.md");
-    let (_, shown) = readme.split_once("<!-- summary -->\n").expect("README.md has examples");
+/// The documented example of a line has the fields that there are, and is logfmt.
+fn assert_documented(message: &str, said: &Fields) {
+    let (page, shown) = (pages::page("docs/monitoring.md"), pages::marked("summary"));
     let line = shown.lines().map(str::trim).find(|line| line.contains(message)).expect("it is among them");
     assert_eq!(read("logfmt", line).keys().collect::<Vec<_>>(), said.keys().collect::<Vec<_>>(), "{line}");
     for name in said.keys().filter(|name| !["level", "msg", "seconds", "most_waiting_lines"].contains(&name.as_str())) {
-        assert!(readme.contains(&format!("`{name}`")), "README.md does not say what {name} is");
+        assert!(page.contains(&format!("`{name}`")), "docs/monitoring.md does not say what {name} is");
     }
 }
 
@@ -171,13 +171,13 @@ fn what_is_wrong_is_summed_up_while_it_lasts_and_once_more_when_it_is_over() {
         assert!(named.starts_with(&format!("{} for ", stage.loki.push_url())), "{named}");
         assert_eq!((&wrong["reason"], &wrong["dropped_lines"]), (&json!("Loki answered 503: no"), &json!(0)));
         let (_, second) = stage.said(first, "something is wrong", |said| said["waiting_lines"] == 30).await;
-        shown_in_readme("something is wrong", &wrong);
+        assert_documented("something is wrong", &wrong);
         // An outage is spoken of by the summary, and by nobody else, while it lasts.
         let text: String = stage.kept.lines().iter().map(|(_, line)| line.clone()).collect();
         assert_eq!(text.matches("Loki takes no lines").count(), 1, "{text}");
         stage.loki.heal();
         let (right, over) = stage.said(second, "all is right again", |_| true).await;
-        shown_in_readme("all is right again", &right);
+        assert_documented("all is right again", &right);
         assert_eq!((&right["most_waiting_lines"], &right["dropped_lines"]), (&json!(30), &json!(0)));
 
         // What is lost is wrong once, with its reason.

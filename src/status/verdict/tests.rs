@@ -134,13 +134,13 @@ fn an_outage_says_since_when_what_is_kept_and_for_how_long_there_is_room() {
 }
 
 #[test]
-fn the_readme_shows_such_a_sentence() {
-    let readme = include_str!("../../../README.md").replace("\n> ", " ");
+fn the_documentation_shows_such_a_sentence() {
+    let page = include_str!("../../../docs/monitoring.md").replace("\n> ", " ");
     let (_, findings) = judged(|view| {
         view.containers = vec![waiting("web", 345, 50_000_000, Some(7_300.0))];
         view.destinations = vec![away(URL, 200.4, (12_345, 4))];
     });
-    assert!(findings[0].1.ends_with(IN_TWO_HOURS) && readme.contains(&findings[0].1), "{findings:?}");
+    assert!(findings[0].1.ends_with(IN_TWO_HOURS) && page.contains(&findings[0].1), "{findings:?}");
 }
 
 #[test]
