@@ -11,13 +11,14 @@ SOAK_SECONDS ?= 600
 SECONDS ?= 60
 TARGETS ?=
 SEEDS ?= 1000
+CHECKS ?= bans licenses sources
 
 export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 PLUGIN := $(CARGO_TARGET_DIR)/plugin
 IMAGE := $(CARGO_TARGET_DIR)/chatter.tar
 STAGED := LOKI_RS_PLUGIN=$(PLUGIN) LOKI_RS_IMAGE=$(IMAGE)
 
-.PHONY: help plugin install uninstall demo stage test simulate crash power-loss soak fuzz bench bench-docker instructions check clean
+.PHONY: help plugin install uninstall demo stage test simulate crash power-loss soak fuzz bench bench-docker instructions check deny clean
 
 help:
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -77,6 +78,10 @@ check: ## formatting, lints and documentation
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+deny: ## licences, duplicate versions and sources of dependencies; CHECKS=advisories asks the RustSec database
+	@. plugin/lib.sh && need_rust && need_cargo_deny
+	cargo deny --locked check $(CHECKS)
 
 clean: ## remove everything that was built
 	cargo clean

@@ -43,6 +43,11 @@ need_rust() {
     [[ $(cc -print-file-name=libc.a) == /* ]] || install_package libc6-dev
 }
 
+# What checks dependencies. Unoptimised it is built in a minute, and checks in two seconds.
+need_cargo_deny() {
+    cargo deny --version >/dev/null 2>&1 || CARGO_PROFILE_RELEASE_OPT_LEVEL=0 cargo install --locked cargo-deny
+}
+
 # What it takes to run an engine of one's own.
 need_engine() {
     need dockerd docker.io

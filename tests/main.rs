@@ -1,7 +1,6 @@
 //! All black-box tests, one binary. Table of contents:
 //!
 //! * [`contract`]: the manifest and the documentation say what the program does.
-//! * [`dependencies`]: what it is built from has licences that are allowed.
 //! * [`examples`]: what is in `examples/` can be used as it is.
 //! * [`recipes`]: and its recipes give what they say.
 //! * [`deploy`]: and so can what is in `deploy/`: alerts, dashboards, a stack;
@@ -58,7 +57,6 @@ mod bad_settings;
 mod clocks;
 mod confined;
 mod contract;
-mod dependencies;
 mod deploy;
 mod descriptors;
 mod destinations;
