@@ -42,11 +42,11 @@ stage: plugin
 
 test: stage ## all tests, on a private Docker Engine too
 	@. plugin/lib.sh && need_prometheus && need_browser && need mkfs.xfs xfsprogs
-	$(STAGED) cargo test --locked
+	$(STAGED) cargo test --locked --workspace
 
-# With this flag Tokio takes its randomness from the seed too.
+# With these flags Tokio takes its randomness from the seed too, and rings are small enough to overflow in seconds.
 simulate: ## play SEEDS (1000) random schedules of faults under simulated time, or one and what happens: SEED=7
-	RUSTFLAGS="$$RUSTFLAGS --cfg tokio_unstable" SEEDS=$(SEEDS) \
+	RUSTFLAGS="$$RUSTFLAGS --cfg tokio_unstable --cfg small_rings" SEEDS=$(SEEDS) \
 		cargo test --locked --profile simulation --lib simulation:: -- --nocapture
 
 crash: stage ## kill the plugin under load N times (50), and judge docker logs and Loki
@@ -75,9 +75,9 @@ instructions: ## count those of the hot parts, and fail when one has grown by mo
 	benches/instructions.sh
 
 check: ## formatting, lints and documentation
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
 deny: ## licences, duplicate versions and sources of dependencies; CHECKS=advisories asks the RustSec database
 	@. plugin/lib.sh && need_rust && need_cargo_deny

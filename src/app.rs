@@ -15,17 +15,17 @@ use tracing::{error, info, warn};
 
 use crate::config::Settings;
 use crate::confine::{self, Confinement};
-use crate::disk::{self, hold::Hold};
 use crate::docker::routes::Routes;
 use crate::docker::server;
-use crate::pipeline::Registries;
-use crate::pools::{self, Pool};
 use crate::shipper;
 use crate::status::{self, report::Reporter};
 use crate::streams::evict::Policy;
 use crate::streams::registry::Setup;
 use crate::streams::{self, Registry, labels};
-use crate::telemetry::{logging, summary};
+use base::disk::{self, hold::Hold};
+use base::pools::{self, Pool};
+use promtail::pipeline::Registries;
+use telemetry::{logging, summary};
 
 /// Threads that read FIFOs and do nothing else.
 const INTAKE_THREADS: usize = 2;

@@ -1,14 +1,14 @@
 //! Docker's frames as records of the ring: where `codec` and `ring` meet.
 
-use crate::codec::frame::{self, HEADER, MAX_PAYLOAD};
-use crate::ring::{Framing, Scan};
+use dockerd::frame::{self, HEADER, MAX_PAYLOAD};
+use ring::{Framing, Scan};
 
 /// A record is a frame as dockerd wrote it.
 #[derive(Clone, Copy, Debug)]
 pub struct DockerFrames;
 
 // A ring's filler must begin no frame.
-const _: () = assert!(crate::ring::FILLER == frame::FILLER);
+const _: () = assert!(ring::FILLER == frame::FILLER);
 
 // === impl DockerFrames ===
 
@@ -27,11 +27,11 @@ impl Framing for DockerFrames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::entry::proto::LogEntry;
-    use crate::codec::frame::entries;
-    use crate::ring::{BootId, LEAST_BUDGET, Options, Ring};
+    use dockerd::entry::proto::LogEntry;
+    use dockerd::frame::entries;
     use proptest::prelude::*;
     use prost::Message;
+    use ring::{BootId, LEAST_BUDGET, Options, Ring};
     use std::path::Path;
     use std::sync::Arc;
 

@@ -32,11 +32,11 @@ mod time;
 use thiserror::Error;
 
 use self::functions::KNOWN;
-use crate::golang::template::cost;
-use crate::golang::template::engine::{self, Output, clipped};
-use crate::golang::template::syntax::{self, Dialect};
-use crate::streams::info::Info;
-use crate::work::Work;
+use dockerd::info::Info;
+use go_compat::template::cost;
+use go_compat::template::engine::{self, Output, clipped};
+use go_compat::template::syntax::{self, Dialect};
+use go_compat::work::Work;
 
 /// Bytes a template may write. A label holds 2048.
 const MAX_OUTPUT: usize = 64 * 1024;
@@ -59,7 +59,7 @@ pub enum TemplateError {
     /// It writes without end.
     #[error("it writes more than {MAX_OUTPUT} bytes")]
     TooLong,
-    /// It takes more than what [`work::LABELS`](crate::work::LABELS) allows all templates of a container together.
+    /// It takes more than what [`work::LABELS`](go_compat::work::LABELS) allows all templates of a container together.
     #[error("it needs too many steps or too much memory (the templates of a container are to be simple)")]
     TooCostly,
     /// The engine panicked. Nothing is left behind.
@@ -149,7 +149,7 @@ fn execution(error: &gotmpl::TemplateError) -> TemplateError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::work;
+    use go_compat::work;
     use proptest::prelude::*;
 
     fn render(text: &str, info: &Info, hostname: &str) -> Result<String, TemplateError> {

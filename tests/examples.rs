@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use loki_rs::config::{PluginDefaults, StreamOptions};
-use loki_rs::yaml::{self, Node, Value};
+use promtail::yaml::{self, Node, Value};
 
 use crate::harness::compose::{self, Service, entry, text, texts};
 

@@ -39,7 +39,7 @@ fn source() -> String {
         }
     }
     let mut all = String::new();
-    read(&file("src"), &mut all);
+    ["src", "crates"].iter().for_each(|folder| read(&file(folder), &mut all));
     all
 }
 

@@ -3,10 +3,10 @@
 
 mod summary;
 
-use loki_rs::golang::logfmt;
-use loki_rs::telemetry::logging::LONGEST;
-use loki_rs::telemetry::logging::quota::{NEWS, OF_A_KIND, TROUBLE};
+use go_compat::logfmt;
 use serde_json::{Map, Value, json};
+use telemetry::logging::LONGEST;
+use telemetry::logging::quota::{NEWS, OF_A_KIND, TROUBLE};
 
 use crate::harness::pages;
 use crate::harness::plugin::{Output, Said, Start};

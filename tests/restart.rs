@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use loki_rs::disk::hold::Hold;
+use base::disk::hold::Hold;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 

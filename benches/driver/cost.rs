@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use loki_rs::loki::encode::Metadata;
+use loki::encode::Metadata;
 
 use crate::harness::dockerd::Run;
 use crate::process::{self, Syscalls};

@@ -7,9 +7,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::thread;
 use std::time::Duration;
 
-use loki_rs::codec::frame;
-use loki_rs::loki::StreamEncoder;
-use loki_rs::loki::encode::Metadata;
+use dockerd::frame;
+use loki::StreamEncoder;
+use loki::encode::Metadata;
 use nix::libc;
 
 use crate::process;

@@ -5,16 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use loki_rs::codec::frame;
+use dockerd::frame;
+use loki::StreamEncoder;
+use loki::encode::Metadata;
 use loki_rs::frames::DockerFrames;
-use loki_rs::loki::StreamEncoder;
-use loki_rs::loki::encode::Metadata;
-use loki_rs::pipeline::{Form, Pipeline};
-use loki_rs::ring::{BootId, Options, Ring, Writer};
 use loki_rs::shipper::backoff::Backoff;
 use loki_rs::shipper::collect::Collector;
 use loki_rs::shipper::window::Now;
 use loki_rs::shipper::{Plan, Stream};
+use promtail::pipeline::{Form, Pipeline};
+use ring::{BootId, Options, Ring, Writer};
 use tempfile::TempDir;
 
 /// Lines in the megabyte, of 100 bytes each.

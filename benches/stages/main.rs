@@ -6,8 +6,8 @@ mod database;
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use loki_rs::pipeline::entry::Value;
-use loki_rs::pipeline::{Entry, Form, Pipeline, SeqRange};
+use promtail::pipeline::entry::Value;
+use promtail::pipeline::{Entry, Form, Pipeline, SeqRange};
 
 const NOW: i64 = 1_790_000_000_000_000_000;
 

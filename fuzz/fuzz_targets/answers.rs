@@ -6,9 +6,9 @@ use std::num::NonZeroU32;
 
 use hyper::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use libfuzzer_sys::fuzz_target;
-use loki_rs::loki::answer::{Kind, Seen};
-use loki_rs::loki::error::{PushError, Status};
-use loki_rs::loki::hints::{Hints, LONGEST_RETRY_AFTER};
+use loki::answer::{Kind, Seen};
+use loki::error::{PushError, Status};
+use loki::hints::{Hints, LONGEST_RETRY_AFTER};
 use loki_rs::shipper::guard::RejectionGuard;
 use loki_rs::shipper::verdict::{Verdict, indivisible, verdict};
 

@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cost::measured;
+use go_compat::work::EXPRESSIONS;
 use libfuzzer_sys::fuzz_target;
 use loki_rs::config::effective::effective;
 use loki_rs::config::{OPTIONS, RawOptions, SETTINGS, Settings, StreamOptions};
-use loki_rs::streams::{Info, labels};
-use loki_rs::work::EXPRESSIONS;
+use dockerd::info::Info;
+use loki_rs::streams::labels;
 
 /// Stands in every secret, and nowhere else.
 const SECRET: &str = "hunter2";

@@ -2,9 +2,9 @@
 
 #![no_main]
 
+use dockerd::frame::{Scan, encode_for_reader, entries, scan};
+use dockerd::partial::{Joiner, MAX_LINE};
 use libfuzzer_sys::fuzz_target;
-use loki_rs::codec::frame::{Scan, encode_for_reader, entries, scan};
-use loki_rs::codec::partial::{Joiner, MAX_LINE};
 
 fuzz_target!(|input: (Vec<u8>, u16)| {
     let (bytes, cut) = input;

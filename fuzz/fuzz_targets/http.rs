@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use base::disk;
 use hyper::Request;
 use hyper::body::Body;
 use libfuzzer_sys::fuzz_target;
@@ -18,7 +19,7 @@ use loki_rs::config::{MetricsAddr, PluginDefaults, Settings};
 use loki_rs::status::report::Reporter;
 use loki_rs::streams::Registry;
 use loki_rs::streams::registry::Setup;
-use loki_rs::{disk, docker, status};
+use loki_rs::{docker, status};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -96,7 +97,7 @@ impl Plugin {
         let (socket, page) = (dir.path().join("socket"), dir.path().join("page"));
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let _entered = runtime.enter();
-        let pipelines = Arc::<loki_rs::pipeline::Registries>::default();
+        let pipelines = Arc::<promtail::pipeline::Registries>::default();
         let registry = Registry::new(Setup {
             state_dir: dir.path().join("state"),
             hostname: "host".into(),

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use dockerd::info::Info;
 use libfuzzer_sys::fuzz_target;
 use loki_rs::config::{OPTIONS, PluginDefaults, StreamOptions};
-use loki_rs::streams::{Info, labels};
+use loki_rs::streams::labels;
 
 fuzz_target!(|input: Vec<(u8, String)>| {
     let mut options = BTreeMap::new();

@@ -12,10 +12,10 @@ mod grammar;
 use std::time::Duration;
 
 use cost::measured;
+use go_compat::work::{EXPRESSIONS, LINE, ROOM};
 use grammar::Choices;
 use libfuzzer_sys::fuzz_target;
-use loki_rs::pipeline::{Entry, Form, Pipeline, SeqRange};
-use loki_rs::work::{EXPRESSIONS, LINE, ROOM};
+use promtail::pipeline::{Entry, Form, Pipeline, SeqRange};
 
 /// Stages in which `TEXT` is any text, `QUERY` an expression of JMESPath, `TEMPLATE` a template and `NAME` one of a few.
 const STAGES: &[&str] = &[

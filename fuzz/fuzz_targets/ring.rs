@@ -8,10 +8,10 @@ use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use dockerd::frame;
 use libfuzzer_sys::fuzz_target;
-use loki_rs::codec::frame;
 use loki_rs::frames::DockerFrames;
-use loki_rs::ring::{BootId, Cursors, LEAST_BUDGET, Options, Reader, Ring};
+use ring::{BootId, Cursors, LEAST_BUDGET, Options, Reader, Ring};
 
 /// A frame as dockerd writes it.
 const FRAME: &[u8] = b"\x00\x00\x00\x16\x0a\x06stdout\x10\x80\x80\x80\x80\x80\x80\x80\x80\x10\x1a\x02hi";

@@ -12,18 +12,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use base::disk::small::{self, Content};
 use cost::measured;
+use dockerd::frame;
 use libfuzzer_sys::fuzz_target;
-use loki_rs::codec::frame;
 use loki_rs::config::{PluginDefaults, RingBudget};
-use loki_rs::disk::small::{self, Content};
 use loki_rs::frames::DockerFrames;
-use loki_rs::ring::{BootId, Cursors, INFO, LEAST_BUDGET, Options, Ring};
 use loki_rs::streams::Registry;
 use loki_rs::streams::evict::Policy;
 use loki_rs::streams::record::Records;
 use loki_rs::streams::registry::Setup;
 use loki_rs::streams::retention;
+use ring::{BootId, Cursors, INFO, LEAST_BUDGET, Options, Ring};
 use tokio::runtime::{Builder, Runtime};
 
 /// The container whose ring is there.

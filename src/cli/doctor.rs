@@ -4,12 +4,14 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::codec::Source;
 use crate::config::effective::{Effective, Origin, effective};
 use crate::config::pipeline::Configured;
 use crate::config::{Environment, PluginDefaults, RawOptions, Settings, StreamOptions};
 use crate::doctor::reach::reach;
-use crate::streams::{Info, labels};
+use dockerd::Source;
+use dockerd::info::Info;
+
+use crate::streams::labels;
 
 /// What the container would be.
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use crate::pipeline::{Entry, Form, Labels, Pipeline, SeqRange, exposition, presets};
+use promtail::pipeline::{Entry, Form, Labels, Pipeline, SeqRange, exposition, presets};
 
 /// What to do with a pipeline.
 #[derive(Debug, Args)]

@@ -11,8 +11,8 @@ use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 
 use crate::config::parse;
-use crate::maps::map_of;
-use crate::relabel::Rules;
+use base::maps::map_of;
+use promtail::relabel::Rules;
 
 /// What to do with rules.
 #[derive(Debug, Args)]

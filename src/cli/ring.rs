@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use crate::codec::frame;
 use crate::frames::DockerFrames;
-use crate::ring::{BootId, Notice, Ring, RingError, cursors};
-use crate::streams::{Info, retention};
+use dockerd::frame;
+use dockerd::info::Info;
+use ring::{BootId, Notice, Ring, RingError, cursors};
+
+use crate::streams::retention;
 
 /// What to look at.
 #[derive(Debug, Args)]

@@ -9,10 +9,10 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::options::{OptionError, OptionErrors};
-use super::refusal::Refusal;
-use crate::files;
-use crate::transport::Transport;
-use crate::transport::shown::shown;
+use base::files;
+use base::refusal::Refusal;
+use loki::transport::Transport;
+use loki::transport::shown::shown;
 
 /// The path of Loki's push API.
 pub const PUSH_PATH: &str = "/loki/api/v1/push";
@@ -289,7 +289,7 @@ fn suggestion(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::Secret;
+    use loki::transport::Secret;
 
     #[test]
     fn several_urls_have_commas_between_them() {

@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::departure::Departure;
 use super::destination::{TypedUrl, hide_user_info, separate};
 use super::options::{self as keys, OPTIONS};
-use super::refusal::quote;
 use super::{PluginDefaults, RawOptions};
+use base::refusal::quote;
 
 /// An option that has a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

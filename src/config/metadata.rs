@@ -9,8 +9,8 @@
 //! Without a name, a fact goes under its own and a key under what Loki takes of it: `label:com.example/team` becomes
 //! `com_example_team`.
 
-use super::refusal::{Refusal, quote};
-use crate::loki::labels::LabelName;
+use base::refusal::{Refusal, quote};
+use loki::labels::LabelName;
 
 /// Items in a list. Loki takes 128 with a line, and a line may get one of ours besides.
 const MAX_ITEMS: usize = 100;

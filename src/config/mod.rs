@@ -16,14 +16,14 @@
 //! - [`destination`]: [`PushUrl`], [`Credentials`], [`Destination`]; [`transport`] reads what of it is about TLS, proxies and
 //!   authorization; `departure` keeps the credentials of the plugin from containers that go another way.
 //! - [`settings`]: [`SETTINGS`], the table of what the plugin itself may be given, and
-//!   [`PluginDefaults`], what containers get when they say nothing; [`own_log`]: how the plugin speaks of itself.
+//!   [`PluginDefaults`], what containers get when they say nothing.
 //! - [`effective`]: which options are in force for a container, who said so, and how they may be shown.
 //! - [`pipeline`]: stages by name, typed or in a file.
 //! - [`metadata`]: the grammar of `loki-structured-metadata`; [`tenant`]: which tenants there can be; `idle`: options
 //!   that are taken and do nothing.
 //! - [`render`]: a table as aligned text and as Markdown.
-//! - [`parse`], [`duration`], [`go_regex`]: the leaves. Go's and Docker's grammars, one value at a time; [`refusal`] is
-//!   what they answer to anything else.
+//! - [`parse`]: Docker's grammars, one value at a time; [`go_compat`] has those of Go, and a value that does not fit is a
+//!   [`Refusal`](base::refusal::Refusal).
 //!
 //! Three rules hold throughout. All mistakes are reported at once. A complaint names the key, the
 //! value and what is expected, with an example. No secret is ever shown, neither in a complaint
@@ -31,17 +31,13 @@
 
 mod departure;
 pub mod destination;
-pub mod duration;
 pub mod effective;
-pub mod go_regex;
 mod idle;
 pub mod metadata;
 pub mod options;
-pub mod own_log;
 pub mod parse;
 pub mod pipeline;
 mod reader;
-pub mod refusal;
 pub mod render;
 pub mod settings;
 pub mod stream_options;
@@ -50,10 +46,8 @@ pub mod transport;
 pub mod unknown;
 
 pub use destination::{Credentials, Destination, MOST_URLS, PushUrl};
-pub use go_regex::KeyPattern;
 pub use metadata::{Fact, MetadataItem, MetadataSource};
 pub use options::{OPTIONS, OptionError, OptionErrors, OptionSpec, RawOptions};
-pub use own_log::{LogFormat, LogLevel};
 pub use settings::{
     Environment, MetricsAddr, PluginDefaults, RingBudget, SETTINGS, SettingErrors, SettingSpec, Settings, Strings,
 };

@@ -14,8 +14,8 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::refusal::clipped;
 use super::render::{self, Entry, cell, code};
+use base::refusal::clipped;
 
 mod table;
 

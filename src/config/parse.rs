@@ -14,9 +14,9 @@
 //! | [`list`] | Docker `labels`, `env` | `a,b` |
 //! | [`pairs`] | Grafana `loki-external-labels` | `a=1,b={{join .ContainerArgs ","}}` |
 //!
-//! Durations have a [file](super::duration) of their own.
+//! Durations have a [file](go_compat::duration) of their own.
 
-use super::refusal::{Refusal, quote, redact};
+use base::refusal::{Refusal, quote, redact};
 
 /// Examples that end every complaint about a size.
 const SIZES: &str = "try 20m, 512k, 1g";

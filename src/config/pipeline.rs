@@ -5,10 +5,10 @@
 
 use super::options::{self as keys, OptionError};
 use super::reader::Reader;
-use super::refusal::Refusal;
-use crate::files::{self, Folders, Named};
-use crate::pipeline::{Draft, Form, Pipeline, PipelineError, presets};
-use crate::transport::Material;
+use base::files::{self, Folders, Named};
+use base::refusal::Refusal;
+use loki::transport::Material;
+use promtail::pipeline::{Draft, Form, Pipeline, PipelineError, presets};
 
 /// What to do, at the end of every complaint.
 const HELP: &str = "try [{labels: {level: }}], and loki-rs pipeline check FILE";

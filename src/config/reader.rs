@@ -6,16 +6,17 @@ use std::num::NonZeroU32;
 
 use super::departure::Departure;
 use super::destination::{Destination, TypedUrl};
-use super::go_regex::KeyPattern;
 use super::options::{self as keys, OptionError, OptionErrors, RawOptions, spec};
-use super::refusal::{Refusal, quote};
 use super::settings::PluginDefaults;
 use super::stream_options::{Batch, LabelOptions, MAX_BATCH_SIZE, Retry, RingOptions, StreamOptions};
 use super::tenant::tenant_id;
-use super::{duration, idle, metadata, parse, unknown};
-use crate::loki::labels::{LabelName, MAX_NAME};
-use crate::relabel::Rules;
+use super::{idle, metadata, parse, unknown};
 use crate::template;
+use base::refusal::{Refusal, quote};
+use go_compat::duration;
+use go_compat::go_regex::KeyPattern;
+use loki::labels::{LabelName, MAX_NAME};
+use promtail::relabel::Rules;
 
 /// Looks options up in order of precedence, and collects every mistake.
 pub struct Reader<'a> {

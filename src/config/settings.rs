@@ -27,13 +27,14 @@ use thiserror::Error;
 
 use super::destination::EXAMPLE_URL;
 use super::options::{LOKI_URL, OPTIONS, OptionError, OptionErrors, RawOptions, spec};
-use super::own_log::{LogFormat, LogLevel};
-use super::refusal::{Refusal, quote, redact};
+use super::parse;
 use super::render::{self, Entry, cell, code};
 use super::stream_options::StreamOptions;
-use super::{duration, parse};
-use crate::files::Folders;
-use crate::transport::NoProxy;
+use base::files::Folders;
+use base::refusal::{Refusal, quote, redact};
+use go_compat::duration;
+use loki::transport::NoProxy;
+use telemetry::own_log::{LogFormat, LogLevel};
 
 pub const LOG_LEVEL: &str = "LOG_LEVEL";
 pub const LOG_FORMAT: &str = "LOG_FORMAT";

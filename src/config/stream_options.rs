@@ -8,15 +8,15 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::destination::Destination;
-use super::go_regex::KeyPattern;
 use super::metadata::MetadataItem;
 use super::options::{OptionErrors, RawOptions};
 use super::pipeline::Configured;
 use super::reader::Reader;
 use super::settings::PluginDefaults;
-use crate::loki::labels::LabelName;
-use crate::relabel::Rules;
-use crate::work::{self, Work};
+use go_compat::go_regex::KeyPattern;
+use go_compat::work::{self, Work};
+use loki::labels::LabelName;
+use promtail::relabel::Rules;
 
 /// The largest batch that is sent, in bytes of lines.
 ///
@@ -134,7 +134,7 @@ impl RingOptions {
 mod tests {
     use super::*;
     use crate::config::options::OPTIONS;
-    use crate::transport::Transport;
+    use loki::transport::Transport;
     use proptest::prelude::*;
 
     const URL: (&str, &str) = ("loki-url", "http://loki:3100/x");

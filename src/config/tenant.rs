@@ -1,6 +1,6 @@
 //! Which tenants there can be.
 
-use super::refusal::Refusal;
+use base::refusal::Refusal;
 
 /// The longest tenant id Loki takes (dskit, `tenant.ValidTenantID`), in bytes.
 const MAX_TENANT_ID: usize = 150;

@@ -12,10 +12,10 @@ use super::destination::{Credentials, refuse, scheme_length, take_credentials};
 use super::options::{self as keys, OptionError};
 use super::parse;
 use super::reader::Reader;
-use super::refusal::{Refusal, quote};
 use super::settings::NO_PROXY;
-use crate::files::Named;
-use crate::transport::{Authorization, Material, NoProxy, Proxy, Secret, Tls, Transport};
+use base::files::Named;
+use base::refusal::{Refusal, quote};
+use loki::transport::{Authorization, Material, NoProxy, Proxy, Secret, Tls, Transport};
 
 /// What a value begins with that is the text itself, and not the path of a file.
 const PEM: &str = "-----BEGIN";

@@ -4,7 +4,8 @@
 //! each is refused, with the option that was probably meant.
 
 use super::options::{OPTIONS, OptionError, RawOptions, spec};
-use super::refusal::quote;
+use base::refusal::quote;
+use base::suggestion::nearest as nearest_of;
 
 /// Complaints that are worded; of the rest the number is told.
 const MOST: usize = 10;
@@ -38,52 +39,9 @@ fn nearest(key: &str) -> Option<&'static str> {
     let typed = key.to_ascii_lowercase().replace('_', "-");
     let with_prefix = format!("loki-{typed}");
     // A third of the letters wrong is another word.
-    let near = |typed: &str| meant(typed, OPTIONS.iter().map(|spec| spec.key), |letters| letters / 4);
+    let near = |typed: &str| nearest_of(typed, OPTIONS.iter().map(|spec| spec.key), |letters| letters / 4);
     let all = [near(&typed), near(&with_prefix)].into_iter().flatten();
     all.min_by_key(|(distance, _)| *distance).map(|(_, key)| key)
-}
-
-/// `did you mean regex?`, or else what there is.
-pub fn hint<'n>(typed: &str, known: impl Iterator<Item = &'n str> + Clone) -> String {
-    match meant(&typed.to_lowercase(), known.clone(), |letters| (letters / 3).max(1)) {
-        Some((_, near)) => format!("did you mean {near}?"),
-        None => format!("known are {}", known.collect::<Vec<_>>().join(", ")),
-    }
-}
-
-/// The name that is the fewest typing errors away, and how many, if they are few enough for its letters.
-fn meant<'n>(
-    typed: &str,
-    known: impl Iterator<Item = &'n str>,
-    allowed: impl Fn(usize) -> usize,
-) -> Option<(usize, &'n str)> {
-    let distances = known.map(|name| (edits(typed, name), name));
-    distances.min_by_key(|(distance, _)| *distance).filter(|(distance, near)| *distance <= allowed(near.len()))
-}
-
-/// Levenshtein's distance, with a swap of neighbours counted as one error.
-fn edits(from: &str, to: &str) -> usize {
-    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
-    // Whatever is much longer than any option is none of them, and need not be measured.
-    if from.len() > 64 {
-        return usize::MAX;
-    }
-    let mut table = vec![vec![0; to.len() + 1]; from.len() + 1];
-    for i in 0..=from.len() {
-        for j in 0..=to.len() {
-            if i == 0 || j == 0 {
-                table[i][j] = i + j;
-                continue;
-            }
-            let changed = usize::from(from[i - 1] != to[j - 1]);
-            let mut least = (table[i - 1][j] + 1).min(table[i][j - 1] + 1).min(table[i - 1][j - 1] + changed);
-            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
-                least = least.min(table[i - 2][j - 2] + 1);
-            }
-            table[i][j] = least;
-        }
-    }
-    table[from.len()][to.len()]
 }
 
 #[cfg(test)]
@@ -119,23 +77,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn distances_count_typing_errors() {
-        for (from, to, expected) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("abc", "abc", 0),
-            ("acb", "abc", 1),
-            ("ab", "abc", 1),
-            ("xbc", "abc", 1),
-            ("kitten", "sitting", 3),
-        ] {
-            assert_eq!(edits(from, to), expected, "{from} {to}");
-            assert_eq!(edits(to, from), expected, "{to} {from}");
-        }
-        assert_eq!(nearest(&"l".repeat(10_000)), None);
-    }
-
     proptest! {
         #[test]
         fn a_single_typing_error_is_understood(
@@ -146,7 +87,7 @@ mod tests {
             let at = at % key.len();
             let typed = format!("{}{letter}{}", &key[..at], &key[at + 1..]);
             // max-fize is as near to max-file as to max-size.
-            prop_assert!(nearest(&typed).is_some_and(|near| edits(&typed, near) <= 1), "{}", typed);
+            prop_assert!(nearest(&typed).is_some_and(|near| strsim::osa_distance(&typed, near) <= 1), "{}", typed);
         }
     }
 }

@@ -10,7 +10,7 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
-use crate::files::Folders;
+use base::files::Folders;
 
 /// What rules are written for. Older kernels know less of it, and hold what they know.
 const KNOWN: ABI = ABI::V6;

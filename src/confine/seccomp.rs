@@ -7,7 +7,7 @@
 use nix::libc;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
-use crate::maps::map_of;
+use base::maps::map_of;
 
 /// What runs programs, looks into other processes, changes mounts, namespaces, clocks or the kernel, or has had more than
 /// its share of faults in the kernel.

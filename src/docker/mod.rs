@@ -22,9 +22,8 @@
 //!   Nothing in the call tells that from a container that starts.
 //! * dockerd closes the FIFO only after StopLogging was answered, and does not end a `docker logs -f`: the plugin must.
 //!
-//! * [`server`]: connections; [`routes`]: path to handler; [`messages`]: the JSON; [`read_logs`]: ring to body.
+//! * [`server`]: connections; [`routes`]: path to handler; [`dockerd::messages`]: the JSON; [`read_logs`]: ring to body.
 
-pub mod messages;
 pub mod read_logs;
 pub mod routes;
 pub mod server;

@@ -18,12 +18,12 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use tokio::sync::{mpsc, watch};
 
-use super::messages::ReadConfig;
-use crate::codec::frame;
 use crate::frames::DockerFrames;
-use crate::pools::Pool;
-use crate::ring::Reader;
 use crate::streams::registry::LogReader;
+use base::pools::Pool;
+use dockerd::frame;
+use dockerd::messages::ReadConfig;
+use ring::Reader;
 
 /// Pieces of a body that wait for dockerd. A slow `docker logs` holds no more than these, and one that is to come.
 const PIECES: usize = 1;

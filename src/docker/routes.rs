@@ -14,10 +14,10 @@ use std::convert::Infallible;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::messages::{Answer, ReadConfig, ReadLogs, StartLogging, StopLogging};
 use super::read_logs;
-use crate::config::refusal::clipped;
 use crate::streams::{Registry, START_PATIENCE, StartError};
+use base::refusal::clipped;
+use dockerd::messages::{Answer, ReadConfig, ReadLogs, StartLogging, StopLogging};
 
 /// dockerd bounds neither labels nor environment of a container; this bounds what a call may cost.
 const LARGEST_BODY: usize = 16 * 1024 * 1024;

@@ -78,7 +78,7 @@ mod tests {
             sent: Default::default(),
             pipelines: std::sync::Arc::default(),
         });
-        tokio::spawn(serve(crate::disk::bind(&socket).unwrap(), Routes::new(registry)));
+        tokio::spawn(serve(base::disk::bind(&socket).unwrap(), Routes::new(registry)));
         let client: Client<UnixConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(UnixConnector);
         for (method, path, status, answer) in [
             (Method::POST, "/Plugin.Activate", 200, r#"{"Implements":["LogDriver"]}"#),

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use crate::loki::error::Status;
-use crate::loki::{Kind, PushError};
+use loki::error::Status;
+use loki::{Kind, PushError};
 
 /// The name could not be resolved.
 pub const NO_SUCH_NAME: &str = "No name server knows it. A plugin has the network of the host and not that of a compose file: give the host's \

@@ -14,10 +14,10 @@ use tokio::time::{sleep, timeout};
 use super::{Finding, advice};
 use crate::config::Destination;
 use crate::config::destination::PUSH_PATH;
-use crate::loki::encode::Metadata;
-use crate::loki::{Client, PushError, StreamEncoder, client};
-use crate::transport::Secret;
-use crate::transport::names::{NameError, Names};
+use loki::encode::Metadata;
+use loki::transport::Secret;
+use loki::transport::names::{NameError, Names};
+use loki::{Client, PushError, StreamEncoder, client};
 
 /// The stream of the line that is pushed, so that nobody takes it for a container's.
 const LABELS: &str = "{app=\"loki-rs-doctor\"}";

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use prost::Message;
 
-use crate::codec::partial::{LeftOut, Line};
-use crate::loki::StreamEncoder;
-use crate::loki::encode::Metadata;
-use crate::loki::encode::proto::PushRequest;
+use dockerd::partial::{LeftOut, Line};
+use loki::StreamEncoder;
+use loki::encode::Metadata;
+use loki::encode::proto::PushRequest;
 
 /// The most a request may have uncompressed: Loki refuses 4 MiB for good (gRPC between its parts), and nothing is
 /// gained by coming near.
@@ -236,7 +236,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::Source;
+    use dockerd::Source;
 
     fn of(limit: usize, entries: i64) -> Batch {
         let mut batch = Batch::with_limit("{a=\"b\"}", limit);

@@ -16,12 +16,12 @@ use super::progress::Progress;
 use super::scope::{Key, Scope};
 use super::until::Until;
 use super::window::{Clamp, Now, Refusal, Tried};
-use crate::clock;
-use crate::codec::Source;
-use crate::codec::partial::Line;
-use crate::loki::encode::Metadata;
-use crate::ring::cursor::NOTE;
-use crate::ring::{Lost, Position, Published, Ring};
+use base::clock;
+use dockerd::Source;
+use dockerd::partial::Line;
+use loki::encode::Metadata;
+use ring::cursor::NOTE;
+use ring::{Lost, Position, Published, Ring};
 
 /// A round takes at most this part of the ring's bound: while it is on its way, the container writes the other half.
 pub const LARGEST_ROUND: u64 = 2;

@@ -12,8 +12,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::loki::PushError;
-use crate::telemetry::last::Last;
+use loki::PushError;
+use telemetry::last::Last;
 
 /// The upper bounds of the histogram of pushes double from here, in seconds.
 const FIRST_BUCKET: f64 = 0.005;

@@ -26,7 +26,7 @@ use super::nanoseconds;
 use super::route::Route;
 use super::slots::{Slot, Slots};
 use super::window::Now;
-use crate::loki::{Answer, Client, Kind, PushError};
+use loki::{Answer, Client, Kind, PushError};
 
 /// An outage is probed, and a batch that a rate limit refused is tried, at least this often, whatever
 /// `loki-max-backoff` says: one small request in five seconds from a host harms nobody, and lines arrive within seconds
@@ -34,7 +34,7 @@ use crate::loki::{Answer, Client, Kind, PushError};
 pub(super) const LONGEST_PROBE: Duration = Duration::from_secs(5);
 
 /// Outages of a destination that comes and goes are spoken of this often. One that lasts is in the
-/// [summary](crate::telemetry::summary).
+/// [summary](telemetry::summary).
 const SPEAK_EVERY: Duration = Duration::from_secs(60);
 
 /// Tenants of one destination whose breakers are remembered. Stages can make any number of tenants; beyond this, each push has a breaker

@@ -9,8 +9,8 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use crate::lock;
-use crate::ring::Ring;
+use base::lock;
+use ring::Ring;
 
 /// Processes that may die at the same entry before nothing of the container is evaluated any more.
 pub const MOST_DEATHS: u32 = 3;
@@ -104,7 +104,7 @@ impl Mark {
 mod tests {
     use super::*;
     use crate::frames::DockerFrames;
-    use crate::ring::{self, BootId, Ring};
+    use ring::{self, BootId, Ring};
 
     #[test]
     fn processes_that_die_at_one_entry_are_counted_and_others_are_not() {

@@ -1,6 +1,6 @@
 //! What can happen on the way to Loki: one method an event, with its counter and its log line.
 //!
-//! What happens to many lines is said once a minute with their number, see [`crate::telemetry::throttle`]. An outage is
+//! What happens to many lines is said once a minute with their number, see [`telemetry::throttle`]. An outage is
 //! spoken of by the [destination](super::destination), once for all containers.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,10 +11,10 @@ use tracing::{error, warn};
 use super::collect::Toll;
 use super::counters::{Changed, Dropped, ToOne};
 use super::nanoseconds;
-use crate::loki::PushError;
-use crate::ring::RingError;
-use crate::telemetry::last::Last;
-use crate::telemetry::throttle::Throttle;
+use loki::PushError;
+use ring::RingError;
+use telemetry::last::Last;
+use telemetry::throttle::Throttle;
 
 /// What happened to one container's lines on their way to one destination, since the container was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

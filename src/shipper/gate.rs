@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::backoff::Backoff;
 use super::breaker::{Admission, Breaker, Standing};
-use crate::transport::{Tls, Transport};
+use loki::transport::{Tls, Transport};
 
 /// See the [module](self).
 #[derive(Debug, Default)]

@@ -29,7 +29,7 @@ use super::scope::Key;
 use super::verdict::{Verdict, halve, indivisible, verdict};
 use super::way::{FIRST, Way};
 use super::window::Refusal;
-use crate::loki::{Kind, PushError};
+use loki::{Kind, PushError};
 
 /// How often a lane that may not send looks whether the ring has overwritten what it has still to send.
 pub const LOOK: Duration = Duration::from_secs(5);

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::codec::partial::{Joiner, LeftOut, Line};
-use crate::codec::{Entry, Source, frame};
 use crate::frames::DockerFrames;
-use crate::ring::{Lost, Position, Reader, Ring};
+use dockerd::partial::{Joiner, LeftOut, Line};
+use dockerd::{Entry, Source, frame};
+use ring::{Lost, Position, Reader, Ring};
 
 /// Where reading can begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -59,16 +59,16 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::clock::unix_nanos as nanoseconds;
-use crate::pipeline::{self, Pipeline};
-use crate::ring::{Cursors, Ring};
 use backoff::Backoff;
+use base::clock::unix_nanos as nanoseconds;
 use collect::End;
 use destination::{Destination, Permit};
 use evaluating::Evaluating;
 pub use evaluating::MOST_DEATHS;
 use events::Events;
 use lane::{LOOK, Lane};
+use promtail::pipeline::{self, Pipeline};
+use ring::{Cursors, Ring};
 use scope::Key;
 use until::Until;
 use way::Way;
@@ -76,7 +76,7 @@ use way::Way;
 /// How a container's lines are to be sent.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where lines of stdout and stderr go, by [`Source::index`](crate::codec::Source::index); `None`: they are passed over.
+    /// Where lines of stdout and stderr go, by [`Source::index`](dockerd::Source::index); `None`: they are passed over.
     pub streams: [Option<Stream>; 2],
     /// What lines go through on their way.
     pub pipeline: Option<Pipeline>,
@@ -139,7 +139,7 @@ pub struct Shipper {
     keys: Vec<Key>,
     /// How far they may read: as far as the first lane.
     end: watch::Sender<End>,
-    follow: watch::Receiver<crate::ring::Published>,
+    follow: watch::Receiver<ring::Published>,
     live: watch::Receiver<usize>,
     shutdown: watch::Receiver<bool>,
     /// The plan's pipeline, as long as it is not there; nothing is sent meanwhile.

@@ -12,7 +12,7 @@
 
 use super::progress::Progress;
 use super::window::{Clamp, Window};
-use crate::ring::cursor::NOTE;
+use ring::cursor::NOTE;
 
 /// Streams of a pipeline whose floors are remembered. More of them at once is an outage of hours with several successors, and a kill in
 /// the moment between a push and its answer; what that costs is a line that comes twice with different times.

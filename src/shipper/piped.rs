@@ -26,12 +26,12 @@ use super::note::{FLOORS, Floor, Note};
 use super::scope::{Key, Scope};
 use super::strikes::Strikes;
 use super::window::{Tried, Window};
-use crate::codec::Source;
-use crate::codec::partial::{Line, MARKER, MAX_LINE};
-use crate::loki::encode::Metadata;
-use crate::pipeline::entry::{Labels, TENANT};
-use crate::pipeline::{Entry, Pipeline, SeqRange};
+use dockerd::Source;
+use dockerd::partial::{Line, MARKER, MAX_LINE};
 use held::Held;
+use loki::encode::Metadata;
+use promtail::pipeline::entry::{Labels, TENANT};
+use promtail::pipeline::{Entry, Pipeline, SeqRange};
 use steady::Steady;
 use streams::{MOST_STREAMS, Streams};
 

@@ -6,8 +6,8 @@
 //! line of which the rest is to be left out, so that a replay makes no line of it.
 
 use super::window::Window;
-use crate::codec::Source;
-use crate::codec::partial::LeftOut;
+use dockerd::Source;
+use dockerd::partial::LeftOut;
 
 /// Marks and times by [`Source::index`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 //! In the normal case one lane carries all. A stream that is refused or limited gets a lane of its own, and the first lane goes on without it,
 //! see `super::lane`.
 
-use crate::codec::Source;
-use crate::pipeline::Labels;
+use dockerd::Source;
+use promtail::pipeline::Labels;
 
 /// What is held back together.
 #[derive(Clone, Debug, PartialEq, Eq)]

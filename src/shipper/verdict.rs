@@ -23,7 +23,7 @@
 use std::num::NonZeroU32;
 
 use super::window::Refusal;
-use crate::loki::{Kind, PushError};
+use loki::{Kind, PushError};
 
 /// What happens to a batch that was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,9 +107,9 @@ pub const fn halve(entries: usize) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loki::answer::Seen;
-    use crate::loki::error::Status;
     use Verdict::{GiveUp, Pause, Reject, Retry, Split, WithoutMetadata};
+    use loki::answer::Seen;
+    use loki::error::Status;
 
     fn status(code: u16, body: &str) -> PushError {
         PushError::status(code, body.as_bytes())

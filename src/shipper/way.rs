@@ -13,9 +13,9 @@ use super::destination::{self, Destination};
 use super::evaluating::Evaluating;
 use super::events::Events;
 use super::note::{FLOORS, Note};
-use crate::pipeline::Pipeline;
-use crate::ring::cursor::NOTE;
-use crate::ring::{Cursors, Position, Published, Ring};
+use promtail::pipeline::Pipeline;
+use ring::cursor::NOTE;
+use ring::{Cursors, Position, Published, Ring};
 
 /// See the [module](self).
 #[derive(Debug)]

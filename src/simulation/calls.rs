@@ -11,9 +11,9 @@ use super::disk::FIFOS;
 use super::life::Plugin;
 use super::world::{Shared, World};
 use super::{disk, kernel, log, time};
-use crate::codec::frame;
-use crate::docker::messages::ReadConfig;
 use crate::docker::routes;
+use dockerd::frame;
+use dockerd::messages::ReadConfig;
 
 /// StopLogging may take so long, whatever hangs.
 const STOP: Duration = Duration::from_millis(760);
@@ -201,7 +201,7 @@ async fn read(world: &Shared, plugin: &Plugin, container: usize, tail: Option<u3
 }
 
 /// The FIFO that dockerd makes to read the log of a container that is not running.
-fn stopped_fifo(world: &Shared, container: usize) -> Option<(PathBuf, crate::streams::Info)> {
+fn stopped_fifo(world: &Shared, container: usize) -> Option<(PathBuf, dockerd::info::Info)> {
     let world = world.borrow();
     let container = &world.containers[container];
     if container.running.is_some() {

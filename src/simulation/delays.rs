@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::network::RESOLVER;
 use super::time;
-use crate::pools::Pool;
+use base::pools::Pool;
 
 /// See the [module](self).
 #[derive(Debug, Default)]

@@ -301,7 +301,7 @@ impl Disk {
     fn note(&mut self, call: Call) {
         match call {
             Call::Sync(file, fd) => {
-                if crate::pools::test::running().is_none() {
+                if base::pools::test::running().is_none() {
                     self.violations.push("a sync on a thread that must not wait".into());
                 }
                 let Ok(path) = fs::read_link(format!("/proc/self/fd/{fd}")) else { return };

@@ -15,8 +15,8 @@ use prost::Message;
 use super::disk::FIFOS;
 use super::oracle::{Oracle, Printed};
 use super::{bounds, kernel, time};
-use crate::codec::entry::proto::{LogEntry, PartialLogEntryMetadata};
-use crate::streams::Info;
+use dockerd::entry::proto::{LogEntry, PartialLogEntryMetadata};
+use dockerd::info::Info;
 
 /// dockerd cuts longer lines into chunks.
 pub const CHUNK: usize = 16 * 1024;

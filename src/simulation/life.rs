@@ -13,10 +13,10 @@ use super::world::{Shared, World};
 use super::{calls, disk, law, log, network, time};
 use crate::app;
 use crate::config::PluginDefaults;
-use crate::pools;
 use crate::shipper::counters::Counters;
 use crate::streams::Registry;
 use crate::streams::registry::Setup;
+use base::pools;
 
 /// For how long the plugin may take to send what it has, when nothing is wrong any more.
 const RECOVERY: Duration = Duration::from_secs(1800);

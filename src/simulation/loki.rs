@@ -17,7 +17,7 @@ use prost::Message;
 use tokio::time::sleep;
 
 use super::time;
-use crate::loki::encode::proto::{Entry, PushRequest};
+use loki::encode::proto::{Entry, PushRequest};
 
 /// `reject_old_samples_max_age`.
 const OLDEST: i64 = 7 * 24 * 3600 * SECOND;

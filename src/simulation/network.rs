@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, 
 use tokio::time::sleep;
 
 use super::loki::Loki;
-use crate::pools::Pool;
-use crate::transport::simulated::{self, Dialing};
+use base::pools::Pool;
+use loki::transport::simulated::{self, Dialing};
 
 /// What the way to a Loki is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

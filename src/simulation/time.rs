@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::clock;
+use base::clock;
 
 /// When every simulation begins: 2026-01-01, in nanoseconds since 1970.
 const BEGINNING: i64 = 1_767_225_600_000_000_000;

@@ -211,7 +211,7 @@ impl World {
 
     /// Prints what is due and writes what the pipes take; gives the time at which there is more to do.
     pub fn print(&mut self) -> Option<Duration> {
-        let (now, host) = (time::passed(), crate::clock::unix_nanos());
+        let (now, host) = (time::passed(), base::clock::unix_nanos());
         for job in &mut self.jobs {
             let container = &mut self.containers[job.container];
             if container.runs.len() != job.run || !container.prints {

@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ring::digest;
+use ring_crypto::digest;
 
 use super::Report;
 use super::escaped::Escaped;

@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::process::Process;
 use crate::config::effective::{Effective, effective};
 use crate::config::{RawOptions, Settings};
-use crate::maps::map_of;
 use crate::streams::Registry;
 use crate::streams::view::{View, nanoseconds, time_of};
+use base::maps::map_of;
 
 /// The state of the plugin at one instant.
 #[derive(Clone, Debug, Default, Serialize)]

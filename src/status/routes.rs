@@ -18,8 +18,8 @@ use super::metrics;
 use super::page;
 use super::report::Reporter;
 use super::verdict::Verdict;
-use crate::pipeline::{Registries, exposition};
-use crate::pools::Pool;
+use base::pools::Pool;
+use promtail::pipeline::{Registries, exposition};
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -90,7 +90,7 @@ impl Routes {
 
     fn metrics(&self) -> Option<Response<Full<Bytes>>> {
         let own = metrics::text(&self.counters, self.reporter.report()).ok()?;
-        let now = crate::clock::unix_nanos();
+        let now = base::clock::unix_nanos();
         let of_pipelines = exposition::text(&self.pipelines.collect(now));
         Some(reply(StatusCode::OK, metrics::CONTENT_TYPE, own + &of_pipelines))
     }

@@ -20,8 +20,8 @@ use tracing::{debug, info};
 use super::Routes;
 use super::connections::{Connections, Place};
 use crate::config::MetricsAddr;
-use crate::disk;
-use crate::telemetry::throttle::Throttle;
+use base::disk;
+use telemetry::throttle::Throttle;
 
 /// For the head of a request to come.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);

@@ -16,7 +16,6 @@ use std::thread;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use super::Info;
 use super::record::{EXHAUSTED, Record};
 use super::registry::{Registry, StartError, check_id};
 use super::resolve::Way;
@@ -24,11 +23,12 @@ use super::retention;
 use super::start::Attempt;
 use super::table::Claim;
 use crate::config::settings::KEPT_FILES;
-use crate::disk::small::{self, Content};
-use crate::disk::{self};
-use crate::fifo::Fifo;
-use crate::pools::Pool;
-use crate::ring::{INFO, RingError, described};
+use base::disk::small::{self, Content};
+use base::disk::{self};
+use base::pools::Pool;
+use dockerd::fifo::Fifo;
+use dockerd::info::Info;
+use ring::{INFO, RingError, described};
 
 /// A container whose streams are to be read again.
 struct Left {

@@ -20,9 +20,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock;
-use crate::disk::small::{self, Content};
-use crate::ring::BootId;
+use base::clock;
+use base::disk::small::{self, Content};
+use ring::BootId;
 
 /// The most that a time between two boots counts: containers are seldom gone for good while a machine is off.
 const LONGEST_GAP: Duration = Duration::from_secs(86_400);

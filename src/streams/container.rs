@@ -12,13 +12,13 @@ use super::counters::Counters;
 use super::events::Events;
 use super::retention;
 use crate::frames::DockerFrames;
-use crate::lock::{self, ShortLock};
-use crate::ring::{Cursors, Ring, RingError, Saved};
 use crate::shipper;
 use crate::shipper::destination::Destination;
 use crate::shipper::events::FAILED_CLOSED;
 use crate::shipper::until::Until;
-use crate::telemetry::rate::Rate;
+use base::lock::{self, ShortLock};
+use ring::{Cursors, Ring, RingError, Saved};
+use telemetry::rate::Rate;
 
 /// A container with at least one stream, or with lines that were not sent yet.
 #[derive(Debug)]

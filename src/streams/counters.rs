@@ -6,7 +6,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-use crate::telemetry::last::Last;
+use telemetry::last::Last;
 
 /// All counters. Clones count in the same ones.
 #[derive(Clone, Debug, Default)]

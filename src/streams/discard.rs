@@ -7,9 +7,9 @@
 
 use std::io;
 
-use crate::codec::frame::{self, HEADER, Scan};
 use crate::frames::DockerFrames;
-use crate::ring::{Landed, Landing, Writer};
+use dockerd::frame::{self, HEADER, Scan};
+use ring::{Landed, Landing, Writer};
 
 /// Bytes of one read.
 const PIECE: usize = 64 * 1024;
@@ -137,10 +137,10 @@ impl Discard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::entry::proto::LogEntry;
-    use crate::ring::{BootId, LEAST_BUDGET, Options, Ring};
+    use dockerd::entry::proto::LogEntry;
     use proptest::prelude::*;
     use prost::Message;
+    use ring::{BootId, LEAST_BUDGET, Options, Ring};
 
     fn frame(line: &[u8]) -> Vec<u8> {
         let entry = LogEntry { source: "stdout".into(), time_nano: 1 << 60, line: line.into(), ..Default::default() };

@@ -8,8 +8,8 @@ use tracing::{debug, error, info, warn};
 
 use super::counters::Counters;
 use super::discard::Dropped;
-use crate::ring::{Healed, Landed, Notice, RingError};
-use crate::telemetry::throttle::Throttle;
+use ring::{Healed, Landed, Notice, RingError};
+use telemetry::throttle::Throttle;
 
 /// What a container wrote since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -15,10 +15,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Info;
-use crate::disk::small::{self, Content};
-use crate::lock;
-use crate::ring::RingError;
+use base::disk::small::{self, Content};
+use base::lock;
+use dockerd::info::Info;
+use ring::RingError;
 
 /// Former descriptions that are kept of one container. Each is a restart after a change, during one outage.
 pub const MOST: usize = 16;

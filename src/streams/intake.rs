@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::discard::{Discard, Dropped};
 use super::events::Events;
-use crate::disk;
-use crate::fifo::{Fifo, Holds};
 use crate::frames::DockerFrames;
-use crate::ring::{self, Writer};
+use base::disk;
+use dockerd::fifo::{Fifo, Holds};
+use ring::{self, Writer};
 
 /// A read that does not bring half of what it could is followed by a pause. Reading greedily costs a system call a line;
 /// with it a thousand lines come at once, and the pipe holds them meanwhile.
@@ -278,13 +278,13 @@ mod tests {
     use nix::unistd::mkfifo;
 
     use super::*;
-    use crate::codec::{Entry, Source, frame};
-    use crate::ring::{BootId, LEAST_BUDGET, Options, Ring};
     use crate::streams::container::Activity;
+    use dockerd::{Entry, Source, frame};
+    use ring::{BootId, LEAST_BUDGET, Options, Ring};
 
     #[tokio::test]
     async fn a_stream_that_does_not_wait_is_read_where_lines_of_another_are_protected() {
-        const LINES: u64 = 300;
+        const LINES: u64 = 2_500;
         let dir = tempfile::tempdir().unwrap();
         let options = Options { budget: LEAST_BUDGET, boot: BootId::current() };
         let ring = Ring::open(&dir.path().join("ring"), options, &DockerFrames).unwrap();

@@ -21,14 +21,14 @@ use std::collections::BTreeMap;
 
 use super::metadata::metadata;
 use super::sources::{SOURCE, Stream, Streams, streams};
-use crate::codec::source::Source;
-use crate::config::refusal::quote;
 use crate::config::{Destination, LabelOptions};
-use crate::loki::labels::{LabelName, MAX_NAME};
-use crate::maps::map_of;
-use crate::streams::info::Info;
 use crate::template;
-use crate::work::{self, Work};
+use base::maps::map_of;
+use base::refusal::quote;
+use dockerd::info::Info;
+use dockerd::source::Source;
+use go_compat::work::{self, Work};
+use loki::labels::{LabelName, MAX_NAME};
 
 /// Labels that Docker's orchestrators leave on a container, and their names in Loki.
 const AUTOMATIC: [(&str, &str); 4] = [

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::container::{Activity, Container, Lane};
-use super::info::Info;
 use super::labels::ContainerLabels;
 use super::registry::{Registry, StartError};
 use super::resolve::Resolved;
 use super::sources;
-use crate::codec::Source;
 use crate::config::StreamOptions;
 use crate::config::pipeline::Configured;
-use crate::pipeline::{self, Pipeline};
-use crate::ring::Ring;
 use crate::shipper::backoff::Backoff;
 use crate::shipper::until::Until;
 use crate::shipper::{self, Plan, Shipper, Stages};
+use dockerd::Source;
+use dockerd::info::Info;
+use promtail::pipeline::{self, Pipeline};
+use ring::Ring;
 
 /// Stages that are there, or that come from files.
 #[derive(Clone)]

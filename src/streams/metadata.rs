@@ -1,9 +1,9 @@
 //! What goes beside each line of a container, by `loki-structured-metadata`: values that change with every container,
 //! and would make a new stream each time.
 
-use super::info::Info;
 use crate::config::{Fact, MetadataItem, MetadataSource};
-use crate::loki::labels::{LabelName, MAX_VALUE};
+use dockerd::info::Info;
+use loki::labels::{LabelName, MAX_VALUE};
 
 /// Bytes of names and values together that are sent with each line; Loki takes 64 KiB.
 const MOST: usize = 32 * 1024;

@@ -1,7 +1,7 @@
 //! Containers that are being logged.
 //!
 //! dockerd speaks of *streams*: a FIFO that StartLogging names and StopLogging ends. A container can have several at
-//! once (a `docker logs` on a stopped container is one too), and has one [ring](crate::ring) for all of them.
+//! once (a `docker logs` on a stopped container is one too), and has one [`ring`] for all of them.
 //!
 //! * [`registry`]: stop, reader, and what containers share; `table`: streams by FIFO, containers by id; `start`: from a call to a
 //!   stream that is read;
@@ -12,7 +12,7 @@
 //! * `rename`: a container that starts under another description; `former`: descriptions of lines that wait;
 //! * [`intake`]: FIFO to ring; `discard`: what there is no room for;
 //! * [`record`]: what is persisted about a stream, so that the next process takes it up;
-//! * [`labels`]: from a container's [`info`] and options to Loki labels; [`sources`]: the streams of its two outputs;
+//! * [`labels`]: from a container's [`dockerd::info`] and options to Loki labels; [`sources`]: the streams of its two outputs;
 //!   [`metadata`]: what goes beside its lines;
 //! * [`adopt`]: what happens at boot; [`upkeep`]: what happens beside logging;
 //! * [`view`]: how all of them are doing, for those who look from outside; `watch`: for the plugin's own log;
@@ -28,7 +28,6 @@ mod discard;
 pub mod events;
 pub mod evict;
 mod former;
-pub mod info;
 pub mod intake;
 pub mod labels;
 mod lanes;
@@ -52,6 +51,5 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use info::Info;
 pub use registry::{Registry, StartError};
 pub use start::START_PATIENCE;

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Info;
-use crate::disk::small::{self, Content};
-use crate::disk::{self};
-use crate::lock;
+use base::disk::small::{self, Content};
+use base::disk::{self};
+use base::lock;
+use dockerd::info::Info;
 
 /// The most unreadable records that are kept, for somebody to look at: a few KiB each.
 const MOST_UNREADABLE: usize = 64;

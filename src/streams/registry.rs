@@ -26,19 +26,19 @@ use super::record::Records;
 use super::start::START_PATIENCE;
 use super::started::Started;
 use super::table::Table;
-use crate::clock;
 use crate::config::{Destination as Target, OptionError, OptionErrors, PluginDefaults, StreamOptions};
-use crate::fifo::{Fifo, OpenError};
-use crate::lock::{ShortGuard, ShortLock};
-use crate::loki;
-use crate::pipeline::Registries;
-use crate::pools::Pool;
-use crate::ring::{self, BootId, Reader, RingError};
 use crate::shipper::budget::Budget;
 use crate::shipper::gate::{HostKey, Hosts};
 use crate::shipper::{self, destination::Destination};
-use crate::telemetry::throttle::Throttle;
-use crate::transport::Secret;
+use base::clock;
+use base::lock::{ShortGuard, ShortLock};
+use base::pools::Pool;
+use dockerd::fifo::{Fifo, OpenError};
+use loki;
+use loki::transport::Secret;
+use promtail::pipeline::Registries;
+use ring::{self, BootId, Reader, RingError};
+use telemetry::throttle::Throttle;
 
 /// StopLogging is answered after this long even if the FIFO was not read empty, because the disk hangs: nothing is lost by
 /// that, for reading goes on to its end, and dockerd holds the container's lock meanwhile. A `docker stop` may take a

@@ -11,16 +11,16 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{error, warn};
 
-use super::Info;
 use super::container::Container;
 use super::former;
 use super::registry::{Registry, StartError};
 use super::resolve::Resolved;
 use super::table::Claim;
-use crate::pools::Pool;
-use crate::ring::{Ring, cursors};
 use crate::shipper::Shipper;
-use crate::telemetry::throttle::Throttle;
+use base::pools::Pool;
+use dockerd::info::Info;
+use ring::{Ring, cursors};
+use telemetry::throttle::Throttle;
 
 /// Between two tries to let another take the place of a container, while the disk takes no cursor.
 pub const AGAIN: Duration = Duration::from_secs(5);

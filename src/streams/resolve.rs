@@ -12,7 +12,7 @@
 //! that whoever sees the refusal is the one who has typed them.
 //!
 //! Files on the way to a destination (certificates, passwords, tokens) are waited for by its
-//! [link](crate::transport::Link), so that one destination does not wait for the files of another. Files of a pipeline
+//! [link](loki::transport::Link), so that one destination does not wait for the files of another. Files of a pipeline
 //! are waited for here, for all destinations: no line may go without its stages.
 
 use std::sync::{Arc, Weak};
@@ -23,16 +23,16 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::container::Container;
-use super::info::Info;
 use super::labels::{self, ContainerLabels};
 use super::registry::{Registry, StartError};
 use crate::config::StreamOptions;
 use crate::config::pipeline::Configured;
-use crate::lock;
-use crate::pools::Pool;
 use crate::shipper::Stages;
 use crate::shipper::destination::Destination;
-use crate::telemetry::throttle::Throttle;
+use base::lock;
+use base::pools::Pool;
+use dockerd::info::Info;
+use telemetry::throttle::Throttle;
 
 /// Between two looks at files that cannot be used.
 pub const LOOK: Duration = Duration::from_secs(2);

@@ -15,15 +15,15 @@ use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 use tracing::{error, info, warn};
 
-use super::Info;
 use super::ages::{Ages, Moment, Seen};
 use super::evict::{Found, Policy, Reason};
 use crate::config::destination::PushUrl;
 use crate::config::{PluginDefaults, RingBudget, StreamOptions};
-use crate::disk::small::Content;
 use crate::frames::DockerFrames;
-use crate::lock;
-use crate::ring::{BootId, Ring, cursors, described};
+use base::disk::small::Content;
+use base::lock;
+use dockerd::info::Info;
+use ring::{BootId, Ring, cursors, described};
 
 /// How often rings are looked over.
 pub const EVERY: Duration = Duration::from_secs(60);

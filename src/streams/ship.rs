@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::container::{Activity, Container};
-use super::info::Info;
 use super::record::Record;
 use super::registry::{Registry, StartError};
 use super::rename::HandedOver;
@@ -17,12 +16,13 @@ use super::retention;
 use super::start::Attempt;
 use super::table::Claim;
 use crate::config::RingOptions;
-use crate::disk::small::Content;
-use crate::fifo::Fifo;
 use crate::frames::DockerFrames;
-use crate::pools::Pool;
-use crate::ring::{self, Ring, RingError, cursors, described};
 use crate::shipper::{Done, Shipper, Stages};
+use base::disk::small::Content;
+use base::pools::Pool;
+use dockerd::fifo::Fifo;
+use dockerd::info::Info;
+use ring::{self, Ring, RingError, cursors, described};
 
 impl Registry {
     /// Opens a container's ring, and makes a shipper for each destination. Without `stages` those of its options are opened

@@ -9,11 +9,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::codec::Source;
-use crate::config::refusal::quote;
 use crate::config::tenant::tenant_id;
-use crate::loki::labels::{LabelName, LabelSet, MAX_LABELS};
-use crate::relabel::Rules;
+use base::refusal::quote;
+use dockerd::Source;
+use loki::labels::{LabelName, LabelSet, MAX_LABELS};
+use promtail::relabel::Rules;
 
 /// The label that tells the outputs apart.
 pub const SOURCE: &str = "source";

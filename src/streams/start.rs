@@ -14,15 +14,15 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::container::Container;
-use super::info::Info;
 use super::intake::Intake;
 use super::record::{Record, stream_id};
 use super::registry::{Registry, StartError, check_id, open_fifo};
 use super::resolve::{Resolved, Way};
 use super::table::{Claim, Stream};
-use crate::fifo::Fifo;
-use crate::pools::Pool;
 use crate::shipper::Shipper;
+use base::pools::Pool;
+use dockerd::fifo::Fifo;
+use dockerd::info::Info;
 
 /// A call that needs a disk is refused after this long: dockerd holds the container's lock meanwhile, and a `docker run`
 /// that says why it failed can be repeated. A disk that is merely slow answers within it.

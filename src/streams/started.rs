@@ -9,9 +9,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::clock;
-use crate::disk;
-use crate::lock;
+use base::clock;
+use base::disk;
+use base::lock;
 
 /// The most containers that are remembered.
 pub const MOST: usize = 10_000;

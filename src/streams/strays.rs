@@ -14,8 +14,8 @@ use tracing::error;
 
 use super::discard::Discard;
 use super::registry::Registry;
-use crate::fifo::Fifo;
-use crate::pools::Pool;
+use base::pools::Pool;
+use dockerd::fifo::Fifo;
 
 /// Where dockerd makes FIFOs.
 const FIFOS: &str = "/run/docker/logging";

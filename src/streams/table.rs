@@ -1,6 +1,6 @@
 //! What is being logged: streams by FIFO, open containers by id, and who is at work on a container's folder.
 //!
-//! The table is behind a [`ShortLock`](crate::lock::ShortLock), so nothing that waits for a disk happens under it. Whoever opens or removes what is on
+//! The table is behind a [`ShortLock`](base::lock::ShortLock), so nothing that waits for a disk happens under it. Whoever opens or removes what is on
 //! disk of a container holds that container's [`Claim`] meanwhile, and a call for the same container waits for its
 //! release. Calls for other containers do not.
 //!

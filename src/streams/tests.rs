@@ -18,11 +18,12 @@ use tokio::time::{advance, sleep, timeout};
 
 use super::evict::Policy;
 use super::former;
+use super::record::Record;
 use super::registry::{Registry, Setup, StartError};
 use super::start::START_PATIENCE;
-use super::{Info, record::Record};
-use crate::codec::{Entry, Source, frame};
 use crate::config::{PluginDefaults, RingBudget};
+use dockerd::info::Info;
+use dockerd::{Entry, Source, frame};
 
 /// A registry, and a fake dockerd that holds the FIFOs open.
 struct Host {

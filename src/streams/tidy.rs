@@ -7,7 +7,6 @@ use std::sync::Arc;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::Info;
 use super::ages::{Ages, Moment};
 use super::container::Container;
 use super::evict::{self, Found, Policy, Reason, Step};
@@ -15,8 +14,9 @@ use super::registry::Registry;
 use super::retention;
 use super::view::nanoseconds;
 use crate::config::RingOptions;
-use crate::pools::Pool;
 use crate::shipper::counters::Dropped;
+use base::pools::Pool;
+use dockerd::info::Info;
 
 /// The file with the ages of stopped containers, beside the rings.
 const AGES: &str = "ages.json";

@@ -10,8 +10,8 @@ use super::record::Record;
 use super::registry::Registry;
 use super::strays::Seen;
 use super::table::Stream;
-use crate::buffers;
-use crate::pools::Pool;
+use base::buffers;
+use base::pools::Pool;
 
 /// How much of what was written a power loss may cost, and how soon a disk that has recovered is used again.
 const SYNC_EVERY: Duration = Duration::from_secs(5);

@@ -162,7 +162,7 @@ pub struct ErrorView {
     pub text: String,
 }
 
-pub use crate::clock::unix_nanos as nanoseconds;
+pub use base::clock::unix_nanos as nanoseconds;
 
 fn time<S: Serializer>(at: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
     match at {

@@ -7,8 +7,8 @@ use tokio::time::{Instant, timeout};
 use super::container::Container;
 use super::registry::Registry;
 use super::view::{LaneView, nanoseconds};
-use crate::pools::Pool;
-use crate::telemetry::summary::{Down, Lost, Reading, Summary};
+use base::pools::Pool;
+use telemetry::summary::{Down, Lost, Reading, Summary};
 
 impl Registry {
     /// Looks `every` so often until the plugin goes down. Lines are behind when they wait for longer than that, beyond

@@ -12,10 +12,10 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 
 use super::{functions, time};
-use crate::golang::template::syntax::GET;
-use crate::golang::template::value::{Answer, chain, fail};
-use crate::maps::map_of;
-use crate::streams::info::{Info, short_id};
+use base::maps::map_of;
+use dockerd::info::{Info, short_id};
+use go_compat::template::syntax::GET;
+use go_compat::template::value::{Answer, chain, fail};
 
 /// The container, and the answers to what is asked of it.
 struct Container {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use gotmpl::{FuncMap, TemplateError, Value, ValueFunc};
 use serde::Serialize;
 
-use crate::golang::letters;
-pub use crate::golang::template::value::described;
-use crate::golang::template::value::{Answer, Function, fail};
+use go_compat::letters;
+pub use go_compat::template::value::described;
+use go_compat::template::value::{Answer, Function, fail};
 
 /// Every function a template may name: Go's, then Docker's.
 pub const KNOWN: &[&str] = &[

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::golang::time_layout::{Place, write};
+use go_compat::time_layout::{Place, write};
 
-pub use crate::golang::time_layout::STRING;
+pub use go_compat::time_layout::STRING;
 
 /// The time, in UTC, written by a Go layout.
 pub fn format(time: Timestamp, layout: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use loki_rs::yaml::{self, Node, Value};
+use promtail::yaml::{self, Node, Value};
 
 use crate::harness::compose::file;
 use crate::harness::compose::{entry, text};

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use loki_rs::codec::partial::MAX_LINE;
-use loki_rs::yaml::{self, Node, Value};
+use dockerd::partial::MAX_LINE;
+use promtail::yaml::{self, Node, Value};
 
 use super::alerts::{at, items, read};
 use super::boards::{Board, DRIVER, LOGS};

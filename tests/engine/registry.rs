@@ -25,7 +25,7 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCAT
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use ring::digest::{SHA256, digest};
+use ring_crypto::digest::{SHA256, digest};
 use tokio::net::TcpListener;
 use tokio::runtime::{self, Runtime};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use loki_rs::yaml::{self, Node, Value};
+use promtail::yaml::{self, Node, Value};
 
 /// How a service of a compose file logs, and what its containers have that a log driver is told.
 #[derive(Debug)]

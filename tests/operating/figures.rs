@@ -84,10 +84,10 @@ fn figures_of_memory_and_processor_were_measured() {
     let row = measured.lines().find(|line| line.starts_with("| 100 bytes | 1 |")).expect("it was measured");
     let cost = row.split('|').nth(5).map(str::trim).expect("a column");
     assert!(guide.contains(&format!("A line of 100 bytes costs {cost} µs")), "{cost}");
-    let memory = constant("src/ring/mod.rs", "MEMORY_BUDGET") / MIB;
+    let memory = constant("crates/ring/src/lib.rs", "MEMORY_BUDGET") / MIB;
     assert!(guide.contains(&format!("| {memory} MiB for each container that prints |")));
-    let block = constant("src/pipeline/stages/multiline.rs", "MAX_BYTES") / MIB;
-    let streams = constant("src/pipeline/stages/multiline.rs", "MAX_STREAMS");
+    let block = constant("crates/promtail/src/pipeline/stages/multiline.rs", "MAX_BYTES") / MIB;
+    let streams = constant("crates/promtail/src/pipeline/stages/multiline.rs", "MAX_STREAMS");
     assert!(guide.contains(&format!("| {block} MiB for each of {streams} streams of a container |")));
 }
 
@@ -106,11 +106,11 @@ fn what_the_driver_does_is_what_its_constants_say() {
             largest / MIB
         ),
         format!("compressed, and {} MiB of all together", constant("src/shipper/budget.rs", "TOTAL") / MIB),
-        format!("truncates lines at {} KiB", constant("src/codec/partial.rs", "MAX_LINE") / 1024),
-        format!("no container with more than {} labels", constant("src/loki/labels.rs", "MAX_LABELS")),
+        format!("truncates lines at {} KiB", constant("crates/dockerd/src/partial.rs", "MAX_LINE") / 1024),
+        format!("no container with more than {} labels", constant("crates/loki/src/labels.rs", "MAX_LABELS")),
         format!("at most {} KiB of a container's own metadata", constant("src/streams/metadata.rs", "MOST") / 1024),
-        format!("{} idle ones a destination", constant("src/transport/link.rs", "IDLE_CONNECTIONS")),
-        format!("for {} seconds. A balancer", constant("src/transport/link.rs", "IDLE")),
+        format!("{} idle ones a destination", constant("crates/loki/src/transport/link.rs", "IDLE_CONNECTIONS")),
+        format!("for {} seconds. A balancer", constant("crates/loki/src/transport/link.rs", "IDLE")),
     ] {
         assert!(guide.contains(&words), "the documentation does not say: {words}");
     }
@@ -124,7 +124,7 @@ fn what_the_driver_does_is_what_its_constants_say() {
     }
     assert_eq!(constant("src/shipper/destination.rs", "LONGEST_PROBE"), 5);
     assert!(guide.contains("asks again at least every five seconds"));
-    assert_eq!(constant("src/transport/link.rs", "LOOK"), 2);
+    assert_eq!(constant("crates/loki/src/transport/link.rs", "LOOK"), 2);
     assert!(guide.contains("Correct the file; it is looked at every two seconds."));
     assert!(guide.contains("Files are looked at every two seconds while lines are pushed"));
     assert_eq!(constant("src/streams/upkeep.rs", "SYNC_EVERY"), 5);

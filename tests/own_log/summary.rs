@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use loki_rs::config::{LogFormat, PluginDefaults};
+use dockerd::info::Info;
+use loki_rs::config::PluginDefaults;
+use loki_rs::streams::Registry;
 use loki_rs::streams::registry::Setup;
-use loki_rs::streams::{Info, Registry};
-use loki_rs::telemetry::logging::{Lines, Output, Outputs};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::{Value, json};
+use telemetry::logging::{Lines, Output, Outputs};
+use telemetry::own_log::LogFormat;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tracing_subscriber::layer::SubscriberExt;

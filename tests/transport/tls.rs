@@ -83,7 +83,7 @@ fn a_client_certificate_is_replaced_with_its_key_in_two_steps() {
     );
     files.put("key.pem", &right.key);
     scene.assert_lines_in_loki("web", &["line"]);
-    assert!(scene.plugin.log().contains("files have changed, and what is in them is used from now on"));
+    assert_eventually!(scene.plugin.log().contains("files have changed, and what is in them is used from now on"));
 }
 
 #[test]

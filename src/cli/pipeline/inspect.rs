@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use super::json::time;
-use crate::pipeline::chain::{Flow, Watch};
-use crate::pipeline::{Entry, Value};
+use promtail::pipeline::chain::{Flow, Watch};
+use promtail::pipeline::{Entry, Value};
 
 const RED: &str = "31";
 const GREEN: &str = "32";

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::nanoseconds;
-use crate::pipeline::{Entry, Labels, Value};
+use promtail::pipeline::{Entry, Labels, Value};
 
 /// What is read.
 #[derive(Debug, Deserialize)]

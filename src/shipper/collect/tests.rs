@@ -5,13 +5,13 @@ mod piped;
 mod small_rings;
 
 use super::*;
-use crate::codec::Source;
-use crate::codec::entry::proto::{LogEntry, PartialLogEntryMetadata};
 use crate::frames::DockerFrames;
-use crate::loki::encode::proto::PushRequest;
-use crate::ring::{BootId, Options};
 use crate::shipper::Stream;
+use ::loki::encode::proto::PushRequest;
+use dockerd::Source;
+use dockerd::entry::proto::{LogEntry, PartialLogEntryMetadata};
 use prost::Message;
+use ring::{BootId, Options};
 
 const NOW: i64 = 1_790_000_000_000_000_000;
 
@@ -77,13 +77,13 @@ impl Scene {
         let (mut records, mut done) = (0, 0);
         // What no longer fits of a frame lands in what comes next.
         while records == 0 {
-            let put = |to: crate::ring::Landing<'_>| to.put(&frame[done..]).inspect(|put| done += put);
+            let put = |to: ring::Landing<'_>| to.put(&frame[done..]).inspect(|put| done += put);
             records = writer.land(&DockerFrames, put).unwrap().records;
         }
     }
 
     fn collector(&self, batch_size: usize) -> Collector {
-        let saved = crate::ring::Cursor::open(&self.dir.path().join("cursor")).unwrap().saved();
+        let saved = ring::Cursor::open(&self.dir.path().join("cursor")).unwrap().saved();
         Collector::new(&self.ring, saved, &plan(batch_size))
     }
 }
@@ -190,7 +190,7 @@ fn a_line_that_is_not_whole_holds_the_cursor_and_nothing_else() {
     assert_eq!(position.seq, 0, "the first chunk is still owed");
 
     // The process dies here; the next one reads from the chunk on, and sends the other line no second time.
-    crate::ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().save(position, note.bytes()).unwrap();
+    ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().save(position, note.bytes()).unwrap();
     let mut collector = scene.collector(1 << 20);
     scene.write("stdout", "line", Some((2, true)));
     collect(&mut collector, false);
@@ -213,7 +213,7 @@ fn lines_after_a_power_loss_are_sent_though_a_line_of_the_other_source_was_open(
     let mut collector = scene.collector(1 << 20);
     collect(&mut collector, false);
     collector.acknowledge(Source::Stderr.index(), 0);
-    let mut cursors = crate::ring::Cursors::open(&scene.ring, &["there".into()]).unwrap();
+    let mut cursors = ring::Cursors::open(&scene.ring, &["there".into()]).unwrap();
     let (position, note) = collector.checkpoint();
     cursors.save(0, position, note.bytes()).unwrap();
     drop((cursors, collector));
@@ -222,7 +222,7 @@ fn lines_after_a_power_loss_are_sent_though_a_line_of_the_other_source_was_open(
     let options = Options { budget: 4 << 20, boot: BootId([2; 16]) };
     scene.ring = Ring::open(scene.dir.path(), options, &DockerFrames).unwrap();
     (0..30).for_each(|at| scene.write("stderr", &format!("new {at}"), None));
-    let saved = crate::ring::Cursors::open(&scene.ring, &["there".into()]).unwrap().saved(0);
+    let saved = ring::Cursors::open(&scene.ring, &["there".into()]).unwrap().saved(0);
     let mut collector = Collector::new(&scene.ring, saved, &plan(1 << 20));
     collect(&mut collector, false);
     let expected: Vec<_> = (0..30).map(|at| format!("new {at}")).collect();

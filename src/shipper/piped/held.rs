@@ -80,7 +80,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::Position;
+    use ring::Position;
 
     fn at(seq: u64, bytes: u64) -> Place {
         Place { position: Position { seq, ..Position::default() }, bytes, ..Place::default() }

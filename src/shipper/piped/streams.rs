@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use super::times::Times;
 use crate::config::tenant::tenant_id;
-use crate::loki::labels::{LabelName, LabelSet};
-use crate::pipeline::entry::{Labels, TENANT};
 use crate::shipper::note::{FLOORS, Floor};
 use crate::shipper::scope::{Key, Scope};
 use crate::shipper::window::Window;
+use loki::labels::{LabelName, LabelSet};
+use promtail::pipeline::entry::{Labels, TENANT};
 
 /// New streams between two moments at which everything is with Loki. Stages that make a stream of every line make no
 /// larger rounds.

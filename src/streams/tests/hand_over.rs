@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::super::rename::AGAIN;
 use super::{Host, Info, former, info};
-use crate::ring::cursors;
+use ring::cursors;
 
 /// A container of which no line is to be sent, so that its cursor moves without a Loki.
 fn dropped(name: &str, url: &str) -> Info {

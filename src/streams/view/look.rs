@@ -6,16 +6,16 @@ use std::sync::Arc;
 use super::{
     ContainerView, DestinationView, ErrorView, LaneView, LostView, MOST_CONTAINERS, RingView, View, nanoseconds,
 };
-use crate::codec::frame;
-use crate::maps::map_of;
-use crate::ring::Position;
 use crate::shipper::counters::{Changed, Dropped};
 use crate::shipper::destination::Destination;
 use crate::shipper::events::LastError;
-use crate::streams::Info;
 use crate::streams::container::{Container, Lane};
-use crate::streams::info::short_id;
 use crate::streams::registry::Registry;
+use base::maps::map_of;
+use dockerd::frame;
+use dockerd::info::Info;
+use dockerd::info::short_id;
+use ring::Position;
 
 // === impl Registry ===
 

@@ -1,6 +1,6 @@
 //! The tokens of LogQL.
 
-use loki_rs::config::duration::go_duration;
+use go_compat::duration::go_duration;
 
 use crate::standin::quoted;
 

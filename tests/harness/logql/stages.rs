@@ -1,6 +1,6 @@
 //! Lines: the selector, and what they go through.
 
-use loki_rs::work::Work;
+use go_compat::work::Work;
 
 use super::lexer::Token;
 use super::{Parser, texts};

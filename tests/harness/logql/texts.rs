@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use loki_rs::golang::regexp::Regexp;
-use loki_rs::golang::template::syntax::{self, Dialect};
+use go_compat::regexp::Regexp;
+use go_compat::template::syntax::{self, Dialect};
 
 /// What Loki's templates may call: Go's functions, then its own.
 const FUNCTIONS: &[&str] = &[

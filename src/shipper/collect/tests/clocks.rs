@@ -2,11 +2,11 @@
 
 use super::loki::{HOUR, Loki, MINUTE, SECOND, Stored};
 use super::*;
-use crate::loki::PushError;
-use crate::pipeline::{Form, Pipeline};
-use crate::ring::Cursor;
 use crate::shipper::verdict::{Verdict, verdict};
+use ::loki::PushError;
+use promtail::pipeline::{Form, Pipeline};
 use proptest::prelude::*;
+use ring::Cursor;
 
 /// How long a push takes, in nanoseconds.
 const ON_THE_WAY: i64 = SECOND / 1000;

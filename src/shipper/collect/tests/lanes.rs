@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::loki::encode::proto::Entry;
 use crate::shipper::scope::Key;
+use ::loki::encode::proto::Entry;
 
 const NO_PIPELINE: Option<&str> = None;
 
@@ -15,8 +15,9 @@ const BY_TENANT: Option<&str> =
     Some("[{regex: {expression: '^(?P<t>t[0-3]) '}}, {tenant: {source: t}}, {labels: {t: }}]");
 
 fn collector(scene: &Scene, pipeline: Option<&str>, batch_size: usize) -> Collector {
-    let pipeline = pipeline.map(|text| crate::pipeline::Pipeline::parse(text, crate::pipeline::Form::List).unwrap());
-    let saved = crate::ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().saved();
+    let pipeline =
+        pipeline.map(|text| promtail::pipeline::Pipeline::parse(text, promtail::pipeline::Form::List).unwrap());
+    let saved = ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().saved();
     let mut plan = Plan { pipeline, ..plan(batch_size) };
     for (stream, source) in plan.streams.iter_mut().zip(Source::ALL) {
         stream.as_mut().unwrap().pairs = vec![("source".into(), source.as_str().into())];

@@ -1,7 +1,7 @@
 //! The same with stages in between.
 
 use super::*;
-use crate::pipeline::{Form, Pipeline, Registries, exposition};
+use promtail::pipeline::{Form, Pipeline, Registries, exposition};
 
 /// A stream for each first word.
 const BY_LEVEL: &str = "[{regex: {expression: '^(?P<level>\\w+)'}}, {labels: {level: }}]";
@@ -14,7 +14,7 @@ fn collector(scene: &Scene, stages: &str) -> Collector {
 }
 
 fn collector_of(scene: &Scene, pipeline: Pipeline) -> Collector {
-    let saved = crate::ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().saved();
+    let saved = ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().saved();
     let mut plan = plan(1 << 20);
     plan.pipeline = Some(pipeline);
     for (stream, source) in plan.streams.iter_mut().zip(Source::ALL) {
@@ -40,7 +40,7 @@ fn lines_of(body: &[u8]) -> Vec<String> {
 /// The process dies with what a collector has saved; the next one begins there.
 fn dies(scene: &Scene, first: &Collector) -> Collector {
     let (position, note) = first.checkpoint();
-    crate::ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().save(position, note.bytes()).unwrap();
+    ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().save(position, note.bytes()).unwrap();
     collector(scene, BLOCKS)
 }
 
@@ -262,7 +262,7 @@ fn equal_lines_that_say_one_time_have_times_of_their_own() {
 #[test]
 fn a_clock_that_is_set_back_makes_no_stage_wait_longer() {
     const HOUR: i64 = 3600 * 1_000_000_000;
-    let wall = crate::clock::unix_nanos();
+    let wall = base::clock::unix_nanos();
     let ahead = Now { host: wall + HOUR, loki: None };
     for stamped in [ahead, Now { host: wall, loki: None }] {
         let scene = Scene::new();

@@ -1,9 +1,9 @@
 //! Rings that are small beside a batch, a line, or what a stage holds: nothing of what is unsent is overwritten while Loki answers at once.
 
 use super::*;
-use crate::pipeline::{Form, Pipeline};
-use crate::ring::Cursor;
+use promtail::pipeline::{Form, Pipeline};
 use proptest::prelude::*;
+use ring::Cursor;
 
 /// Bytes that one chunk of a long line has.
 const CHUNK: usize = 16 * 1024;
@@ -176,7 +176,7 @@ fn what_was_overwritten_before_anything_was_saved_is_counted_by_the_next_process
         scene.write("stdout", &format!("{printed} {}", "x".repeat(500)), None);
         printed += 1;
     }
-    let cursors = crate::ring::Cursors::open(&scene.ring, &["there".into()]).unwrap();
+    let cursors = ring::Cursors::open(&scene.ring, &["there".into()]).unwrap();
     let mut collector = Collector::new(&scene.ring, Some(cursors.start(0)), &plan(1 << 20));
     assert!(collector.is_overtaken(), "it is seen before Loki is there");
     let (mut sent, mut lost) = (0, 0);

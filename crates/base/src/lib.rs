@@ -1,0 +1,11 @@
+//! What every other crate stands on: errors, buffers, files, clocks, locks and the threads for calls that can wait.
+
+pub mod buffers;
+pub mod clock;
+pub mod disk;
+pub mod files;
+pub mod lock;
+pub mod maps;
+pub mod pools;
+pub mod refusal;
+pub mod suggestion;

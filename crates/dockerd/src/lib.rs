@@ -1,0 +1,20 @@
+//! What Docker writes into a container's FIFO, as pure functions over bytes.
+//!
+//! * [`frame`]: where one frame ends and the next begins, also after garbage;
+//! * [`entry`]: the `LogEntry` message inside a frame;
+//! * [`partial`]: the bounded joiner that makes one line of 16 KiB chunks;
+//! * [`source`]: stdout or stderr.
+//!
+//! Nothing here reads, writes or waits, so the same code is tested on split reads, fuzzed, and used by intake,
+//! shipper and `docker logs` alike.
+
+pub mod entry;
+pub mod fifo;
+pub mod frame;
+pub mod info;
+pub mod messages;
+pub mod partial;
+pub mod source;
+
+pub use entry::{Chunk, Entry};
+pub use source::Source;

@@ -1,0 +1,28 @@
+//! Loki's push API: one request, one answer.
+//!
+//! * [`labels`]: names and the canonical label string;
+//! * [`encode`]: lines to protobuf to snappy;
+//! * [`client`]: one POST, one pool of connections a destination;
+//! * [`answer`]: who answered and what it says about the lines, with [`refusal`], the texts of Loki; pure;
+//! * [`error`]: a push that failed, in words;
+//! * [`pace`]: how much goes into one request when requests do not get through; pure;
+//! * [`hints`]: what its headers say beside that.
+//!
+//! This crate reports errors; the shipper's retry policy decides what follows.
+
+pub mod answer;
+pub mod client;
+pub mod encode;
+pub mod error;
+pub mod hints;
+pub mod labels;
+pub mod pace;
+pub mod refusal;
+pub mod transport;
+
+pub use answer::Kind;
+pub use client::{Answer, Client};
+pub use encode::StreamEncoder;
+pub use error::PushError;
+pub use hints::Hints;
+pub use labels::{LabelName, LabelSet};

@@ -1,0 +1,376 @@
+//! All cursors of a ring: one for each place that its records go to.
+//!
+//! Each has a file of its own, `cursor-<name>`, so that places may be added, taken away and named in another order. A
+//! cursor that has no file belongs to a place that was just added, and begins where the one stands that is the furthest
+//! behind. For that to be true, all of them get their files before the first one moves. Each lists the others: one that
+//! is listed and has no file was lost, to a power loss for example, and begins with the oldest record. Where none was ever
+//! saved, all begin with the first record of all, whether the ring still has it or not: what it has overwritten was owed.
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use super::cursor::{self, NOTE, Slot};
+use super::given::{Given, Siblings};
+use super::{Cursor, Position, Ring, RingError, lock};
+use base::disk;
+
+/// What the names of all cursors' files begin with.
+const PREFIX: &str = "cursor-";
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Cursors {
+    ring: Arc<Ring>,
+    all: Vec<Cursor>,
+    /// Where those begin that have saved nothing.
+    begin: Position,
+    shown: Saved,
+}
+
+/// How far cursors have got, for those who must not wait for a save: held for a few instructions, never across a system
+/// call.
+#[derive(Clone, Debug, Default)]
+pub struct Saved(Arc<Mutex<Vec<Option<Position>>>>);
+
+// === impl Cursors ===
+
+impl Cursors {
+    /// Opens the cursors of these names of a ring. The files of others are removed, but when no name is given:
+    /// who does not know where the records go to must not forget how far they got.
+    ///
+    /// # Errors
+    /// When a file is there and cannot be read, or a [newer instance](Ring::open) of the ring has the folder.
+    pub fn open(ring: &Arc<Ring>, names: &[String]) -> Result<Self, RingError> {
+        base::lock::may_wait();
+        let _tenure = ring.enter()?;
+        let dir = ring.dir();
+        let paths = || names.iter().map(|name| dir.join(format!("{PREFIX}{name}")));
+        let all = paths().map(|path| Cursor::open(&path)).collect::<Result<Vec<_>, _>>()?;
+        let fail = |source| RingError { doing: "read the cursors in", path: dir.into(), source };
+        let saved = slots(dir).map_err(fail)?;
+        let was_ever_saved = !saved.is_empty() || cursor::are_set_aside(dir);
+        let begin = if was_ever_saved { ring.oldest() } else { Position::default() };
+        let mut cursors = Self { ring: ring.clone(), all, begin, shown: Saved::default() };
+        cursors.show();
+        if names.is_empty() {
+            return Ok(cursors);
+        }
+        let is_lost = |cursor: &Cursor| {
+            cursor.is_new() && saved.iter().flatten().any(|slot| slot.siblings.has(file_name(cursor.path())))
+        };
+        let any_is_lost = cursors.all.iter().any(is_lost);
+        cursors.inform();
+        let begun = match furthest_behind_of(saved) {
+            // One that is lost may be the furthest behind.
+            Some(slot) if !any_is_lost => cursors.begin_new(slot.position, slot.note),
+            _ => Ok(()),
+        };
+        // Those that list others than there are now.
+        let saved = begun.and_then(|()| cursors.save_again());
+        cursors.show();
+        if saved.is_err() {
+            // The files of others still say where to begin, to the next process too.
+            return Ok(cursors);
+        }
+        let is_named = |path: &PathBuf| cursors.all.iter().any(|cursor| cursor.path() == path);
+        files(dir).filter(|path| !is_named(path)).for_each(|path| drop(fs::remove_file(path)));
+        Ok(cursors)
+    }
+
+    /// What the cursor number `at` has saved last.
+    pub fn saved(&self, at: usize) -> Option<(Position, [u8; NOTE])> {
+        self.all.get(at)?.saved()
+    }
+
+    /// Where the cursor number `at` goes on, with the note that belongs to that: what it has saved last, or where one begins that has saved
+    /// nothing. Records from there on that the ring no longer has are lost.
+    pub fn start(&self, at: usize) -> (Position, [u8; NOTE]) {
+        self.saved(at).unwrap_or((self.begin, [0; NOTE]))
+    }
+
+    /// Saves a position and a note for the cursor number `at`.
+    ///
+    /// # Errors
+    /// See [`Cursor::save`]; also when a [newer instance](Ring::open) of the ring has the folder.
+    pub fn save(&mut self, at: usize, position: Position, note: [u8; NOTE]) -> Result<(), RingError> {
+        let saved = self.save_one(at, position, note);
+        self.show();
+        saved
+    }
+
+    fn save_one(&mut self, at: usize, position: Position, note: [u8; NOTE]) -> Result<(), RingError> {
+        base::lock::may_wait();
+        let ring = self.ring.clone();
+        let _tenure = ring.enter()?;
+        self.inform();
+        let has_files = self.all.iter().enumerate().all(|(other, cursor)| other == at || !cursor.is_new());
+        let begun = if has_files { Ok(()) } else { self.begin_new(self.begin, [0; NOTE]) };
+        let Some(cursor) = self.all.get_mut(at) else { return Ok(()) };
+        match begun {
+            Ok(()) => cursor.save(position, note),
+            Err(error) => {
+                cursor.keep(position, note);
+                Err(error)
+            }
+        }
+    }
+
+    /// Saves again what the disk did not take.
+    ///
+    /// # Errors
+    /// When the disk still does not take it, or a [newer instance](Ring::open) of the ring has the folder.
+    pub fn save_again(&mut self) -> Result<(), RingError> {
+        base::lock::may_wait();
+        let ring = self.ring.clone();
+        let _tenure = ring.enter()?;
+        self.all.iter_mut().try_for_each(Cursor::save_again)
+    }
+
+    /// The files to sync for a power loss to move no cursor back.
+    pub fn to_sync(&mut self) -> Vec<fs::File> {
+        self.all.iter_mut().filter_map(Cursor::to_sync).collect()
+    }
+
+    /// The first record that not every place has, `None` while there is a place that has none.
+    pub fn furthest_behind(&self) -> Option<u64> {
+        let seqs = self.all.iter().map(|cursor| cursor.saved().map(|(position, _)| position.seq));
+        seqs.min().flatten()
+    }
+
+    /// Tells all what the next save says of the ring.
+    fn inform(&mut self) {
+        let siblings = Siblings::of(self.all.iter().map(|cursor| file_name(cursor.path())));
+        let given = self.ring.given();
+        self.all.iter_mut().for_each(|cursor| cursor.knows(given, &siblings));
+    }
+
+    /// How far they have got, as of each save.
+    pub fn shown(&self) -> Saved {
+        self.shown.clone()
+    }
+
+    fn show(&self) {
+        *lock(&self.shown.0) = self.all.iter().map(|cursor| cursor.saved().map(|(position, _)| position)).collect();
+    }
+
+    /// Gives those their files that have none.
+    fn begin_new(&mut self, position: Position, note: [u8; NOTE]) -> Result<(), RingError> {
+        let mut new = self.all.iter_mut().filter(|cursor| cursor.is_new());
+        new.try_for_each(|cursor| cursor.save(position, note))
+    }
+}
+
+/// The position in `dir` that is the furthest behind of all; `None` also when a cursor is damaged or cannot be read.
+pub fn furthest_behind(dir: &Path) -> Option<Position> {
+    furthest_behind_of(slots(dir).ok()?).map(|slot| slot.position)
+}
+
+fn furthest_behind_of(slots: Vec<Option<Slot>>) -> Option<Slot> {
+    let all: Option<Vec<_>> = slots.into_iter().collect();
+    all?.into_iter().min_by_key(|slot| slot.position.seq)
+}
+
+// === impl Saved ===
+
+impl Saved {
+    /// What the cursor number `at` has saved last.
+    pub fn position(&self, at: usize) -> Option<Position> {
+        *lock(&self.0).get(at)?
+    }
+
+    /// The first record that not every place has, `None` while there is a place that has none.
+    pub fn furthest_behind(&self) -> Option<u64> {
+        lock(&self.0).iter().map(|position| position.map(|position| position.seq)).min().flatten()
+    }
+}
+
+/// The first record that the place of this name has not got, by what is saved in `dir`; `None` also when that is damaged.
+pub fn saved_in(dir: &Path, name: &str) -> Option<u64> {
+    cursor::read(&dir.join(format!("{PREFIX}{name}"))).ok()?.map(|slot| slot.position.seq)
+}
+
+/// What the ring in `dir` has given out, as far as its cursors know: also those of places that there are no more.
+///
+/// # Errors
+/// When the process has no file left to read them with.
+pub(super) fn given(dir: &Path) -> io::Result<Given> {
+    Ok(slots(dir)?.into_iter().flatten().fold(Given::default(), |given, slot| given.and(slot.given)))
+}
+
+/// Sets aside the cursors in `dir` that the disk does not give.
+pub(super) fn set_aside_unreadable(dir: &Path) {
+    for path in files(dir) {
+        cursor::set_aside_unreadable(&path);
+    }
+}
+
+/// What all cursors in `dir` have saved; `None` for one that is damaged.
+///
+/// # Errors
+/// When the process has no file left to read them with, which says nothing of them.
+fn slots(dir: &Path) -> io::Result<Vec<Option<Slot>>> {
+    let paths: Vec<_> = files_or_error(dir)?.collect();
+    paths.iter().map(|path| cursor::read(path)).collect()
+}
+
+fn file_name(path: &Path) -> &[u8] {
+    path.file_name().unwrap_or_default().as_bytes()
+}
+
+/// The files of all cursors in `dir`.
+fn files(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    files_or_error(dir).into_iter().flatten()
+}
+
+fn files_or_error(dir: &Path) -> io::Result<impl Iterator<Item = PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if disk::is_exhausted(&error) => return Err(error),
+        entries => entries.into_iter().flatten().flatten(),
+    };
+    let paths =
+        entries.filter(|entry| entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())).map(|entry| entry.path());
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests;
+    use super::*;
+
+    fn at(seq: u64) -> Position {
+        Position { segment: 1, offset: seq * 10, seq }
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn open(dir: &Path, of: &[&str]) -> Cursors {
+        Cursors::open(&tests::open(dir, tests::BOOT), &names(of)).unwrap()
+    }
+
+    fn seqs(cursors: &Cursors) -> Vec<Option<u64>> {
+        (0..cursors.all.len()).map(|at| cursors.saved(at).map(|(position, _)| position.seq)).collect()
+    }
+
+    #[test]
+    fn one_that_has_got_nothing_is_not_taken_for_one_that_was_just_added() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cursors = open(dir.path(), &["up", "down"]);
+        assert_eq!((seqs(&cursors), cursors.furthest_behind()), (vec![None, None], None));
+        assert!(files(dir.path()).next().is_none(), "nothing is made before the first save");
+        cursors.save(0, at(100), [1; NOTE]).unwrap();
+        assert_eq!((seqs(&cursors), cursors.furthest_behind()), (vec![Some(100), Some(0)], Some(0)));
+        assert_eq!(seqs(&open(dir.path(), &["up", "down"])), [Some(100), Some(0)]);
+        assert_eq!(seqs(&open(dir.path(), &["down", "up"])), [Some(0), Some(100)], "the order does not matter");
+        assert_eq!(given(dir.path()).unwrap(), Given { next_seq: 100, next_number: 2 });
+    }
+
+    #[test]
+    fn one_that_was_just_added_begins_where_the_last_of_the_others_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cursors = open(dir.path(), &["a", "b"]);
+        cursors.save(0, at(7), [7; NOTE]).unwrap();
+        cursors.save(1, at(5), [5; NOTE]).unwrap();
+        let cursors = open(dir.path(), &["a", "new"]);
+        assert_eq!((cursors.saved(0), cursors.saved(1)), (Some((at(7), [7; NOTE])), Some((at(5), [5; NOTE]))));
+        assert_eq!(seqs(&open(dir.path(), &["b"])), [Some(5)], "who was taken away is forgotten");
+        assert_eq!(files(dir.path()).count(), 1);
+    }
+
+    /// What was overwritten before the first save was owed to all of them, also after a kill, and after the options of a container could not be
+    /// used for a while.
+    #[test]
+    fn those_of_a_ring_of_which_nothing_was_saved_begin_with_its_first_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let ring = tests::open(dir.path(), tests::BOOT);
+        let mut cursors = Cursors::open(&ring, &names(&["up", "down"])).unwrap();
+        let mut writer = ring.writer("a");
+        for time in 0..400 {
+            tests::land(&mut writer, &tests::record(time, &[b'x'; 50]));
+        }
+        assert!(ring.oldest().seq > 0);
+        let starts = |cursors: &Cursors| [0, 1].map(|at| cursors.start(at).0.seq);
+        assert_eq!(starts(&cursors), [0, 0]);
+        assert_eq!(starts(&Cursors::open(&ring, &names(&["up", "down"])).unwrap()), [0, 0], "after a kill");
+        cursors.save(0, ring.oldest(), [1; NOTE]).unwrap();
+        let cursors = Cursors::open(&ring, &names(&["up", "down"])).unwrap();
+        assert_eq!(starts(&cursors), [ring.oldest().seq, 0]);
+        let of_all = ring.oldest().seq;
+        for of_none in ["cursor-up", "cursor-down"] {
+            fs::write(dir.path().join(of_none), [1; 1024]).unwrap();
+        }
+        assert_eq!(starts(&Cursors::open(&ring, &names(&["up", "down"])).unwrap()), [of_all; 2], "nobody knows");
+    }
+
+    #[test]
+    fn who_names_none_removes_none() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path(), &["a", "b"]).save(0, at(7), [7; NOTE]).unwrap();
+        open(dir.path(), &[]);
+        assert_eq!(seqs(&open(dir.path(), &["a", "b"])), [Some(7), Some(0)]);
+    }
+
+    #[test]
+    fn one_that_is_damaged_begins_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cursors = open(dir.path(), &["a", "b"]);
+        cursors.save(0, at(7), [7; NOTE]).unwrap();
+        fs::write(dir.path().join("cursor-b"), [1; 1024]).unwrap();
+        assert_eq!(seqs(&open(dir.path(), &["a", "b"])), [Some(7), None]);
+        assert_eq!(seqs(&open(dir.path(), &["a", "b", "c"])), [Some(7), None, None]);
+    }
+
+    /// After a power loss of the file of one, which had got nothing: it is no new place, so it must not begin where the
+    /// others are.
+    #[test]
+    fn one_whose_file_was_lost_begins_with_the_oldest_record() {
+        let dir = tempfile::tempdir().unwrap();
+        tests::land(&mut tests::open(dir.path(), tests::BOOT).writer("a"), &tests::record(1, b"the oldest"));
+        open(dir.path(), &["up", "down"]).save(0, at(100), [1; NOTE]).unwrap();
+        fs::remove_file(dir.path().join("cursor-down")).unwrap();
+        for _ in 0..2 {
+            assert_eq!(seqs(&open(dir.path(), &["up", "down"])), [Some(100), None]);
+            assert_eq!(seqs(&open(dir.path(), &["up", "down", "new"])), [Some(100), None, None]);
+        }
+        open(dir.path(), &["up", "down"]).save(0, at(120), [1; NOTE]).unwrap();
+        assert_eq!(seqs(&open(dir.path(), &["up", "down"])), [Some(120), Some(0)]);
+    }
+
+    #[test]
+    fn one_that_was_taken_away_and_comes_back_is_new() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path(), &["a", "b"]).save(0, at(100), [1; NOTE]).unwrap();
+        open(dir.path(), &["a"]);
+        assert_eq!(seqs(&open(dir.path(), &["a", "b"])), [Some(100), Some(100)]);
+    }
+
+    #[test]
+    fn numbers_are_above_what_any_cursor_has_acknowledged_whoever_is_named() {
+        for named in [&["kept"][..], &["gone"], &["other"], &[]] {
+            let dir = tempfile::tempdir().unwrap();
+            let ring = tests::open(dir.path(), tests::BOOT);
+            let mut writer = ring.writer("a");
+            (0..10).for_each(|time| drop(tests::land(&mut writer, &tests::record(time, b"not synced"))));
+            // An open line keeps both positions back; what is behind it is acknowledged all the same.
+            let mut cursors = Cursors::open(&ring, &names(&["kept", "gone"])).unwrap();
+            cursors.save(0, ring.oldest(), [9; NOTE]).unwrap();
+            (0..10).for_each(|time| drop(tests::land(&mut writer, &tests::record(time, b"not synced"))));
+            cursors.save(1, ring.oldest(), [9; NOTE]).unwrap();
+            drop((writer, cursors, ring));
+            for file in fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path()) {
+                if file.extension().is_some() {
+                    fs::remove_file(file).unwrap();
+                }
+            }
+            for boot in 2..5 {
+                let ring = tests::open(dir.path(), super::super::BootId([boot; 16]));
+                assert_eq!(ring.published().next_seq, 20, "{named:?}");
+                drop(Cursors::open(&ring, &names(named)).unwrap());
+            }
+        }
+    }
+}

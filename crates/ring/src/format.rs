@@ -1,0 +1,294 @@
+//! The fixed structures of a segment: header, slots, owner, index entries. Layout in the [module above](super).
+//!
+//! Each carries a CRC-32 (IEEE, as `crc32fast` computes it) over everything before it, lengths included: a length is
+//! believed only after its checksum.
+
+use super::Framing;
+
+/// See [`super::FILLER`].
+pub(super) const FILLER: u8 = 0xff;
+
+/// Where the slots, the owner, the mark and the index begin in a segment.
+pub(super) const SLOTS: [u64; 2] = [512, 1024];
+pub(super) const OWNER: u64 = 1536;
+pub(super) const MARK: u64 = 2048;
+pub(super) const INDEX: u64 = 4096;
+
+/// Bytes of a block when it is sealed, unless its segment ends before.
+pub(super) const BLOCK: u64 = if cfg!(any(test, small_rings)) { 512 } else { 64 * 1024 };
+
+/// Bytes of an index entry.
+pub(super) const ENTRY: usize = 64;
+
+/// Bytes of data in a segment: small enough that losing the oldest loses little, large enough that 100 MB are few
+/// files.
+const LARGEST_SEGMENT: u64 = 4 * 1024 * 1024;
+const MAGIC: &[u8; 8] = b"lokiring";
+/// The version of the format that is written.
+const VERSION: u32 = 2;
+
+/// The versions that are read: the one that is written and the one of the release before, which stays here, with a test,
+/// for as long as that release can be upgraded. In every version the first 64 bytes of a segment are magic, version and, in
+/// the last four, the checksum, so that a segment of a later release is known for what it is.
+const VERSIONS_READ: [u32; 1] = [VERSION];
+
+/// Numbers of records and of segments are below this: a greater one is damage, and counting on from it would overflow.
+pub(super) const MOST: u64 = 1 << 62;
+
+/// Tells one boot of a machine from another: `/proc/sys/kernel/random/boot_id`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootId(pub [u8; 16]);
+
+/// One of the fixed structures of a segment, and where it belongs.
+pub(super) type Note = (u64, [u8; 64]);
+
+/// The first 512 bytes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub number: u64,
+    pub first_seq: u64,
+    /// Bytes of data the segment can take.
+    pub capacity: u64,
+    /// Entries the index can take.
+    pub index_capacity: u64,
+    pub boot: BootId,
+}
+
+/// Why the first bytes of a segment are no header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Flaw {
+    #[error("its header is damaged")]
+    Damaged,
+    #[error("it is of version {0} of the format, and this release reads {VERSIONS_READ:?}")]
+    Version(u32),
+    #[error("its header says what no release wrote")]
+    Absurd,
+}
+
+/// A run of whole records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Block {
+    /// Bytes into the data.
+    pub offset: u64,
+    pub len: u64,
+    pub first_seq: u64,
+    pub count: u64,
+    /// The least and the greatest time in it; meaningless while `count` is 0.
+    pub first_time: i64,
+    pub last_time: i64,
+    /// Of the data.
+    pub crc: u32,
+}
+
+// === impl BootId ===
+
+impl BootId {
+    /// The kernel's own, or zeros where it tells none: then rings trust nothing they did not write in this process.
+    pub fn current() -> Self {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let mut id = [0; 16];
+        let digits: Vec<u8> = text.bytes().filter_map(|c| (c as char).to_digit(16).map(|d| d as u8)).collect();
+        for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = pair[0] << 4 | pair[1];
+        }
+        Self(id)
+    }
+
+    /// Whether a page cache filled in boot `self` is still the one of boot `now`.
+    pub fn survived_until(self, now: Self) -> bool {
+        self == now && self.0 != [0; 16]
+    }
+}
+
+// === impl Header ===
+
+impl Header {
+    /// The most that can stand before the data.
+    pub const MOST_BEFORE_DATA: u64 = {
+        let entries = LARGEST_SEGMENT / BLOCK + 2;
+        INDEX + (entries * ENTRY as u64).next_multiple_of(4096)
+    };
+
+    /// The shape of a new segment in a ring of `budget` bytes.
+    pub fn new<F: Framing>(number: u64, first_seq: u64, budget: u64, boot: BootId) -> Self {
+        // Three of the longest records and some, so that what is carried over from the segment before is a small part.
+        let smallest = (7 * F::LONGEST as u64 / 2).next_multiple_of(4096);
+        let capacity = (budget / 16).clamp(smallest, LARGEST_SEGMENT) & !4095;
+        // Blocks are sealed at or above BLOCK; one more is the last of the segment, one is to spare.
+        Self { number, first_seq, capacity, index_capacity: capacity / BLOCK + 2, boot }
+    }
+
+    /// Whether the index has room for all that can follow these blocks. One that was closed before it was full, because
+    /// its segment could not be written to, takes room that was meant for another.
+    pub fn can_index(&self, blocks: &[Block]) -> bool {
+        let end = blocks.last().map_or(0, Block::end);
+        blocks.len() as u64 + (self.capacity - end) / BLOCK < self.index_capacity
+    }
+
+    pub fn data_start(&self) -> u64 {
+        INDEX + (self.index_capacity * ENTRY as u64).next_multiple_of(4096)
+    }
+
+    pub fn encode(&self) -> [u8; 64] {
+        let mut out = Fields::default();
+        out.put(MAGIC).put(&VERSION.to_le_bytes()).put(&[0; 4]);
+        for value in [self.number, self.first_seq, self.capacity, self.index_capacity] {
+            out.put(&value.to_le_bytes());
+        }
+        out.put(&self.boot.0[..12]);
+        out.seal()
+    }
+
+    pub fn decode(bytes: &[u8], boot: BootId) -> Result<Self, Flaw> {
+        let fields = unseal(bytes).filter(|fields| &fields[..8] == MAGIC).ok_or(Flaw::Damaged)?;
+        let version = u32::from_le_bytes([fields[8], fields[9], fields[10], fields[11]]);
+        if !VERSIONS_READ.contains(&version) {
+            return Err(Flaw::Version(version));
+        }
+        let header = Self {
+            number: u64_at(fields, 16),
+            first_seq: u64_at(fields, 24),
+            capacity: u64_at(fields, 32),
+            index_capacity: u64_at(fields, 40),
+            // 96 of the 128 bits fit and are enough to tell boots apart.
+            boot: if fields[48..60] == boot.0[..12] { boot } else { BootId([0; 16]) },
+        };
+        // Sane bounds, so that arithmetic on a header from anywhere cannot overflow, nor a buffer take all memory.
+        let is_sane = header.capacity <= 1 << 26 && header.index_capacity <= 1 << 14;
+        if is_sane && header.number < MOST && header.first_seq < MOST { Ok(header) } else { Err(Flaw::Absurd) }
+    }
+}
+
+// === impl Block ===
+
+impl Block {
+    pub fn end(&self) -> u64 {
+        self.offset + self.len
+    }
+
+    pub fn next_seq(&self) -> u64 {
+        self.first_seq + self.count
+    }
+
+    pub fn encode(&self) -> [u8; ENTRY] {
+        let mut out = Fields::default();
+        for value in [self.offset, self.len, self.first_seq, self.count] {
+            out.put(&value.to_le_bytes());
+        }
+        out.put(&self.first_time.to_le_bytes()).put(&self.last_time.to_le_bytes()).put(&self.crc.to_le_bytes());
+        out.seal()
+    }
+
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let fields = unseal(bytes)?;
+        let block = Self {
+            offset: u64_at(fields, 0),
+            len: u64_at(fields, 8),
+            first_seq: u64_at(fields, 16),
+            count: u64_at(fields, 24),
+            first_time: u64_at(fields, 32) as i64,
+            last_time: u64_at(fields, 40) as i64,
+            crc: u32::from_le_bytes([fields[48], fields[49], fields[50], fields[51]]),
+        };
+        let is_sane = block.offset <= 1 << 30 && block.len <= 1 << 30;
+        (is_sane && block.first_seq < MOST && block.count <= 1 << 30).then_some(block)
+    }
+
+    /// Whether the entry can follow a block that ended at `end` with `next_seq` to come.
+    pub fn follows(&self, end: u64, next_seq: u64, capacity: u64) -> bool {
+        self.offset == end && self.first_seq == next_seq && self.len <= capacity && self.end() <= capacity
+    }
+}
+
+/// The owner: an id of at most 59 bytes, zero-padded. Longer ids are told apart by their first 59.
+pub(super) fn encode_owner(id: &str) -> [u8; 64] {
+    let mut out = Fields::default();
+    out.put(&id.as_bytes()[..id.len().min(59)]);
+    out.seal()
+}
+
+/// Fields one behind the other, a checksum in the last four bytes.
+struct Fields {
+    bytes: [u8; 64],
+    len: usize,
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self { bytes: [0; 64], len: 0 }
+    }
+}
+
+impl Fields {
+    fn put(&mut self, field: &[u8]) -> &mut Self {
+        self.bytes[self.len..self.len + field.len()].copy_from_slice(field);
+        self.len += field.len();
+        self
+    }
+
+    fn seal(mut self) -> [u8; 64] {
+        let crc = crc32fast::hash(&self.bytes[..60]);
+        self.bytes[60..].copy_from_slice(&crc.to_le_bytes());
+        self.bytes
+    }
+}
+
+fn unseal(bytes: &[u8]) -> Option<&[u8]> {
+    let (fields, rest) = bytes.split_at_checked(60)?;
+    (rest.get(..4)? == crc32fast::hash(fields).to_le_bytes()).then_some(fields)
+}
+
+fn u64_at(fields: &[u8], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&fields[at..at + 8]);
+    u64::from_le_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_encoded_is_decoded_and_one_flipped_bit_is_not() {
+        let block = Block { offset: 1, len: 2, first_seq: 3, count: 4, first_time: -5, last_time: i64::MAX, crc: 6 };
+        let bytes = block.encode();
+        assert_eq!(Block::decode(&bytes), Some(block));
+        for bit in 0..bytes.len() * 8 {
+            let mut hurt = bytes;
+            hurt[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Block::decode(&hurt), None, "bit {bit}");
+        }
+        assert_eq!(Block::decode(&[0; 64]), None, "zeros are no entry");
+    }
+
+    #[test]
+    fn a_header_tells_its_boot() {
+        let boot = BootId([7; 16]);
+        let header = Header { number: 1, first_seq: 9, capacity: 4096, index_capacity: 3, boot };
+        assert_eq!(Header::decode(&header.encode(), boot), Ok(header));
+        let other = Header::decode(&header.encode(), BootId([8; 16])).unwrap();
+        assert!(!other.boot.survived_until(BootId([8; 16])));
+    }
+
+    /// A header as each version that is read was written, byte for byte.
+    #[test]
+    fn every_version_in_the_table_is_read_and_no_other() {
+        let header = Header { number: 7, first_seq: 9, capacity: 4096, index_capacity: 3, boot: BootId([7; 16]) };
+        let fields = |version: u32| {
+            let numbers = [7u64, 9, 4096, 3].map(u64::to_le_bytes).concat();
+            let bytes = [b"lokiring", &version.to_le_bytes()[..], &[0; 4], &numbers, &[7; 12]].concat();
+            [&bytes[..], &crc32fast::hash(&bytes).to_le_bytes()].concat()
+        };
+        assert!(VERSIONS_READ.contains(&VERSION));
+        for version in 0..100 {
+            let expected = if version == 2 { Ok(header) } else { Err(Flaw::Version(version)) };
+            assert_eq!(Header::decode(&fields(version), BootId([7; 16])), expected);
+        }
+        assert_eq!(header.encode(), fields(VERSION)[..]);
+    }
+
+    #[test]
+    fn the_kernel_tells_a_boot_id() {
+        assert!(BootId::current().survived_until(BootId::current()));
+    }
+}

@@ -1,0 +1,8 @@
+//! What the plugin says of itself.
+
+pub mod last;
+pub mod logging;
+pub mod own_log;
+pub mod rate;
+pub mod summary;
+pub mod throttle;

@@ -1,7 +1,0 @@
-//! What the plugin says of itself.
-
-pub mod last;
-pub mod logging;
-pub mod rate;
-pub mod summary;
-pub mod throttle;
