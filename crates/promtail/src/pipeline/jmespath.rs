@@ -6,30 +6,19 @@
 //!
 //! Functions are the crate's. Those that evaluate an expression for each element do it here first.
 
+mod cost;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jmespath::ast::Ast;
 use jmespath::{Context, DEFAULT_RUNTIME, Rcvar, Variable};
 
+use cost::{ELEMENT, NODE, TREE, object};
 use go_compat::work::{Excess, Work};
 
 /// Bytes of an expression.
 const MAX_TEXT: usize = 64 * 1024;
-
-/// How deep a value may be: what looks at it calls itself.
-const MAX_DEPTH: usize = 256;
-
-/// Bytes of a value with nothing in it.
-const NODE: usize = 64;
-
-/// Bytes of a value, and of an object, while its text is made, and steps for it.
-const PRINTED: usize = 128;
-const PRINTED_OBJECT: usize = 768;
-const PRINTED_STEPS: usize = 4;
-
-/// Times that a sort looks at each of many elements.
-const SORTED: usize = 20;
 
 /// An expression that was parsed.
 #[derive(Debug, Clone)]
@@ -83,7 +72,7 @@ impl Expression {
     pub fn search(&self, document: &Rcvar, work: &mut Work) -> Found {
         let mut search = Search { text: &self.text, work };
         let found = search.eval(document, &self.ast)?;
-        search.print(&found, MAX_DEPTH)?;
+        search.print(&found)?;
         Ok(found)
     }
 }
@@ -178,6 +167,7 @@ impl Search<'_> {
             }
             Ast::MultiHash { elements, .. } => {
                 let mut collected = BTreeMap::new();
+                self.work.grow(object(elements.len()))?;
                 for pair in elements {
                     self.work.grow(NODE + pair.key.len())?;
                     collected.insert(pair.key.clone(), self.eval(data, &pair.value)?);
@@ -191,7 +181,7 @@ impl Search<'_> {
             Ast::Expref { ast, .. } => {
                 // It is copied, and nobody knows how large this part is.
                 self.work.bytes(self.text.len())?;
-                self.work.grow(self.text.len().saturating_mul(NODE))?;
+                self.work.grow(self.text.len().saturating_mul(TREE))?;
                 self.made(Variable::Expref(ast.as_ref().clone()))
             }
             Ast::Slice { start, stop, step, .. } => match (step, data.as_array()) {
@@ -210,20 +200,7 @@ impl Search<'_> {
         for arg in &args {
             self.look(arg)?;
         }
-        // What makes more than it gets.
-        let of_text = |at: usize| args.get(at).and_then(|arg| arg.as_string()).map_or(0, String::len);
-        let of_list = |at: usize| args.get(at).and_then(|arg| arg.as_array()).map_or(0, Vec::len);
-        match name {
-            "join" => self.work.grow(of_text(0).saturating_mul(of_list(1)))?,
-            // A text of JSON.
-            "to_number" => self.work.grow(of_text(0).saturating_mul(NODE / 2))?,
-            "sort" | "sort_by" => {
-                for arg in &args {
-                    (1..SORTED).try_for_each(|_| self.look(arg))?;
-                }
-            }
-            _ => {}
-        }
+        self.pay(name, &args)?;
         let function = DEFAULT_RUNTIME.get_function(name).ok_or(Failure::Mistake)?;
         let mut context = Context::new(self.text, &DEFAULT_RUNTIME);
         let Some((args, pairs)) = self.for_each(name, &args)? else {
@@ -278,57 +255,13 @@ impl Search<'_> {
 
     fn list(&mut self, elements: Vec<Rcvar>) -> Found {
         self.work.steps(elements.len())?;
-        self.work.grow(elements.len() * size_of::<Rcvar>())?;
+        self.work.grow(elements.capacity() * ELEMENT)?;
         self.made(Variable::Array(elements))
     }
 
     fn made(&mut self, value: Variable) -> Found {
         self.work.grow(NODE)?;
         Ok(Arc::new(value))
-    }
-
-    /// Pays for the text of a value, and for the copy that it is made from.
-    fn print(&mut self, value: &Variable, depth: usize) -> Result<(), Excess> {
-        if depth == 0 {
-            return Err(self.work.exceed(Excess::Size));
-        }
-        self.work.steps(PRINTED_STEPS)?;
-        let (own, text) = match value {
-            Variable::String(text) => (PRINTED, text.len()),
-            Variable::Object(entries) => (PRINTED_OBJECT, entries.keys().map(String::len).sum()),
-            Variable::Expref(_) => (PRINTED, self.text.len().saturating_mul(NODE)),
-            Variable::Array(_) | Variable::Null | Variable::Bool(_) | Variable::Number(_) => (PRINTED, 0),
-        };
-        self.work.bytes(text)?;
-        self.work.grow(own + 2 * text)?;
-        match value {
-            Variable::Array(elements) => elements.iter().try_for_each(|element| self.print(element, depth - 1)),
-            Variable::Object(entries) => entries.values().try_for_each(|value| self.print(value, depth - 1)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Pays for a look at the whole of a value.
-    fn look(&mut self, value: &Variable) -> Result<(), Failure> {
-        Ok(self.look_at(value, MAX_DEPTH)?)
-    }
-
-    fn look_at(&mut self, value: &Variable, depth: usize) -> Result<(), Excess> {
-        if depth == 0 {
-            return Err(self.work.exceed(Excess::Size));
-        }
-        self.work.charge(NODE as u64)?;
-        match value {
-            Variable::String(text) => self.work.bytes(text.len()),
-            Variable::Array(elements) => elements.iter().try_for_each(|element| self.look_at(element, depth - 1)),
-            Variable::Object(entries) => entries.iter().try_for_each(|(key, value)| {
-                self.work.bytes(key.len())?;
-                self.look_at(value, depth - 1)
-            }),
-            // It prints as a description of its tree.
-            Variable::Expref(_) => self.work.bytes(self.text.len().saturating_mul(NODE)),
-            Variable::Null | Variable::Bool(_) | Variable::Number(_) => Ok(()),
-        }
     }
 }
 

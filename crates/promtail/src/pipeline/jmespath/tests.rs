@@ -138,6 +138,30 @@ fn a_bomb_ends_within_its_budget() {
 }
 
 #[test]
+fn room_for_texts_and_copies_is_taken_before_a_function_makes_them() {
+    // 2^14 texts of 15,000 bytes each, of which there is one.
+    let text = format!("{{\"a\":\"{}\",\"b\":\"\"}}", "x".repeat(15_000));
+    let document = document(&text);
+    let doubled = format!("a | {}", vec!["[@,@]"; 14].join("|"));
+    let list = format!("{doubled} | {}", vec!["[]"; 13].join("|"));
+    let object = format!("{{{}}}", (0..500).map(|n| format!("key{n}: @")).collect::<Vec<_>>().join(","));
+    // What comes of each is a number, so the result costs nothing.
+    for expression in [
+        format!("{doubled} | length(to_string(@))"),
+        format!("{list} | length(join('', @))"),
+        format!("{list} | length(map(&reverse(@), @))"),
+        format!("{list} | length(map(&to_string([@]), @))"),
+        format!("{list} | [] | length(map(&join('', [@]), @))"),
+        format!("b | {object} | length(map(&keys(@), [{}]))", vec!["@"; 1000].join(",")),
+        format!("b | {object} | length(map(&merge(@, @), [{}]))", vec!["@"; 1000].join(",")),
+    ] {
+        let (found, work) = search(&expression, &document);
+        let end = &expression[expression.len().saturating_sub(60)..];
+        assert_eq!((found, work.excess()), (Err(Failure::Excess(Excess::Size)), Some(Excess::Size)), "{end}");
+    }
+}
+
+#[test]
 fn what_is_written_for_logs_costs_little() {
     let document = document(DOCUMENT);
     for expression in
