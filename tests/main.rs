@@ -65,6 +65,7 @@ mod doctor;
 mod dry_run;
 mod engine;
 mod examples;
+mod floor_plan;
 mod full_ring;
 mod held_back;
 mod hidden_loss;
