@@ -71,5 +71,5 @@ fn two_plugins_side_by_side_have_nothing_in_common() {
         eventually("nothing is left of the streams", || plugin.leftovers().is_empty());
         plugin.disable();
     }
-    assert_said("Each has its own rings, settings and budget.");
+    assert_said("Each has its own buffers, settings and budget.");
 }
