@@ -149,7 +149,7 @@ pub const SETTINGS: &[SettingSpec] = &[
         default: "",
         form: "address",
         doc: "Where /metrics, /live, /ready and the status page are served: 127.0.0.1:9337, or unix: and an absolute path. \
-              Whoever can reach it can read names of containers and what goes wrong.",
+              It has no authentication and shows names of containers and errors.",
     },
 ];
 
