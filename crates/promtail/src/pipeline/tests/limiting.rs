@@ -41,6 +41,27 @@ fn a_limit_by_label_has_a_bucket_for_each_value() {
     assert_eq!(scene.came(), ["a1", "b1"]);
 }
 
+/// A batch that is tried again goes through a copy of the pipeline as it was.
+#[test]
+fn a_limit_by_label_judges_lines_of_a_batch_again_as_it_did_before() {
+    let mut scene = Scene::new("- limit: {rate: 1, burst: 1, drop: true, by_label_name: source}");
+    for at in 0..1_000 {
+        scene.labelled("fills", 0, &at.to_string());
+    }
+    scene.out.clear();
+    let settled = scene.pipeline.clone();
+    let run = |scene: &mut Scene| {
+        for (line, time, source) in [("1", 0, "1"), ("2", SECOND, "2"), ("3", SECOND, "2"), ("4", 0, "new")] {
+            scene.labelled(line, time, source);
+        }
+        std::mem::take(&mut scene.out).into_iter().map(|entry| entry.line).collect::<Vec<_>>()
+    };
+    let first = run(&mut scene);
+    assert_eq!(first, [b"2", b"4"]);
+    scene.pipeline = settled;
+    assert_eq!(run(&mut scene), first);
+}
+
 #[test]
 fn sampling_judges_a_line_once_and_for_all() {
     let run = || {
