@@ -136,3 +136,14 @@ fn when_a_ring_that_blocks_gives_up_one_of_two_the_other_loses_nothing() {
     assert!(lost(&second) && !lost(&scene.loki), "it is said whose lines were lost: {log}");
     run.stop();
 }
+
+/// The CRC-32 of both URLs is the same.
+#[test]
+fn each_of_two_urls_with_one_checksum_has_its_own_cursor() {
+    let scene = Scene::generous();
+    let container = scene.container("web").option("loki-url", "http://a/8755d764,http://a/4170cb18");
+    let run = container.start();
+    run.out("line");
+    run.stop();
+    assert_eventually!(scene.plugin.cursors(container.id()).len() == 2);
+}

@@ -562,3 +562,25 @@ fn a_plugin_that_is_enabled_with_settings_of_no_use_keeps_the_lines_until_they_a
     run.stop();
     assert_same(&web.lines(), &all);
 }
+
+/// An earlier release named the file after a checksum of the URL.
+#[test]
+fn a_cursor_of_an_earlier_release_is_found_after_an_upgrade() {
+    let mut scene = Scene::new();
+    let web = scene.container("web");
+    let run = web.start();
+    let written = numbered("before", 500, 100);
+    run.out_all(&written);
+    scene.assert_lines_in_loki("web", &written);
+    scene.plugin.terminate();
+    let [cursor] = &scene.plugin.cursors(web.id())[..] else { panic!("one destination has one cursor") };
+    let former = format!("cursor-{:08x}", crc32fast::hash(scene.loki.push_url().as_bytes()));
+    fs::rename(cursor, cursor.with_file_name(former)).expect("a disk");
+    scene.plugin.restart();
+    run.out("after");
+    let all = [written, vec!["after".to_owned()]].concat();
+    assert_eventually!(scene.lines_in_loki("web").last() == all.last());
+    assert_same(&scene.lines_in_loki("web"), &all);
+    assert_eq!(&scene.plugin.cursors(web.id()), std::slice::from_ref(cursor));
+    run.stop();
+}

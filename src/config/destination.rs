@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
+use ring_crypto::digest::{SHA256, digest};
 use url::Url;
 
 use super::options::{OptionError, OptionErrors};
@@ -64,7 +65,16 @@ pub struct TypedUrl {
 impl Destination {
     /// What tells it from the other destinations of a container, in letters that a file's name may have. It stays the
     /// same when credentials change.
-    pub fn id(&self) -> String {
+    ///
+    /// Half of a SHA-256: no two URLs have the same one. A key may be in the path or query of a URL, so the container's id is
+    /// hashed before it: a table of the hashes of likely URLs is of no use.
+    pub fn id(&self, container: &str) -> String {
+        let hash = digest(&SHA256, [container, self.url.as_str()].join("\n").as_bytes());
+        hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What earlier releases told it by: a checksum, which two URLs can have in common.
+    pub fn former_id(&self) -> String {
         format!("{:08x}", crc32fast::hash(self.url.as_str().as_bytes()))
     }
 
@@ -408,20 +418,31 @@ mod tests {
         }
     }
 
+    fn parse(typed: &str) -> Destination {
+        let TypedUrl { url, credentials, .. } = TypedUrl::parse(typed).unwrap();
+        let timeout = Duration::from_secs(10);
+        Destination {
+            url,
+            credentials,
+            transport: Transport::default(),
+            tenant_id: None,
+            timeout,
+            accepts_any_2xx: false,
+        }
+    }
+
+    #[test]
+    fn urls_of_one_checksum_have_two_ids() {
+        let (one, two) = (parse("http://a/8755d764"), parse("http://a/4170cb18"));
+        assert_eq!((one.former_id(), two.former_id()), ("2bda08e9".into(), "2bda08e9".into()));
+        assert_ne!(one.id("c"), two.id("c"));
+        assert_ne!(one.id("c"), one.id("d"), "a key in a URL is not to be looked up");
+        assert_eq!(one.id("c"), parse("http://user:secret@a/8755d764").id("c"), "credentials may change");
+        assert!(one.id("c").len() == 32 && one.id("c").bytes().all(|byte| byte.is_ascii_hexdigit()));
+    }
+
     #[test]
     fn a_destination_shows_no_secret_and_is_a_key() {
-        let parse = |typed: &str| {
-            let TypedUrl { url, credentials, .. } = TypedUrl::parse(typed).unwrap();
-            let timeout = Duration::from_secs(10);
-            Destination {
-                url,
-                credentials,
-                transport: Transport::default(),
-                tenant_id: None,
-                timeout,
-                accepts_any_2xx: false,
-            }
-        };
         let one = parse("http://user:secret@loki/x");
         let shown = format!("{one:?} {} {}", one.url, one.credentials.clone().unwrap());
         assert!(!shown.contains("secret") && !shown.contains("user"), "{shown}");

@@ -17,6 +17,7 @@ use crate::shipper::destination::Destination;
 use crate::shipper::events::FAILED_CLOSED;
 use crate::shipper::until::Until;
 use base::lock::{self, ShortLock};
+use ring::cursors::Name;
 use ring::{Cursors, Ring, RingError, Saved};
 use telemetry::rate::Rate;
 
@@ -38,7 +39,7 @@ pub struct Container {
     /// Where its lines go, in the order of the cursors; nowhere while its options cannot be used.
     lanes: ShortLock<Vec<Lane>>,
     /// The names of the cursors.
-    names: Vec<String>,
+    names: Vec<Name>,
     /// What it does, which goes on when another takes its place.
     pub activity: Arc<Activity>,
     /// Why its lines are not sent, see [`Container::unusable`].
@@ -102,7 +103,7 @@ impl Container {
     pub fn new(
         (id, name): (&str, &str),
         (ring, activity): (Arc<Ring>, Arc<Activity>),
-        (names, lanes): (Vec<String>, Vec<Lane>),
+        (names, lanes): (Vec<Name>, Vec<Lane>),
         forgets: bool,
     ) -> Result<Arc<Self>, RingError> {
         let cursors = Cursors::open(&ring, &names)?;
@@ -142,7 +143,7 @@ impl Container {
     }
 
     /// The names of its cursors, in their order.
-    pub fn names(&self) -> &[String] {
+    pub fn names(&self) -> &[Name] {
         &self.names
     }
 

@@ -41,7 +41,8 @@ impl Registry {
         let options = &resolved.options;
         let lanes = (0..resolved.destinations.len()).map(|at| lane(info, resolved, at, until)).collect();
         let who = (info.container_id.as_str(), info.name());
-        let container = Container::new(who, (ring, activity), (resolved.names(), lanes), options.ring.no_file)?;
+        let container =
+            Container::new(who, (ring, activity), (resolved.names(&info.container_id), lanes), options.ring.no_file)?;
         let stages = self.stages(&container, stages, options);
         // The lines go through a pipeline for each destination, and are counted in the first.
         let mut counts = options.pipeline.is_some().then(|| self.inner.setup.pipelines.for_container());

@@ -105,7 +105,7 @@ impl Registry {
             None => self.resolve(&now).map(|resolved| (u64::MAX, now, resolved)),
         };
         if let Ok((until, info, resolved)) = &next
-            && resolved.names() == old.names()
+            && resolved.names(&old.id) == old.names()
             && resolved.options.ring.no_file == old.forgets
         {
             return Ok(HandedOver::Next(Box::new(self.next_way(old, at, *until, (info, resolved)))));

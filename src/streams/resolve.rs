@@ -25,13 +25,14 @@ use tracing::{info, warn};
 use super::container::Container;
 use super::labels::{self, ContainerLabels};
 use super::registry::{Registry, StartError};
-use crate::config::StreamOptions;
 use crate::config::pipeline::Configured;
+use crate::config::{Destination as Target, StreamOptions};
 use crate::shipper::Stages;
 use crate::shipper::destination::Destination;
 use base::lock;
 use base::pools::Pool;
 use dockerd::info::Info;
+use ring::cursors::Name;
 use telemetry::throttle::Throttle;
 
 /// Between two looks at files that cannot be used.
@@ -47,10 +48,15 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
-    /// The names of its cursors: what tells its destinations apart.
-    pub fn names(&self) -> Vec<String> {
-        self.options.destinations.iter().map(|target| target.id()).collect()
+    /// The names of a container's cursors: what tells its destinations apart.
+    pub fn names(&self, container: &str) -> Vec<Name> {
+        self.options.destinations.iter().map(|target| cursor_of(target, container)).collect()
     }
+}
+
+/// The name of a container's cursor for a destination.
+pub(super) fn cursor_of(target: &Target, container: &str) -> Name {
+    Name { now: target.id(container), former: Some(target.former_id()) }
 }
 
 /// How a container is to be logged.

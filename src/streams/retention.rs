@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 
 use super::ages::{Ages, Moment, Seen};
 use super::evict::{Found, Policy, Reason};
+use super::resolve::cursor_of;
 use crate::config::destination::PushUrl;
 use crate::config::{PluginDefaults, RingBudget, StreamOptions};
 use crate::frames::DockerFrames;
@@ -127,8 +128,9 @@ pub fn unsent_to(ring: &Found, defaults: &PluginDefaults) -> Vec<(PushUrl, u64)>
     let options = info_of(&ring.dir).and_then(|info| StreamOptions::parse(&info.config, defaults).ok());
     let first = cursors::furthest_behind(&ring.dir).map(|position| position.seq);
     let all = options.into_iter().flat_map(|options| options.destinations).map(|destination| {
-        let ahead =
-            cursors::saved_in(&ring.dir, &destination.id()).zip(first).map(|(has, first)| has.saturating_sub(first));
+        let ahead = cursors::saved_in(&ring.dir, &cursor_of(&destination, &ring.container))
+            .zip(first)
+            .map(|(has, first)| has.saturating_sub(first));
         (destination.url, ring.unsent.saturating_sub(ahead.unwrap_or_default()))
     });
     all.collect()

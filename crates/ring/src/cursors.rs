@@ -6,6 +6,7 @@
 //! is listed and has no file was lost, to a power loss for example, and begins with the oldest record. Where none was ever
 //! saved, all begin with the first record of all, whether the ring still has it or not: what it has overwritten was owed.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -19,6 +20,17 @@ use base::disk;
 
 /// What the names of all cursors' files begin with.
 const PREFIX: &str = "cursor-";
+
+/// What the name of a file begins with that is no cursor's yet.
+const STAGED: &str = "new-";
+
+/// What tells a place from the others of its ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    pub now: String,
+    /// What an earlier release called it, where that was something else. Two places may have had the same name there, and one cursor then.
+    pub former: Option<String>,
+}
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -43,12 +55,12 @@ impl Cursors {
     ///
     /// # Errors
     /// When a file is there and cannot be read, or a [newer instance](Ring::open) of the ring has the folder.
-    pub fn open(ring: &Arc<Ring>, names: &[String]) -> Result<Self, RingError> {
+    pub fn open(ring: &Arc<Ring>, names: &[Name]) -> Result<Self, RingError> {
         base::lock::may_wait();
         let _tenure = ring.enter()?;
         let dir = ring.dir();
-        let paths = || names.iter().map(|name| dir.join(format!("{PREFIX}{name}")));
-        let all = paths().map(|path| Cursor::open(&path)).collect::<Result<Vec<_>, _>>()?;
+        hand_over(dir, names);
+        let all = names.iter().map(|name| Cursor::open(&name.path(dir))).collect::<Result<Vec<_>, _>>()?;
         let fail = |source| RingError { doing: "read the cursors in", path: dir.into(), source };
         let saved = slots(dir).map_err(fail)?;
         let was_ever_saved = !saved.is_empty() || cursor::are_set_aside(dir);
@@ -58,10 +70,13 @@ impl Cursors {
         if names.is_empty() {
             return Ok(cursors);
         }
-        let is_lost = |cursor: &Cursor| {
-            cursor.is_new() && saved.iter().flatten().any(|slot| slot.siblings.has(file_name(cursor.path())))
+        let is_lost = |(name, cursor): (&Name, &Cursor)| {
+            // A file that could not be handed over is not lost.
+            let paths = std::iter::once(name.path(dir)).chain(name.former_path(dir).filter(|path| !path.exists()));
+            let mut paths = paths.filter(|_| cursor.is_new());
+            paths.any(|path| saved.iter().flatten().any(|slot| slot.siblings.has(file_name(&path))))
         };
-        let any_is_lost = cursors.all.iter().any(is_lost);
+        let any_is_lost = names.iter().zip(&cursors.all).any(is_lost);
         cursors.inform();
         let begun = match furthest_behind_of(saved) {
             // One that is lost may be the furthest behind.
@@ -173,6 +188,24 @@ fn furthest_behind_of(slots: Vec<Option<Slot>>) -> Option<Slot> {
     all?.into_iter().min_by_key(|slot| slot.position.seq)
 }
 
+// === impl Name ===
+
+impl Name {
+    fn path(&self, dir: &Path) -> PathBuf {
+        dir.join(format!("{PREFIX}{}", self.now))
+    }
+
+    fn former_path(&self, dir: &Path) -> Option<PathBuf> {
+        self.former.as_ref().map(|name| dir.join(format!("{PREFIX}{name}")))
+    }
+}
+
+impl From<&str> for Name {
+    fn from(name: &str) -> Self {
+        Self { now: name.to_owned(), former: None }
+    }
+}
+
 // === impl Saved ===
 
 impl Saved {
@@ -188,8 +221,34 @@ impl Saved {
 }
 
 /// The first record that the place of this name has not got, by what is saved in `dir`; `None` also when that is damaged.
-pub fn saved_in(dir: &Path, name: &str) -> Option<u64> {
-    cursor::read(&dir.join(format!("{PREFIX}{name}"))).ok()?.map(|slot| slot.position.seq)
+pub fn saved_in(dir: &Path, name: &Name) -> Option<u64> {
+    let path = Some(name.path(dir)).filter(|path| path.exists()).or_else(|| name.former_path(dir))?;
+    cursor::read(&path).ok()?.map(|slot| slot.position.seq)
+}
+
+/// Gives the files of an earlier release the names that they have now.
+///
+/// What the disk refuses stays as it is: the place then begins where the one is that is the furthest behind.
+fn hand_over(dir: &Path, names: &[Name]) {
+    let is_due = |name: &&Name| !name.path(dir).exists();
+    for (at, name) in names.iter().enumerate().filter(|(_, name)| is_due(name)) {
+        let Some(former) = name.former_path(dir).filter(|path| path.exists()) else { continue };
+        let is_shared = names[at + 1..].iter().filter(is_due).any(|other| other.former == name.former);
+        let handed_over = if is_shared { copy(&former, &name.path(dir)) } else { fs::rename(&former, name.path(dir)) };
+        if handed_over.is_err() {
+            return;
+        }
+    }
+}
+
+/// A copy is complete once it has its name.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut staged = OsString::from(STAGED);
+    staged.push(to.file_name().unwrap_or_default());
+    let staged = to.with_file_name(staged);
+    fs::copy(from, &staged)?;
+    fs::File::open(&staged)?.sync_all()?;
+    fs::rename(&staged, to)
 }
 
 /// What the ring in `dir` has given out, as far as its cursors know: also those of places that there are no more.
@@ -244,8 +303,19 @@ mod tests {
         Position { segment: 1, offset: seq * 10, seq }
     }
 
-    fn names(names: &[&str]) -> Vec<String> {
-        names.iter().map(|name| (*name).to_owned()).collect()
+    fn names(names: &[&str]) -> Vec<Name> {
+        names.iter().map(|name| Name::from(*name)).collect()
+    }
+
+    /// Places by their names now and before.
+    fn renamed(names: &[(&str, &str)]) -> Vec<Name> {
+        names.iter().map(|(now, former)| Name { now: (*now).into(), former: Some((*former).into()) }).collect()
+    }
+
+    fn files_in(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> = files(dir).map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
     }
 
     fn open(dir: &Path, of: &[&str]) -> Cursors {
@@ -371,6 +441,53 @@ mod tests {
                 assert_eq!(ring.published().next_seq, 20, "{named:?}");
                 drop(Cursors::open(&ring, &names(named)).unwrap());
             }
+        }
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_release_is_found_by_its_former_name_and_renamed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cursors = open(dir.path(), &["old-a", "old-b"]);
+        cursors.save(0, at(7), [7; NOTE]).unwrap();
+        cursors.save(1, at(5), [5; NOTE]).unwrap();
+        drop(cursors);
+        let now = renamed(&[("a", "old-a"), ("new", "old-new"), ("b", "old-b")]);
+        assert_eq!(now.iter().map(|name| saved_in(dir.path(), name)).collect::<Vec<_>>(), [Some(7), None, Some(5)]);
+        for _ in 0..2 {
+            let cursors = Cursors::open(&tests::open(dir.path(), tests::BOOT), &now).unwrap();
+            assert_eq!(seqs(&cursors), [Some(7), Some(5), Some(5)]);
+            assert_eq!(cursors.saved(0), Some((at(7), [7; NOTE])), "with its note");
+            assert_eq!(files_in(dir.path()), ["cursor-a", "cursor-b", "cursor-new"]);
+        }
+        assert_eq!(now.iter().map(|name| saved_in(dir.path(), name)).collect::<Vec<_>>(), [Some(7), Some(5), Some(5)]);
+    }
+
+    #[test]
+    fn places_that_shared_a_file_in_an_earlier_release_have_one_each_and_begin_where_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cursors = open(dir.path(), &["shared", "behind"]);
+        cursors.save(0, at(7), [7; NOTE]).unwrap();
+        cursors.save(1, at(5), [5; NOTE]).unwrap();
+        drop(cursors);
+        let now = renamed(&[("a", "shared"), ("behind", "behind"), ("b", "shared")]);
+        let mut cursors = Cursors::open(&tests::open(dir.path(), tests::BOOT), &now).unwrap();
+        assert_eq!(seqs(&cursors), [Some(7), Some(5), Some(7)]);
+        cursors.save(2, at(9), [9; NOTE]).unwrap();
+        drop(cursors);
+        let cursors = Cursors::open(&tests::open(dir.path(), tests::BOOT), &now).unwrap();
+        assert_eq!(seqs(&cursors), [Some(7), Some(5), Some(9)]);
+        assert_eq!(files_in(dir.path()), ["cursor-a", "cursor-b", "cursor-behind"]);
+    }
+
+    #[test]
+    fn one_whose_file_was_lost_before_it_was_renamed_begins_with_the_oldest_record() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path(), &["old-a", "old-b"]).save(0, at(100), [1; NOTE]).unwrap();
+        fs::remove_file(dir.path().join("cursor-old-b")).unwrap();
+        let now = renamed(&[("a", "old-a"), ("b", "old-b")]);
+        for _ in 0..2 {
+            let cursors = Cursors::open(&tests::open(dir.path(), tests::BOOT), &now).unwrap();
+            assert_eq!(seqs(&cursors), [Some(100), None]);
         }
     }
 }
