@@ -25,6 +25,9 @@
 //! `promtail` → `go-compat`; `loki` → `telemetry`; this crate → all. `ring` knows no log line and `dockerd` no segment: they meet in
 //! `frames`, `shipper` and `docker::read_logs`.
 
+// Allowed in the simulation alone, which is no part of the plugin.
+#![deny(unsafe_code)]
+
 pub mod app;
 pub mod cli;
 pub mod config;
@@ -36,6 +39,7 @@ mod documented_bounds;
 pub mod frames;
 pub mod shipper;
 #[cfg(test)]
+#[allow(unsafe_code, reason = "it stands in for functions of libc, so that disk and clock are simulated")]
 mod simulation;
 pub mod status;
 pub mod streams;

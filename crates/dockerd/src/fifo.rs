@@ -115,6 +115,7 @@ impl Fifo {
     ///
     /// # Errors
     /// When the runtime is shutting down.
+    #[allow(unsafe_code, reason = "Tokio has no safe way to register a descriptor that is borrowed")]
     pub async fn readable(&self) -> io::Result<()> {
         // SAFETY: the descriptor is borrowed, so it stays open for as long as it is registered. A safe way would be a
         // duplicate, which costs each idle container a file.
@@ -204,6 +205,7 @@ impl Fifo {
     ///
     /// # Errors
     /// When the kernel does not tell.
+    #[allow(unsafe_code, reason = "no crate wraps the ioctl FIONREAD")]
     pub fn waiting(&self) -> io::Result<usize> {
         let mut bytes: libc::c_int = 0;
         // SAFETY: the descriptor is open as long as `self`, and FIONREAD writes one int, to a place that lives on.

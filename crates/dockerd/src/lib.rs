@@ -8,6 +8,9 @@
 //! Nothing here reads, writes or waits, so the same code is tested on split reads, fuzzed, and used by intake,
 //! shipper and `docker logs` alike.
 
+// A system call that no crate wraps is allowed where it is made, with its reason.
+#![deny(unsafe_code)]
+
 pub mod entry;
 pub mod fifo;
 pub mod frame;

@@ -7,6 +7,8 @@
 //! These are leaves: they import each other, `config`'s translator of regular expressions and its durations, and the patterns of
 //! `relabel`; nothing else of ours.
 
+#![forbid(unsafe_code)]
+
 pub mod bytes_size;
 pub mod duration;
 pub mod go_regex;

@@ -10,6 +10,8 @@
 //!
 //! This crate reports errors; the shipper's retry policy decides what follows.
 
+#![forbid(unsafe_code)]
+
 pub mod answer;
 pub mod client;
 pub mod encode;

@@ -78,6 +78,9 @@
 //! **Nothing may be written** (a read-only file system): the last segment is walked in a copy and closed. Its torn bytes
 //! wait for their writer, in memory, where the ring goes on; what should be written is written by [`Ring::heal`].
 
+// Allowed in one call of a test.
+#![deny(unsafe_code)]
+
 mod active;
 mod appender;
 pub mod cursor;

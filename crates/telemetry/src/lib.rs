@@ -1,5 +1,7 @@
 //! What the plugin says of itself.
 
+#![forbid(unsafe_code)]
+
 pub mod last;
 pub mod logging;
 pub mod own_log;

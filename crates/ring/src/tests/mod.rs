@@ -121,6 +121,7 @@ impl Refusal {
         fs::set_permissions(dir, Permissions::from_mode(of_dir)).unwrap();
     }
 
+    #[allow(unsafe_code, reason = "nix has setfsuid behind a feature that the plugin does without")]
     fn touch_files_as(user: u32) {
         // SAFETY: it touches no memory, and of threads this one alone. It changes nothing for who is not root.
         unsafe { nix::libc::setfsuid(user) };
