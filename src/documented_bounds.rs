@@ -10,6 +10,7 @@ fn the_documented_bounds_are_those_of_the_code() {
     use go_compat::work::{EXPRESSIONS, LABELS, LINE, ROOM};
     use promtail::pipeline::MOST_HELD;
     use promtail::pipeline::registry::{MAX_PAGE, MAX_PAGE_OF_ONE, MAX_SERIES};
+    use promtail::pipeline::size::{MOST_LABELS, MOST_METADATA};
     let page = include_str!("../docs/security.md");
     let (_, rest) = page.split_once("<!-- bounds -->").unwrap();
     let (table, _) = rest.split_once("<!-- /bounds -->").unwrap();
@@ -28,6 +29,8 @@ fn the_documented_bounds_are_those_of_the_code() {
     let bounds = [
         ("LINE", LINE),
         ("ROOM", ROOM),
+        ("MOST_LABELS", MOST_LABELS as u64),
+        ("MOST_METADATA", MOST_METADATA as u64),
         ("LABELS", LABELS),
         ("MOST_STATES", MOST_STATES as u64),
         ("MOST_PROGRAM", MOST_PROGRAM as u64),

@@ -17,7 +17,7 @@ pub const MOST_STREAMS: usize = 256;
 /// Streams that are remembered from round to round.
 const REMEMBERED: usize = 4 * MOST_STREAMS;
 
-/// Bytes of the labels of those.
+/// Bytes of the labels and tenants of those.
 const REMEMBERED_BYTES: usize = 1 << 20;
 
 /// All streams that were seen lately.
@@ -29,7 +29,7 @@ pub struct Streams {
     all: Vec<Stream>,
     /// The one that was asked for last: lines of a stream often come together.
     last: Option<(Labels, usize)>,
-    /// Of all label strings.
+    /// Of the labels of all of them.
     bytes: usize,
     /// How many there were when everything was with Loki for the last time.
     settled: usize,
@@ -92,7 +92,7 @@ impl Streams {
             stream.floor = *floor;
         }
         stream.is_ours = self.scope.has(labels, stream.tenant.as_deref());
-        self.bytes += stream.labels.len();
+        self.bytes += stream.size();
         self.all.push(stream);
         let number = self.all.len() - 1;
         self.numbers.insert(labels.clone(), number);
@@ -147,7 +147,7 @@ impl Streams {
         self.last_time = self.last_time.max(child.last_time);
         for stream in child.all.into_iter().filter(|stream| stream.is_ours) {
             let number = self.find_or_add(&stream.key.clone());
-            self.bytes = (self.bytes + stream.labels.len()).saturating_sub(self.all[number].labels.len());
+            self.bytes = (self.bytes + stream.size()).saturating_sub(self.all[number].size());
             self.all[number] = Stream { open: None, ..stream };
         }
         self.mark();
@@ -220,6 +220,11 @@ impl Stream {
         (self.floor > i64::MIN).then(|| (self.hash(), self.floor))
     }
 
+    /// Bytes of its labels, the tenant included, whether there can be such a one or not.
+    fn size(&self) -> usize {
+        self.labels.len() + self.key.tenant().map_or(0, str::len)
+    }
+
     fn hash(&self) -> u64 {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(self.labels.as_bytes());
@@ -260,6 +265,14 @@ mod tests {
             assert!(streams.all.len() < REMEMBERED && streams.all.len() == streams.numbers.len());
         }
         assert_eq!(streams.bytes, streams.all.iter().map(|stream| stream.labels.len()).sum::<usize>());
+    }
+
+    #[test]
+    fn tenants_count_as_labels_do() {
+        let tenant = |value: usize| [(TENANT, format!("{value:060000}"))].into_iter().collect();
+        let mut streams = Streams::default();
+        (0..=4 * REMEMBERED_BYTES / 60_000).for_each(|value| _ = streams.number_of(&tenant(value)));
+        assert!(streams.are_many());
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub mod presets;
 pub mod recent;
 pub mod registries;
 pub mod registry;
+pub mod size;
 pub mod stages;
 pub mod tally;
 

@@ -45,7 +45,7 @@ impl Stage for SetLabels {
                 entry.labels.set(name.clone(), value);
             }
         }
-        Flow::Pass
+        cx.pass(entry)
     }
 }
 
@@ -72,11 +72,11 @@ impl StaticLabels {
 }
 
 impl Stage for StaticLabels {
-    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
+    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
         for (name, value) in &self.0 {
             entry.labels.set(name.clone(), value.clone());
         }
-        Flow::Pass
+        cx.pass(entry)
     }
 }
 

@@ -40,6 +40,6 @@ impl Stage for StructuredMetadata {
                 entry.labels.remove(source);
             }
         }
-        Flow::Pass
+        cx.pass(entry)
     }
 }

@@ -50,7 +50,7 @@ impl Tenant {
 }
 
 impl Stage for Tenant {
-    fn process(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Flow {
+    fn process(&mut self, entry: &mut Entry, cx: &mut Context<'_>) -> Flow {
         let tenant = match &self.from {
             From::Extracted(source) => entry.label_of(source),
             From::Label(label) => entry.labels.shared(label).cloned(),
@@ -59,6 +59,6 @@ impl Stage for Tenant {
         if let Some(tenant) = tenant.filter(|tenant| !tenant.is_empty()) {
             entry.labels.set(self.label.clone(), tenant);
         }
-        Flow::Pass
+        cx.pass(entry)
     }
 }
