@@ -187,8 +187,8 @@ async fn serve(
     Ok(())
 }
 
-/// Takes the state for this process alone, and says in `other` that another one has it. Where the file system knows no locks,
-/// nobody has it.
+/// Takes the state for this process alone, and says in `other` that another one has it. Without locks in the
+/// file system the result is `None`.
 async fn hold(dir: PathBuf, other: watch::Sender<bool>) -> Result<Option<Hold>, RunError> {
     let mut since = None;
     loop {
@@ -210,8 +210,8 @@ async fn hold(dir: PathBuf, other: watch::Sender<bool>) -> Result<Option<Hold>, 
     }
 }
 
-/// Takes up what the process before left, and then looks after all there is until the plugin goes down: before that, streams
-/// that are still to be read look like those that nobody reads, and their rings like those of stopped containers.
+/// Recovers what the previous process left, then runs maintenance until the plugin goes down. Maintenance waits for recovery:
+/// until then, streams to resume look like orphans, and their rings like those of stopped containers.
 pub(crate) async fn adopt_and_keep(registry: Registry, policy: Policy) {
     registry.adopt().await;
     let mut tasks = JoinSet::new();

@@ -15,7 +15,7 @@ use crate::config::{Environment, Settings, options, settings};
 /// Something cannot be used.
 const REFUSED: u8 = 2;
 
-/// A Docker log driver for Grafana Loki that blocks nobody and loses nothing.
+/// A Docker log driver for Grafana Loki that never blocks containers and buffers logs on disk through outages.
 #[derive(Debug, Parser)]
 #[command(name = "loki-rs", version, after_long_help = format!("{}\n{}", options::help(), settings::help()))]
 struct Arguments {

@@ -34,7 +34,7 @@ enum Command {
     },
     /// Send the lines of the standard input through a pipeline and show what would be sent to Loki.
     ///
-    /// Time is that of the machine. Where the stage limit would wait, nobody does: the clock is put forward.
+    /// Time is that of the machine. Where the stage `limit` would wait, the clock is put forward instead.
     Run(Run),
 }
 
@@ -147,7 +147,7 @@ impl Run {
         Entry { line: line.to_vec(), labels, timestamp: now, ..Entry::default() }
     }
 
-    /// False when nobody reads any more.
+    /// False when the reader has closed its end.
     fn write(&self, out: &mut impl Write, entries: &[Entry]) -> Result<bool, String> {
         for entry in entries {
             let mut text = if self.json { json::write(entry)? } else { inspect::shown(entry) };

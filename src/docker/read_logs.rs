@@ -154,7 +154,7 @@ fn placed(log: LogReader, config: &ReadConfig) -> (LogReader, Filter) {
     (LogReader { reader, follow, live }, Filter { since: config.since, until: config.until, end, left })
 }
 
-/// Bytes of a piece when so many bodies are open. It falls with the square of their number: what all of them hold has a
+/// Bytes of a piece while this many bodies are open. It falls with the square of their number: what all of them hold has a
 /// bound, in whatever order they came.
 fn most(open: usize) -> usize {
     let share = (FEW * FEW * LARGEST).checked_div(open * open).unwrap_or(LARGEST);

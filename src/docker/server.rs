@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use super::routes::Routes;
 
-/// Bytes that a connection buffers in each direction: heads are short, and a `docker logs` that nobody reads must not hold
+/// Bytes that a connection buffers in each direction: heads are short, and a `docker logs` without a reader must not hold
 /// much.
 const LARGEST_BUFFER: usize = 32 << 10;
 

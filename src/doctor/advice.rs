@@ -16,12 +16,13 @@ pub const SILENT_NAME_SERVERS: &str =
 /// There was no answer at all.
 const SILENCE: &str = "Something swallows the packets: a firewall, a wrong address, or a host that is down. Try it with curl from this host.";
 
-/// Nobody listens.
+/// The port is closed.
 const REFUSED: &str = "Nothing listens there: is Loki running, is its port published (ports: 3100:3100), and is the port in the URL right?";
 
 const UNREACHABLE: &str = "This host has no way there. Look at its routes, and whether a VPN is up.";
 
-const UNTRUSTED: &str = "Nobody that is trusted here has signed the server's certificate. Give the authority that has with loki-tls-ca-file.";
+const UNTRUSTED: &str =
+    "The server's certificate is not signed by a trusted authority. Name the authority with loki-tls-ca-file.";
 
 const WRONG_NAME: &str =
     "The certificate is for another name than that in the URL. Use one that it names, or loki-tls-server-name.";
@@ -106,7 +107,7 @@ fn of_status(status: &Status) -> &'static str {
         429 => {
             "Loki limits the rate. Lines are kept and sent later; raise ingestion_rate_mb and per_stream_rate_limit if it lasts."
         }
-        300..400 => "It sends on to another URL. Give that one as loki-url: a push follows nobody.",
+        300..400 => "It redirects to another URL. Set that one as loki-url: a push does not follow redirects.",
         413 => {
             "Something before Loki takes no request so large: raise its limit (nginx: client_max_body_size), or lower loki-batch-size."
         }

@@ -19,7 +19,7 @@ use loki::transport::Secret;
 use loki::transport::names::{NameError, Names};
 use loki::{Client, PushError, StreamEncoder, client};
 
-/// The stream of the line that is pushed, so that nobody takes it for a container's.
+/// The stream of the line that is pushed, so that it is not mistaken for a container's.
 const LABELS: &str = "{app=\"loki-rs-doctor\"}";
 
 /// Between two looks for it.
@@ -181,7 +181,7 @@ async fn read_back(client: &Client, root: &str, line: &str, patience: Duration) 
             Ok((code, _)) => {
                 return Ok(Finding::odd(
                     format!("the line cannot be looked for: queries are answered with {code}"),
-                    "Whoever may push may not always read. Look for it in Grafana: {app=\"loki-rs-doctor\"}.",
+                    "These credentials may push and not read. Look for the line in Grafana: {app=\"loki-rs-doctor\"}.",
                 ));
             }
             Err(error) => return Ok(Finding::odd(error.to_string(), advice::of_request(&error))),

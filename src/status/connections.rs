@@ -45,7 +45,7 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// Waits for a place. When there is none, the connection that has asked for nothing for the longest is closed, as soon
+    /// Waits for a place. When all are taken, the connection that has been idle the longest is closed, as soon
     /// as it has had its [turn](TURN).
     pub async fn place(self: &Arc<Self>) -> Place {
         loop {

@@ -10,7 +10,7 @@ use hyper::Request;
 use hyper::header::HOST;
 use hyper::http::uri::Authority;
 
-/// Whether a request asks for an address, for `localhost`, or for the name `own` of this machine. One that names nobody is
+/// Whether a request asks for an address, for `localhost`, or for the name `own` of this machine. One without a name is
 /// from no browser.
 pub fn is_ours<B>(request: &Request<B>, own: &str) -> bool {
     let is_ours = |asked: &Authority| is_name(asked.host(), own);
@@ -22,7 +22,7 @@ pub fn is_ours<B>(request: &Request<B>, own: &str) -> bool {
 fn is_name(host: &str, own: &str) -> bool {
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    // Nobody can have the domain localhost (RFC 6761).
+    // The domain localhost cannot be registered (RFC 6761).
     let is_local = name == "localhost" || name.ends_with(".localhost");
     address.parse::<IpAddr>().is_ok() || is_local || name.eq_ignore_ascii_case(own)
 }

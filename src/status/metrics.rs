@@ -81,7 +81,7 @@ impl Now {
             ("loki_rs_open_containers", "Containers that are logged, or have lines that were not sent", open as f64),
             (
                 "loki_rs_unlisted_containers",
-                "Open containers that have no series of their own, because there are so many",
+                "Open containers without series of their own, beyond the limit",
                 view.unlisted as f64,
             ),
             (
@@ -101,7 +101,7 @@ impl Now {
             ),
             (
                 "loki_rs_unlogged_streams",
-                "Streams that are read for nothing, because the plugin has no record of them or cannot open their ring",
+                "Streams drained without being stored, because the plugin has no record of them or cannot open their ring",
                 view.unlogged_streams as f64,
             ),
             (

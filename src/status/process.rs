@@ -22,7 +22,7 @@ pub struct Process {
     pub open_fds: u64,
     /// The most it may have.
     pub max_fds: u64,
-    /// When it began, in seconds since 1970: the same at each look, as a change of it is a new process to whoever watches.
+    /// When it began, in seconds since 1970: the same at each look, as a monitoring system takes a change for a new process.
     pub start_seconds: f64,
 }
 

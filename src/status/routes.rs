@@ -114,7 +114,7 @@ impl Routes {
 // === impl Looks ===
 
 impl Looks {
-    /// Looks on a thread that may wait. Whoever asks and hangs up again and again does not start one look beside the
+    /// Looks on a thread that may wait. A client that asks and hangs up again and again does not start one look beside the
     /// other: each keeps its place until it has ended, whether or not somebody waits for it.
     async fn look<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let place = self.0.clone().acquire_owned().await.ok()?;

@@ -2,7 +2,7 @@
 //!
 //! That it cannot listen stops no container: it is said, and tried again. Requests are bounded in number and in time, for
 //! any client that can reach the address can send anything, and read as slowly as it likes. When all connections are in
-//! use, the one that has asked for nothing for the longest is closed for a new one.
+//! use, the one that has been idle the longest is closed for a new one.
 
 use std::convert::Infallible;
 use std::io;

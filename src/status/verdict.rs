@@ -20,7 +20,7 @@ use crate::config::destination::PUSH_PATH;
 use crate::streams::view::{LostView, View};
 pub use trouble::Level;
 
-/// What a fact is called that is none.
+/// Text shown when there is nothing to report.
 pub const NOTHING: &str = "nothing";
 
 /// How things are.

@@ -118,7 +118,7 @@ pub fn compiled(pattern: &str) -> Result<(Regex, Cost), String> {
 }
 
 /// The crate draws the pattern over several lines and marks a place in the translation; only its
-/// last line, the cause, means something to whoever typed the pattern.
+/// last line, the cause, means something to the person who typed the pattern.
 pub fn brief(error: &regex::Error) -> String {
     let text = error.to_string();
     let cause = text.lines().last().unwrap_or_default();

@@ -53,7 +53,7 @@ pub fn parse_int(text: &str) -> Option<i64> {
     i64::from_str_radix(&format!("{sign}{plain}"), radix).ok()
 }
 
-/// `strconv.ParseFloat(text, 64)`, hexadecimal apart: `1.5`, `1e3`, `.5`, `inf`, `nan`, and `1_000` is none.
+/// `strconv.ParseFloat(text, 64)`, hexadecimal apart: `1.5`, `1e3`, `.5`, `inf`, `nan`; `1_000` is not a number.
 pub fn parse_float(text: &str) -> Option<f64> {
     // Both languages take the same words for what is no number. Go calls what is too large an error.
     let number: f64 = text.parse().ok()?;

@@ -40,7 +40,7 @@ impl Pattern {
         self.regex.is_match(value)
     }
 
-    /// Units of work that a look at a value of so many bytes costs.
+    /// Units of work for matching a value of this many bytes.
     pub fn price(&self, bytes: usize) -> u64 {
         bytes.saturating_mul(self.places) as u64
     }

@@ -133,7 +133,7 @@ impl Regexp {
         work.charge(self.price(self.cost.looked_at(line, found.whole().end)))
     }
 
-    /// Units for so many bytes.
+    /// Units of work for this many bytes.
     fn price(&self, bytes: usize) -> u64 {
         bytes.saturating_mul(self.cost.places).saturating_mul(BYTE_AND_PLACE) as u64
     }

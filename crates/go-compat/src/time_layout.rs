@@ -44,7 +44,7 @@ pub struct Layout(Kind);
 enum Kind {
     /// Seconds, with a fraction or without.
     Seconds,
-    /// A whole number of units of so many nanoseconds.
+    /// A whole number of units, each of this many nanoseconds.
     Count(i64),
     Tokens {
         tokens: Vec<Token>,
@@ -101,7 +101,7 @@ impl Layout {
 
     /// The instant that `text` says, in nanoseconds since 1970.
     ///
-    /// `zone` is where a time without an offset is from, UTC if there is none. `now_ns` gives the year to a layout that has
+    /// `zone` is the zone of a time without an offset; UTC when absent. `now_ns` gives the year to a layout that has
     /// none.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ impl Work {
     /// Takes units.
     ///
     /// # Errors
-    /// When there are not so many left. From then on every charge fails.
+    /// When fewer units are left. From then on every charge fails.
     #[inline]
     pub fn charge(&mut self, units: u64) -> Result<(), Excess> {
         match self.left.checked_sub(units) {
@@ -96,7 +96,7 @@ impl Work {
         self.charge(bytes as u64)
     }
 
-    /// Takes room for a value of so many bytes.
+    /// Takes room for a value of this many bytes.
     ///
     /// # Errors
     /// When there is not so much left. From then on every charge fails.

@@ -42,7 +42,7 @@ pub struct Lines {
 
 /// Where lines go.
 pub trait Outputs: Send + Sync {
-    /// Writes a line, which ends with a newline, at once. There is nobody to tell when it fails.
+    /// Writes a line, which ends with a newline, at once. A failure cannot be reported anywhere.
     fn write(&self, output: Output, line: &[u8]);
 }
 

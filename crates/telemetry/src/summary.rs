@@ -37,7 +37,7 @@ pub struct Reading {
     pub unusable: u64,
     /// Settings that cannot be used; new containers are refused.
     pub bad_settings: u64,
-    /// Streams that are read for nothing: what comes of them is lost.
+    /// Streams that are drained without being stored: their lines are lost.
     pub unlogged: u64,
     /// What was lost since the process began.
     pub lost: Lost,
@@ -146,7 +146,7 @@ impl Lost {
         Self { lines: map_of(lines.filter(|(_, count)| *count > 0)), bytes: self.bytes.saturating_sub(before.bytes) }
     }
 
-    /// `3 overwritten, 1 refused`; `None` when there is none.
+    /// `3 overwritten, 1 refused`; `None` when nothing was dropped.
     fn reasons(&self) -> Option<String> {
         list(self.lines.iter().map(|(reason, count)| format!("{count} {reason}")))
     }

@@ -52,7 +52,7 @@ impl Inspector {
         if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// What is said cannot be said when nobody listens, and then need not be.
+    /// Output to a closed pipe is discarded.
     fn say(&mut self, text: &str) {
         let _ = writeln!(self.out, "{text}");
     }

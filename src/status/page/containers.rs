@@ -11,7 +11,7 @@ use crate::status::verdict::short;
 use crate::status::verdict::trouble::Trouble;
 use crate::streams::view::{ContainerView, LaneView, RingView};
 
-/// Containers that are shown: more would be slow to load again every few seconds, and nobody reads them.
+/// Containers that are shown: more would be slow to load again every few seconds, and too many to read.
 const MOST: usize = 100;
 
 /// The bar's length, in the units that it is drawn in.

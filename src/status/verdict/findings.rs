@@ -120,7 +120,7 @@ fn disk(view: &View) -> Option<Finding> {
     })
 }
 
-/// Streams that are read for nothing.
+/// Streams that are drained without being stored.
 fn unlogged(view: &View) -> Option<Finding> {
     let streams = view.unlogged_streams as u64;
     (streams > 0).then(|| Finding {

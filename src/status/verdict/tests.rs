@@ -45,7 +45,7 @@ fn container(name: &str) -> ContainerView {
     ContainerView { name: name.into(), running: true, ring, destinations: vec![lane], ..ContainerView::default() }
 }
 
-/// The same with lines that wait, and room for so many bytes and seconds.
+/// The same with lines that wait, and room for this many bytes and seconds.
 fn waiting(name: &str, lines: u64, room: u64, full_in: Option<f64>) -> ContainerView {
     let mut container = container(name);
     let lane = &mut container.destinations[0];

@@ -39,7 +39,7 @@ const REFUSED: &[&str] = &[
     "htpasswd",
 ];
 
-/// Functions of sprig that nobody needs for a log line, or that change a value in place, which cannot be done here.
+/// Functions of sprig that a log line does not need, or that change a value in place, which is not possible here.
 const ABSENT: &[&str] =
     &["semver", "semverCompare", "set", "unset", "urlJoin", "urlParse", "wrap", "wrapWith", "randBytes", "splitn"];
 
@@ -89,7 +89,7 @@ pub fn field(value: &Value, name: &str, arguments: &[Value]) -> Answer {
     }
 }
 
-/// What a time prints as, `None` if the value is none.
+/// The printed form of a time; `None` when the value is not a time.
 pub fn printed_time(value: &Value) -> Option<String> {
     dates::printed(value)
 }

@@ -12,7 +12,7 @@ use super::cost::Price;
 use super::engine::{clipped, plain_message};
 use super::{cost, value};
 
-/// Where the body is registered, under a name that nobody gives a template.
+/// Where the body is registered, under a name that no user gives a template.
 pub const MAIN: &str = "\u{1}main";
 
 /// The function that a chain of fields becomes, with its length in front and its arguments behind:
@@ -285,7 +285,7 @@ impl Rewriter<'_> {
         }
     }
 
-    /// The words of the call that follows a chain of fields, or the word itself if there is none.
+    /// The words of the call that follows a chain of fields, or the word itself when no call follows.
     fn access(&mut self, word: Expr) -> Result<Vec<Expr>, Expr> {
         let (pos, base, fields) = match word {
             Expr::Field(pos, fields) => (pos, Expr::Dot(pos), fields),

@@ -133,7 +133,7 @@ pub fn described(value: &Value) -> &'static str {
 
 // === arguments ===
 
-/// The arguments, if there are exactly so many.
+/// The arguments, when their number is exactly this.
 pub fn exactly<const N: usize>(args: &[Value]) -> Result<&[Value; N], TemplateError> {
     args.try_into().map_err(|_| TemplateError::Exec(format!("it takes {N} arguments and got {}", args.len())))
 }

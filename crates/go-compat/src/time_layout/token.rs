@@ -38,9 +38,9 @@ pub enum Part {
     Minute(bool),
     /// `5`, `05`
     Second(bool),
-    /// `.000` or `,000`: so many digits.
+    /// `.000` or `,000`: exactly this many digits.
     Fraction(usize),
-    /// `.999` or `,999`: so many digits at most.
+    /// `.999` or `,999`: at most this many digits.
     TrimmedFraction(usize),
     /// `PM`
     UpperHalf,

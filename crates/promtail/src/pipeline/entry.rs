@@ -20,7 +20,7 @@ pub const TENANT: &str = "__tenant_id__";
 /// A line on its way through a pipeline.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Entry {
-    /// The line; bytes, for nobody says that it is UTF-8.
+    /// The line, as bytes: it may not be UTF-8.
     pub line: Vec<u8>,
     pub labels: Labels,
     /// Names and values in the order in which they were added; a name may be there twice.
@@ -123,7 +123,7 @@ impl SeqRange {
 // === impl Labels ===
 
 impl Labels {
-    /// The tenant that they name; an empty one is none.
+    /// The tenant that they name; an empty name counts as unset.
     pub fn tenant(&self) -> Option<&str> {
         self.get(TENANT).filter(|tenant| !tenant.is_empty())
     }

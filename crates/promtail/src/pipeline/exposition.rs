@@ -51,7 +51,7 @@ fn write_histogram(out: &mut String, name: &str, labels: &Labels, bounds: &[f64]
 }
 
 fn sample(out: &mut String, name: &str, labels: &Labels, le: Option<&str>, value: f64) -> std::fmt::Result {
-    // A name that is none of the classic ones stands among the labels, in quotes.
+    // A name outside the classic format stands among the labels, in quotes.
     let mut pairs = if is_plain(name) { Vec::new() } else { vec![format!("\"{}\"", escape(name, true))] };
     for (label, text) in labels.iter() {
         let label = if is_plain(label) { label.to_string() } else { format!("\"{}\"", escape(label, true)) };

@@ -179,7 +179,7 @@ impl Search<'_> {
                 self.call(name, args)
             }
             Ast::Expref { ast, .. } => {
-                // It is copied, and nobody knows how large this part is.
+                // It is copied, and the size of this part is unknown.
                 self.work.bytes(self.text.len())?;
                 self.work.grow(self.text.len().saturating_mul(TREE))?;
                 self.made(Variable::Expref(ast.as_ref().clone()))

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use go_compat::json::quoted;
 
-/// Bytes that are no UTF-8 pass a parser as characters from here on, where nobody has any.
+/// Bytes that are not UTF-8 pass a parser as characters from here on, which Unicode leaves unassigned.
 const BAD_BYTES: u32 = 0x10_FF00;
 
 /// An object, or `null`; and whether [`bad_bytes`] are to be brought back in its texts.
@@ -48,7 +48,7 @@ pub fn bad_bytes(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The text with `\ufffd` for each half of a surrogate pair that stands alone; `None` if there is none.
+/// The text with `\ufffd` for each half of a surrogate pair that stands alone; `None` when each half has its pair.
 fn without_lone_surrogates(text: &str) -> Option<String> {
     let mut out = text.to_owned();
     let mut at = 0;

@@ -10,7 +10,7 @@
 //! field takes, when a value counts as present, what a failure leaves behind. Each stage's module has a table of its
 //! fields; [`fields`] decodes them, [`config`] reads the whole, [`chain`] runs it, [`entry`] is what it runs on.
 //!
-//! A pipeline is one synchronous object and belongs to one container. It reads no clock: whoever runs it says what time
+//! A pipeline is one synchronous object and belongs to one container. It reads no clock: its caller says what time
 //! it is, and asks three things of it.
 //!
 //! * [`Pipeline::held_since`]: entries carry the sequence numbers of their lines; this is the first one that has not come

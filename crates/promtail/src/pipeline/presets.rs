@@ -45,7 +45,7 @@ pub const PRESETS: [Preset; 11] = [
 /// The stages of `names`, with commas between them, as one YAML list.
 ///
 /// # Errors
-/// A sentence about the first name that is none, or is there twice.
+/// A sentence about the first name that is unknown or repeated.
 pub fn expand(names: &str) -> Result<String, String> {
     let mut found: Vec<Preset> = Vec::new();
     for name in names.split(',').map(str::trim) {

@@ -12,7 +12,7 @@ use trie::Trie;
 /// A clone shares all entries with its original until one of the two changes, and then all but a few: a pipeline is
 /// copied for each batch, so that the batch can be tried again.
 ///
-/// Of a key only a hash is kept, which nobody outside can foresee: keys come out of log lines, and may be of any length. That
+/// Of a key only a hash is kept, which an outsider cannot foresee: keys come out of log lines, and may be of any length. That
 /// any two of 200,000 have the same one has odds of one in a thousand million.
 #[derive(Debug, Clone)]
 pub struct Recent<V> {

@@ -41,7 +41,7 @@ impl Registries {
     ///
     /// Of series with the same name and labels, counters and histograms are added, and of gauges the one that was changed
     /// last is shown. What no scrape could take is left out: a name of another type than it has in a container that came
-    /// before, a name that is none in the classic format or is one of the plugin's own or of Prometheus'. Labels are named as Loki's are.
+    /// before, a name that the classic format does not allow, or that belongs to the plugin or to Prometheus. Labels are named as Loki's are.
     pub fn collect(&self, now: i64) -> Families {
         // Not under the lock: containers come and go meanwhile.
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner).clone();

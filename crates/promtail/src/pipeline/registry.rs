@@ -141,7 +141,7 @@ impl Registry {
         family.series.insert(labels.clone(), series);
     }
 
-    /// Takes room for a series of so many bytes, if there is any.
+    /// Takes room for a series of this many bytes, when there is room.
     fn is_room(&self, page: usize) -> bool {
         let Taken { series, page: of_all } = self.shared.as_ref();
         let bounds = [(series, 1, MAX_SERIES), (&self.page, page, MAX_PAGE_OF_ONE), (of_all, page, MAX_PAGE)];
@@ -198,7 +198,7 @@ impl Registry {
     }
 
     fn lock(&self) -> MutexGuard<'_, Families> {
-        // Whoever panicked in between left numbers, which are worth having.
+        // A panic in between left complete numbers.
         self.families.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -210,7 +210,7 @@ impl Drop for Registry {
     }
 }
 
-/// Takes so many more, if that is not too many.
+/// Takes this many more, when the limit allows it.
 fn take(taken: &AtomicUsize, more: usize, most: usize) -> bool {
     let add = |now: usize| now.checked_add(more).filter(|sum| *sum <= most);
     taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()

@@ -32,7 +32,7 @@ mod tests {
     use super::{MOST_LABELS, MOST_METADATA};
     use crate::pipeline::{Entry, Form, Pipeline};
 
-    /// How many lines come out, and how many cost too much, when `value` has so many bytes.
+    /// The number of lines that come out, and of those that cost too much, when `value` has this many bytes.
     fn run(stages: &str, bytes: usize) -> (usize, u64) {
         let text = format!("- template: {{source: value, template: '{{{{repeat {bytes} \"x\"}}}}'}}\n{stages}");
         let mut pipeline = Pipeline::parse(&text, Form::List).unwrap_or_else(|error| panic!("{text}: {error}"));

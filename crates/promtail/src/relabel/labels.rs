@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base::maps::map_of;
 
-/// Labels that there can be while rules work. Rules may double them again and again, and of so many Loki takes fifteen.
+/// Labels that there can be while rules work. Rules may double them again and again, and Loki accepts fifteen.
 const MOST: usize = 1000;
 
 /// Names with values that are not empty, in the order in which Prometheus goes over them: those that were there first,
@@ -23,7 +23,7 @@ struct Label {
 // === impl Labels ===
 
 impl Labels {
-    /// The value of a label, empty if there is none.
+    /// The value of a label; empty when it is not set.
     pub fn get(&self, name: &str) -> &str {
         self.find(name).map_or("", |at| &self.0[at].value)
     }

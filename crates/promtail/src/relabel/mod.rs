@@ -114,7 +114,7 @@ fn apply(rule: &Rule, labels: &mut Labels) -> bool {
             for (name, value) in labels.clone().iter() {
                 if let Some(found) = rule.regex.captures(name) {
                     let name = rule.regex.expand(&rule.replacement, &found);
-                    // Prometheus sets a label without a name here, which no rule can name and nobody takes.
+                    // Prometheus sets a label without a name here, which no rule can name and Loki does not accept.
                     if !name.is_empty() {
                         labels.set(&name, value);
                     }

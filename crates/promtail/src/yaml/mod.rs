@@ -19,7 +19,7 @@ use saphyr_parser::{Event, Marker, Parser, StrInput};
 
 use scalar::{integer, kind};
 
-/// Lists and maps inside each other. Nobody types more; what is on the stack must have an end.
+/// Lists and maps inside each other. Real files have fewer; the stack must have a bound.
 const MAX_DEPTH: usize = 64;
 
 const TOO_DEEP: &str = "more than 64 lists and maps are inside each other";

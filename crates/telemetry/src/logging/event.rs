@@ -153,7 +153,7 @@ impl Line {
         }
     }
 
-    /// What is left of it in a line of so many bytes in any format, newline included.
+    /// The part of it that fits a line of this many bytes in any format, newline included.
     pub fn fit(mut self, longest: usize) -> Fitted {
         if self.left_out > 0 {
             let left_out = Value::Literal(self.left_out.to_string());
@@ -250,7 +250,7 @@ impl Text {
         self.kept.chars().map(width).sum::<usize>() + if self.more > 0 { MARK } else { 0 }
     }
 
-    /// What is left of it in so many bytes, escapes included.
+    /// The part of it that fits this many bytes, escapes included.
     fn fit(mut self, share: usize) -> String {
         if self.more == 0 && self.width() <= share {
             return self.kept;

@@ -5,7 +5,7 @@
 //! errors have a quota of their own, so that no news push them out, and neither one of them nor one container can use it up
 //! alone.
 //!
-//! Lines of level debug and trace are for whoever has asked for them, and are not counted.
+//! Lines of level debug and trace are asked for explicitly, and are not counted.
 
 use std::collections::HashMap;
 use std::mem::take;
@@ -92,7 +92,7 @@ impl Quota {
         Admitted { before, is_said }
     }
 
-    /// What was not written in the minute before `now`, if that is over and nobody was told yet.
+    /// What was not written in the minute before `now`, if that minute is over and not reported yet.
     pub fn over(&self, now: Instant) -> Option<Unsaid> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).over(now)
     }
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(quota.admit(at(60), Level::WARN, same, None), SAID);
         assert_eq!(said(at(61), Level::WARN, same, 38), 38);
         assert_eq!(quota.admit(at(119), Level::WARN, same, None), NOT);
-        assert_eq!(quota.over(at(120)), Some(Unsaid { level: Level::WARN, lines: 1 }), "nobody else has to speak");
+        assert_eq!(quota.over(at(120)), Some(Unsaid { level: Level::WARN, lines: 1 }), "no other line is needed");
         assert_eq!(quota.over(at(300)), None);
         assert_eq!(quota.admit(at(300), Level::WARN, same, None), SAID);
     }

@@ -85,7 +85,7 @@ pub fn printed(value: &Value) -> Option<String> {
     of_time(value).map(|ns| write(&place(ns, None), STRING))
 }
 
-/// The methods of a time; `None` if the value is none.
+/// The methods of a time; `None` when the value is not a time.
 pub fn method(value: &Value, name: &str, arguments: &[Value]) -> Option<Answer> {
     let ns = of_time(value)?;
     let civil = place(ns, None).civil;

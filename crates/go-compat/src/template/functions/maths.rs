@@ -1,4 +1,4 @@
-//! Numbers. Sprig takes anything for a number; what is none is 0.
+//! Numbers. Sprig accepts any value as a number; a value that is not a number is 0.
 
 use gotmpl::{TemplateError, ToValue, Value};
 

@@ -137,7 +137,7 @@ fn replace(args: &[Value], expands: bool) -> Answer {
     Ok(out.into())
 }
 
-/// `regexSplit pattern text count`: so many pieces at most, all below zero.
+/// `regexSplit pattern text count`: at most `count` pieces; all of them when it is negative.
 fn split(args: &[Value]) -> Answer {
     let [pattern, searched, count] = exactly(args)?;
     let (regexp, searched) = (compiled(pattern)?, text(searched)?);
@@ -150,7 +150,7 @@ fn split(args: &[Value]) -> Answer {
     // Go's rule: nothing is cut off before the first character.
     each(&regexp, searched, |found| {
         let found = found.whole();
-        // With so many pieces it is refused as too large.
+        // A result of this many pieces is refused as too large.
         if pieces.len() + 1 == count || pieces.len() > MAX_ITEMS {
             return Ok(false);
         }

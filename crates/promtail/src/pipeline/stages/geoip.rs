@@ -175,7 +175,7 @@ fn set(labels: &mut Labels, name: &str, value: Option<impl AsRef<str>>) {
     }
 }
 
-/// A database of which nobody has a use is given back.
+/// A database without users is released.
 fn open(path: &Path, folders: &Folders) -> Result<Arc<Database>, String> {
     /// Device, inode, size, last change.
     type Key = (u64, u64, u64, Option<SystemTime>);

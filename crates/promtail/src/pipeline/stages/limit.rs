@@ -1,11 +1,11 @@
-//! `limit`: so many lines a second.
+//! `limit`: at most this many lines a second.
 //!
 //! | field | type | default | meaning |
 //! | --- | --- | --- | --- |
 //! | `rate` | number above 0 | required | lines a second |
 //! | `burst` | whole number above 0 | required | lines that may come at once |
 //! | `drop` | boolean | false | drops what is too much instead of waiting |
-//! | `by_label_name` | text | absent | a limit for each value of this label, with `drop` only; without the label there is none |
+//! | `by_label_name` | text | absent | a limit for each value of this label, with `drop` only; a line without the label is not limited |
 //! | `max_distinct_labels` | whole number | 10000 | values that are told apart; 10000 are at least |
 //!
 //! Lines that are dropped are judged by when they were logged: what piles up while Loki is away is not too much for it.

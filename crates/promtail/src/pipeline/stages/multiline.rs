@@ -4,7 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | `firstline` | RE2 | required | matches lines that begin a block |
 //! | `max_wait_time` | duration | 3s | a block ends when none of its labels' lines comes for so long |
-//! | `max_lines` | whole number | 128 | a block ends with so many lines; 0 is no limit |
+//! | `max_lines` | whole number | 128 | a block ends at this many lines; 0 means no limit |
 //! | `own_time` | bool | false | what follows a block that ended has the time of its own first line (not in Promtail) |
 //!
 //! Each label set has its own blocks. A block has the labels, the time and the extracted values of the line that began it,
@@ -201,7 +201,7 @@ impl Block {
         self.arrived = arrived;
     }
 
-    /// What there is becomes one line. A block of empty lines is none, and goes on being counted.
+    /// Joins the held lines to one. A block of empty lines makes no line, and its lines stay counted.
     fn end(&mut self) -> Option<Entry> {
         if !self.is_open() {
             return None;

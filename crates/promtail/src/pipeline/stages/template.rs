@@ -23,7 +23,7 @@ pub struct Template {
     template: Parsed,
 }
 
-/// What a template sees of an entry. Templates know texts in UTF-8 only: other bytes pass as characters nobody has.
+/// What a template sees of an entry. Templates know texts in UTF-8 only: other bytes pass as unassigned characters.
 pub(super) struct Data {
     texts: template::Data,
     mended: bool,
