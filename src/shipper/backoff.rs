@@ -1,4 +1,4 @@
-//! Exponential backoff with jitter, as a value that was checked once.
+//! Exponential backoff with jitter, with bounds that were checked once.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// `None` when `min` is nothing, which would be a busy loop, or above `max`.
+    /// `None` when `min` is zero, which would be a busy loop, or above `max`.
     pub fn try_new(min: Duration, max: Duration) -> Option<Self> {
         (!min.is_zero() && min <= max).then_some(Self { min, max })
     }

@@ -8,15 +8,16 @@ use loki::StreamEncoder;
 use loki::encode::Metadata;
 use loki::encode::proto::PushRequest;
 
-/// The most a request may have uncompressed: Loki refuses 4 MiB for good (gRPC between its parts), and nothing is
-/// gained by coming near.
+/// The largest request, uncompressed. Loki always rejects 4 MiB (gRPC between its components), and a size close to that
+/// gains nothing.
 const LARGEST_REQUEST: usize = 3 * 1024 * 1024;
 
-/// From the first to the last line of a batch, in nanoseconds: Loki refuses a line that is more than an hour behind the newest of its stream,
-/// and one that came with that, and is sent again because no answer came, must not be refused for it.
+/// The longest time from the first to the last line of a batch, in nanoseconds. Loki rejects a line that is more than
+/// an hour behind the newest of its stream. A batch that is sent again because no answer came must not be rejected for
+/// that.
 const LONGEST_SPAN: i64 = 1800 * 1_000_000_000;
 
-/// The structured metadata of a line whose timestamp was clamped: the time that it had.
+/// The structured metadata with a line's own timestamp, when that was clamped.
 pub(super) const ORIGINAL_TIME: &str = "original_time";
 
 /// See the [module](self).
@@ -27,40 +28,40 @@ pub struct Batch {
     /// The first entry behind the batch.
     next_seq: u64,
     last_time: i64,
-    /// The latest time that a line in it may have.
+    /// The latest timestamp that a line in it may have.
     latest: i64,
-    /// Entries at most, while halves are being sent.
+    /// The largest number of entries, while halves are being sent.
     limit: usize,
-    /// Lines in it that were longer than Loki takes.
+    /// Lines that were truncated because they were longer than Loki accepts.
     cut_lines: u64,
-    /// Lines in it with a later time than their own, because Loki accepts none so old.
+    /// Lines whose timestamp was raised, because Loki accepts none so old.
     too_old: u64,
-    /// Lines in it with an earlier time than their own, because Loki accepts none so new.
+    /// Lines whose timestamp was lowered, because Loki accepts none so new.
     too_new: u64,
-    /// Lines in it that were put together from several entries.
+    /// Lines that were joined from several entries.
     joined: u64,
-    /// The earliest time that one of its lines says.
+    /// The earliest timestamp that one of its lines had before clamping.
     least: i64,
-    /// What of its last line is left out behind it.
+    /// What of its last line is left out of the entries behind it.
     left_out: LeftOut,
 }
 
-/// What is known when a batch is with Loki, or given up.
+/// What is known of a batch that Loki accepted or that was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled {
     /// The first entry behind the batch.
     pub next_seq: u64,
     /// The time of its last line.
     pub last_time: i64,
-    /// Lines in it that were longer than Loki takes.
+    /// Lines that were truncated because they were longer than Loki accepts.
     pub cut_lines: u64,
-    /// Lines in it that were older than Loki accepts.
+    /// Lines that were older than Loki accepts.
     pub too_old: u64,
-    /// Lines in it that were newer than Loki accepts.
+    /// Lines that were newer than Loki accepts.
     pub too_new: u64,
-    /// Lines in it that were put together from several entries.
+    /// Lines that were joined from several entries.
     pub joined: u64,
-    /// What of its last line is left out behind it.
+    /// What of its last line is left out of the entries behind it.
     pub left_out: LeftOut,
 }
 
@@ -72,7 +73,7 @@ impl Batch {
         Self::with_limit(labels, usize::MAX)
     }
 
-    /// The same with so many entries at most, as another batch of the stream had after a [`Batch::split`].
+    /// An empty batch of at most `limit` entries, as left by a [`Batch::split`] of another batch of the stream.
     pub fn with_limit(labels: &str, limit: usize) -> Self {
         Self {
             encoder: StreamEncoder::new(labels),
@@ -90,7 +91,7 @@ impl Batch {
         }
     }
 
-    /// The same for one of many that are filled at once: with memory of its own, as much as it needs.
+    /// An empty batch with its own memory, as small as it can be: one of many that are filled at once.
     pub fn small(labels: &str, limit: usize) -> Self {
         Self { encoder: StreamEncoder::small(labels), ..Self::with_limit(labels, limit) }
     }
@@ -103,7 +104,8 @@ impl Batch {
         }
     }
 
-    /// Makes the body, and gives back the memory of what it is made of: no line can be added until the batch is emptied. Gives its bytes.
+    /// Encodes the body, frees the memory that it is made from, and returns its bytes. No line can be added until the
+    /// batch is emptied.
     pub fn seal(&mut self) -> usize {
         if self.entries() == 0 {
             return 0;
@@ -126,13 +128,14 @@ impl Batch {
         self.encoder.counted()
     }
 
-    /// Whether a line of this time belongs in a batch of its own, behind this one. Within a batch times rise, so that what Loki refuses of it as
-    /// too new is its end, as too old its beginning, and lines that it has stored are not between lines that get another time.
+    /// Whether a line with this timestamp must go into a later batch. Within a batch timestamps rise, so Loki rejects
+    /// only the end of it as too new or only the beginning as too old. Lines that it has stored are then not between
+    /// lines that get another timestamp.
     pub fn is_apart(&self, time: i64) -> bool {
         self.entries() > 0 && (time <= self.last_time || time > self.latest)
     }
 
-    /// Adds a line, to be sent with this time.
+    /// Adds a line, to be sent with the timestamp `time`.
     pub fn take(&mut self, line: &Line<'_>, time: i64, metadata: &Metadata) {
         if self.entries() == 0 {
             self.latest = time.saturating_add(LONGEST_SPAN);
@@ -146,35 +149,35 @@ impl Batch {
         self.left_out = line.left_out;
     }
 
-    /// Adds a line whose own time is outside of what Loki accepts, see [`window`](super::window).
+    /// Adds a line whose timestamp was clamped, see [`window`](super::window).
     pub fn take_clamped(&mut self, line: &Line<'_>, time: i64, metadata: &Metadata) {
         self.take(line, time, metadata);
         let counted = if line.time < time { &mut self.too_old } else { &mut self.too_new };
         *counted += 1;
     }
 
-    /// Whether a line in it has another time than its own.
+    /// Whether the timestamp of a line in it was clamped.
     pub fn is_clamped(&self) -> bool {
         self.too_old + self.too_new > 0
     }
 
-    /// The earliest time that one of its lines says.
+    /// The earliest timestamp that one of its lines had before clamping.
     pub fn least(&self) -> i64 {
         self.least
     }
 
-    /// The latest time with which one of its lines was accepted, when Loki has refused so many of them as too new.
+    /// The latest timestamp that Loki accepted, when it has rejected `refused` lines as too new.
     pub fn latest_accepted(&mut self, refused: u64) -> Option<i64> {
         let accepted = (self.entries() as u64).checked_sub(refused)?.checked_sub(1)?;
         self.time_at(accepted)
     }
 
-    /// The earliest time with which one of its lines was accepted, when Loki has refused so many of them as too old.
+    /// The earliest timestamp that Loki accepted, when it has rejected `refused` lines as too old.
     pub fn earliest_accepted(&mut self, refused: u64) -> Option<i64> {
         self.time_at(refused)
     }
 
-    /// The times of its lines, the earliest first: that of number `at`.
+    /// The timestamp number `at` of its lines, the earliest first.
     fn time_at(&mut self, at: u64) -> Option<i64> {
         let message = snap::raw::Decoder::new().decompress_vec(&self.body()).ok()?;
         let streams = PushRequest::decode(&message[..]).ok()?.streams;
@@ -191,32 +194,33 @@ impl Batch {
         self.next_seq
     }
 
-    /// Whether it has `size` bytes, or as much as a request may have.
+    /// Whether it has `size` bytes, or as many as a request may have.
     pub fn is_full(&self, size: usize) -> bool {
         self.encoder.counted() >= size || self.encoder.encoded() >= LARGEST_REQUEST || self.entries() >= self.limit
     }
 
-    /// Whether [`Batch::split`] makes it smaller. One entry of the ring can end a line and be another, and those two always come together.
+    /// Whether [`Batch::split`] makes it smaller. One entry of the ring can end a line and be another, and those two
+    /// always come together.
     pub fn is_divisible(&self) -> bool {
         self.entries() > 1 && self.limit > 1
     }
 
-    /// Makes the next one half as large.
+    /// Limits the next batch to half as many entries.
     pub fn split(&mut self) {
         self.split_at((self.entries() / 2).min(self.limit.saturating_sub(1)));
     }
 
-    /// The next one ends behind so many entries.
+    /// Limits the next batch to this number of entries.
     pub fn split_at(&mut self, entries: usize) {
         self.limit = entries.max(1);
     }
 
-    /// Entries that it takes at most.
+    /// The largest number of entries.
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Empties it, as it is with Loki or given up. The next may be twice as large.
+    /// Empties it after Loki accepted it or it was given up. The next batch may be twice as large.
     pub fn settle(&mut self) -> Settled {
         let Self { next_seq, last_time, cut_lines, too_old, too_new, joined, left_out, .. } = *self;
         self.limit = self.limit.saturating_mul(2);

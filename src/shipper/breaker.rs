@@ -1,4 +1,5 @@
-//! A circuit breaker (closed, open, half-open) as pure code: it is told the time and what became of pushes, and says who may push.
+//! A circuit breaker (closed, open, half-open), pure: it gets the time and the results of pushes, and decides which
+//! push may go.
 //!
 //! ```text
 //!            EVIDENCE streams failed, and none succeeded since            a probe succeeded
@@ -8,10 +9,10 @@
 //!                                                                 EVIDENCE streams failed again        may go at once
 //! ```
 //!
-//! One stream that fails alone opens nothing: it waits by itself, and the others never learn of it. While the breaker is open one
-//! probe goes at a time, with exponential backoff and jitter, whatever the number of those that wait. Streams whose last push did not fail
-//! have a schedule of their own, and its first probe is due at once: streams that hang or are refused cannot take the probes away from those
-//! that would succeed.
+//! One stream that fails alone opens nothing: it waits by itself, and the others are not affected. While the breaker is
+//! open, one probe goes at a time, with exponential backoff and jitter, whatever the number of waiting streams. Streams
+//! whose last push did not fail have their own schedule, and its first probe is due at once. So streams that hang or
+//! are rejected cannot use up the probes of those that would succeed.
 
 use std::time::Duration;
 
@@ -19,31 +20,32 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 
-/// Streams that must fail without a success between them before a failure counts as everybody's. Fewer may be limited or refused each for
-/// itself; and so few cannot make a storm, because each waits by its own backoff.
+/// Streams that must fail without a success between them before the breaker opens. Fewer may be limited or rejected each
+/// for itself, and cannot make a storm, because each waits by its own backoff.
 pub const EVIDENCE: usize = 3;
 
-/// Pushes at once that a half-open breaker allows before it closes: as many as one destination has in flight.
+/// Concurrent pushes that a half-open breaker allows before it closes: as many as one destination has in flight.
 const FULLY_OPEN: u32 = 8;
 
-/// A push that was not answered for this long is overdue: it holds up neither the next probe nor those that are let go gradually.
+/// A push that was not answered for this long is overdue: it delays neither the next probe nor pushes that are let go
+/// gradually.
 pub const OVERDUE: Duration = Duration::from_secs(2);
 
-/// Who asks: a stream of one container on its way to one destination.
+/// The stream that asks: one of a container, for one destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Which one it is, for as long as the process lives.
+    /// Its number, unique for the life of the process.
     pub stream: u64,
-    /// Its last push failed, and none has succeeded since.
+    /// Whether its last push failed and none has succeeded since.
     pub has_failed: bool,
 }
 
 /// Whether a push may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It may go now.
+    /// The push may go now.
     Go,
-    /// Not before this time, or before something changes.
+    /// The push must wait until this time, or until the breaker changes.
     Wait(Instant),
 }
 
@@ -51,7 +53,7 @@ pub enum Admission {
 #[derive(Clone, Debug)]
 pub struct Breaker {
     state: State,
-    /// The streams that failed since the last success, [`EVIDENCE`] at most.
+    /// The streams that failed since the last success, at most [`EVIDENCE`].
     failing: Vec<u64>,
 }
 
@@ -78,12 +80,12 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// Whether pushes go as they come, and no failure is remembered.
+    /// Whether it is closed and remembers no failure.
     pub fn is_at_rest(&self) -> bool {
         matches!(self.state, State::Closed) && self.failing.is_empty()
     }
 
-    /// Whether it is open: only probes go.
+    /// Whether it is open, so that only probes go.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
     }
@@ -99,7 +101,8 @@ impl Breaker {
         if due <= now { Admission::Go } else { Admission::Wait(due) }
     }
 
-    /// The same, and the push goes: [`Breaker::succeeded`], [`Breaker::failed`] or [`Breaker::abandoned`] is to follow.
+    /// Takes the right to a push at `now`, if it may go. [`Breaker::succeeded`], [`Breaker::failed`] or
+    /// [`Breaker::abandoned`] must follow.
     pub fn admit(&mut self, now: Instant, who: Standing) -> Admission {
         let admission = self.look(now, who);
         if admission == Admission::Go {
@@ -118,7 +121,7 @@ impl Breaker {
         admission
     }
 
-    /// A push was answered in a way that says nothing bad of this key. True when more may go than before.
+    /// Reports an answer that is no failure of this key. True when more pushes may go than before.
     pub fn succeeded(&mut self, now: Instant) -> bool {
         self.failing.clear();
         match &mut self.state {
@@ -138,7 +141,8 @@ impl Breaker {
         true
     }
 
-    /// A push failed for a reason that may be this key's. `asked` is how long the answer asks to wait. True when the breaker has opened.
+    /// Reports a failure whose cause may be this key. `asked` is how long the answer asks to wait. True when the
+    /// breaker has opened.
     pub fn failed(&mut self, now: Instant, stream: u64, backoff: &Backoff, asked: Option<Duration>) -> bool {
         if self.failing.len() < EVIDENCE && !self.failing.contains(&stream) {
             self.failing.push(stream);
@@ -155,7 +159,7 @@ impl Breaker {
             State::HalfOpen { allowed, out, tries, .. } => {
                 *out = out.saturating_sub(1);
                 *allowed = (*allowed / 2).max(1);
-                // It was open a moment ago: not from the beginning, and not as if nothing had succeeded.
+                // It was open a moment ago, so the backoff restarts at half of its tries.
                 *tries / 2
             }
             State::Closed => 0,
@@ -169,8 +173,8 @@ impl Breaker {
         is_everybodys
     }
 
-    /// A push that was let go was not made, or came to no end: there was nothing to send, or its container is gone. If it was a probe, the next
-    /// one may go at once.
+    /// Reports a push that was admitted but not made or not finished: there was nothing to send, or its container is
+    /// gone. If it was a probe, the next one may go at once.
     pub fn abandoned(&mut self, now: Instant, who: Standing, is_probe: bool) {
         match &mut self.state {
             State::Closed => {}

@@ -1,10 +1,11 @@
-//! How many bytes of batches all containers may have in memory between reading them and the answer of Loki.
+//! One memory budget bounds the batches of all containers, from reading them to Loki's answer.
 //!
-//! One budget for the whole plugin. A share of it is taken before anything is read from a ring; what is read is compressed at once, the share
-//! shrinks to what that takes, and it is given back as requests are answered. Who waits for a share holds a slot of
-//! its destination and no lines: these wait on disk, and those that have a share need no slot any more, so nobody waits in a circle.
+//! A share of it is taken before anything is read from a ring. What is read is compressed at once, the share shrinks to
+//! that size, and it is given back as requests are answered. A shipper that waits for a share holds a slot of its
+//! destination and no lines. Shippers that have a share need no further slot, so there is no deadlock.
 //!
-//! It is shared by destination and tenant: one at which requests hang has no more than its part, and a reserve is for those that have nothing.
+//! The budget is divided by destination and tenant: a route whose requests hang has no more than its part, and a
+//! reserve is for routes that have nothing.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,19 +14,21 @@ use tokio::sync::oneshot;
 
 use super::route::Route;
 
-/// Bytes of bodies that are on their way to all destinations together, or wait for their turn.
+/// Bytes of all request bodies that are in flight or wait for a retry.
 pub const TOTAL: u64 = 32 * 1024 * 1024;
 
-/// Of these, what is given to nobody who has something already.
+/// The part that only routes without any share get.
 const RESERVE: u64 = TOTAL / 4;
 
-/// The smallest share. With it any line can be read: the largest with its metadata, and some more.
+/// The smallest share. It is enough for any line: the largest with its metadata, and some more.
 pub const SMALLEST: u64 = 512 << 10;
 
-/// What a round may exceed its room by: one line of 256 KiB with 64 KiB of metadata, and what snappy adds to what it cannot make shorter.
+/// Bytes by which a round may exceed its room: one line of 256 KiB, 64 KiB of metadata, and what snappy adds to
+/// incompressible data.
 const ONE_LINE: u64 = 384 << 10;
 
-/// What a share may be of what is free: so large that a busy container is not slowed down, and so small that the next one finds something.
+/// A share is at most one part in this many of what is free: large enough for a busy container, and small enough that
+/// the next one gets some.
 const LARGEST_PART: u64 = 4;
 
 /// The budget of the plugin.
@@ -46,7 +49,7 @@ pub struct Share {
     bytes: u64,
 }
 
-/// Who has how much, and who waits: pure.
+/// Shares and waiting requests, pure.
 #[derive(Debug)]
 struct Ledger {
     free: u64,
@@ -80,7 +83,7 @@ struct Waiting<'a> {
 // === impl Budget ===
 
 impl Budget {
-    /// Waits for a share to read up to `want` bytes for a route. It may be smaller, and is [`SMALLEST`] at least.
+    /// Waits for a share to read up to `want` bytes for a route. It may be smaller, but never below [`SMALLEST`].
     pub async fn share(self: &Arc<Self>, route: Route, want: u64) -> Share {
         let (sender, granted) = oneshot::channel();
         let number = {
@@ -91,7 +94,7 @@ impl Budget {
             number
         };
         let mut waiting = Waiting { budget: self, number, route, granted };
-        // The sender is in the state until it is used.
+        // The sender stays in the state until it is used.
         let bytes = (&mut waiting.granted).await.unwrap_or(0);
         Share { budget: self.clone(), route: waiting.route.clone(), bytes }
     }
@@ -122,7 +125,7 @@ impl Drop for Waiting<'_> {
         if state.waiting.remove(&self.number).is_some() {
             state.ledger.withdraw(self.number);
         } else if let Ok(bytes) = self.granted.try_recv() {
-            // Nobody came for it.
+            // The share was granted, but its waiter is gone.
             state.ledger.give_back(&self.route, bytes, true);
             state.serve();
         }
@@ -132,12 +135,12 @@ impl Drop for Waiting<'_> {
 // === impl Share ===
 
 impl Share {
-    /// How many bytes of lines may be read with it, the last of which may exceed them.
+    /// Bytes of lines that may be read with it; the last line may exceed them.
     pub fn room(&self) -> u64 {
         self.bytes.saturating_sub(ONE_LINE) / 6 * 5
     }
 
-    /// Keeps what is needed, and gives the rest back.
+    /// Keeps `bytes`, and gives the rest back.
     pub fn shrink_to(&mut self, bytes: u64) {
         let rest = self.bytes.saturating_sub(bytes);
         if rest > 0 {
@@ -148,7 +151,7 @@ impl Share {
         }
     }
 
-    /// Gives so much back.
+    /// Gives `bytes` back.
     pub fn release(&mut self, bytes: u64) {
         self.shrink_to(self.bytes.saturating_sub(bytes));
     }
@@ -181,7 +184,7 @@ impl Ledger {
         self.queue.retain(|ticket| ticket.number != number);
     }
 
-    /// Gives shares to those who may have one, in the order in which they asked. One who may not does not hold up the next.
+    /// Grants shares in the order of requests. A request that must wait does not delay the next one.
     fn serve(&mut self) -> Vec<(u64, Route, u64)> {
         let mut served = Vec::new();
         let mut at = 0;

@@ -1,7 +1,7 @@
-//! Ring to batches.
+//! The collector reads a ring and fills batches.
 //!
-//! Reading from the cursor on always makes the same lines with the same times, however often it is done: a batch that
-//! was sent twice is byte-identical, and Loki drops the second one as far as it can.
+//! Reading from the cursor on always makes the same lines with the same timestamps. So a batch that is sent twice is
+//! byte-identical, and Loki drops the second one as far as it can.
 
 use std::sync::Arc;
 
@@ -23,22 +23,24 @@ use loki::encode::Metadata;
 use ring::cursor::NOTE;
 use ring::{Lost, Position, Published, Ring};
 
-/// A round takes at most this part of the ring's bound: while it is on its way, the container writes the other half.
+/// A round takes at most one part in this many of the ring's bound, so that the container has room to write while the
+/// round is in flight.
 pub const LARGEST_ROUND: u64 = 2;
 
-/// Lines no longer wait for others when this part of the ring's bound is unread, whatever `loki-batch-size` and `loki-batch-wait` say.
+/// Lines no longer wait for others when one part in this many of the ring's bound is unread, whatever `loki-batch-size`
+/// and `loki-batch-wait` say.
 pub const FULL_ENOUGH: u64 = 4;
 
-/// Stages hold no line for longer than until this part of the ring's bound was read behind it.
+/// Stages hold a line at most until one part in this many of the ring's bound was read behind it.
 pub const LONGEST_HELD: u64 = 4;
 
-/// Bytes of the ring that are read in one go, whatever comes of them: others want the processor too. It is more than any batch has.
+/// Bytes of the ring that are read in one go: other containers need the processor too. It is more than any batch has.
 const READ_AT_ONCE: u64 = 8 << 20;
 
-/// Where another collector of the same ring stands, behind which this one stays.
+/// The position of another collector of the same ring, behind which this one stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
-    /// The entry that it reads next.
+    /// The entry that the other collector reads next.
     pub seq: u64,
     /// Entries that it has read, by [`Source::index`].
     entries: [u64; 2],
@@ -55,59 +57,59 @@ pub struct Collector {
     room: usize,
     labels: Arc<[String; 2]>,
     batches: [Batch; 2],
-    /// In place of these, when there is a pipeline.
+    /// Replaces `batches` when there is a pipeline.
     piped: Option<Box<Piped>>,
-    /// The sources whose lines are sent. Those of others are passed over.
+    /// The sources whose lines are sent; lines of others are skipped.
     sent: [bool; 2],
-    /// What is acknowledged.
+    /// The progress that is acknowledged.
     acknowledged: Progress,
-    /// The times of what was read into batches.
+    /// The timestamps of lines that were read into batches.
     times: Progress,
-    /// The windows of the sources; with a pipeline the first is that of all its streams.
+    /// The windows of the sources; with a pipeline the first one is used for all its streams.
     clamps: [Clamp; 2],
-    /// Where reading must begin again to see all that is not acknowledged.
+    /// Where reading must begin again to see all lines that are not acknowledged.
     restart: Place,
     /// [`Published::bytes`] when the reader was last at the end of the ring.
     seen: u64,
-    /// The reader stopped before the end of the ring.
+    /// Whether the reader stopped before the end of the ring.
     more: bool,
-    /// Where it ends for good.
+    /// The entry at which this collector ends for good.
     until: Until,
-    /// Where it stays behind another that it was forked off.
+    /// The position of the collector that it was forked off, behind which it stays.
     end: Option<End>,
-    /// Where it was forked off.
+    /// The position at which it was forked off.
     origin: End,
-    /// Entries that were counted as lost since then.
+    /// Entries that were counted as dropped since the fork.
     missed: u64,
-    /// What was passed over since `restart`. It is found again after a rewind, so it counts when `restart` moves past
-    /// it.
+    /// Entries that the ring lost since `restart`. A rewind finds them again, so they count only when `restart` moves
+    /// past them.
     gap: Lost,
     toll: Toll,
 }
 
-/// What did not get to Loki, or not as it was, each line once, however often it was tried to send what is around it.
+/// Lines that did not get to Loki, or not unchanged. Each line counts once, however often its batch was retried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Toll {
-    /// Entries that the ring no longer has, or not whole.
+    /// Entries that the ring has lost or damaged.
     pub lost: Lost,
-    /// Lines that were longer than Loki takes.
+    /// Lines that were truncated because they were longer than Loki accepts.
     pub cut_lines: u64,
     /// Lines that were older than Loki accepts.
     pub too_old: u64,
     /// Lines that were newer than Loki accepts.
     pub too_new: u64,
-    /// Lines that a pipeline has given a tenant that there cannot be.
+    /// Lines to which a pipeline has given an invalid tenant.
     pub misaddressed: u64,
     /// Lines that cost a pipeline too much.
     pub too_costly: u64,
-    /// Lines that were put together from several entries.
+    /// Lines that were joined from several entries.
     pub joined: u64,
 }
 
 // === impl End ===
 
 impl End {
-    /// Entries that the ring had overwritten between `origin` and here before they were read.
+    /// Entries between `origin` and here that the ring had overwritten before they were read.
     fn lost_since(&self, origin: &Self) -> u64 {
         let read = |end: &Self| end.entries[0] + end.entries[1];
         (self.seq.saturating_sub(origin.seq)).saturating_sub(read(self).saturating_sub(read(origin)))
@@ -117,7 +119,7 @@ impl End {
 // === impl Collector ===
 
 impl Collector {
-    /// A collector that begins where `saved` says, or with the first entry of all, whether the ring still has it or not.
+    /// A collector that begins at `saved`, or at the first entry ever, whether the ring still has it or not.
     pub fn new(ring: &Arc<Ring>, saved: Option<(Position, [u8; NOTE])>, plan: &Plan) -> Self {
         let (position, note) = saved.map_or_else(Default::default, |(position, note)| (position, Note::read(&note)));
         let acknowledged = note.progress;
@@ -151,7 +153,7 @@ impl Collector {
         }
     }
 
-    /// From now on a round ends when its batches have so many bytes together.
+    /// Sets the number of bytes of all batches together after which a round ends.
     pub fn set_room(&mut self, bytes: usize) {
         self.room = bytes;
         if let Some(piped) = &mut self.piped {
@@ -159,13 +161,13 @@ impl Collector {
         }
     }
 
-    /// Compresses what was collected, and gives back the memory of what it is made of. Gives the bytes of all bodies.
+    /// Compresses the batches, frees the memory that they are made from, and returns the bytes of all bodies.
     pub fn seal(&mut self) -> usize {
         self.lines.shrink();
         (0..self.batches()).filter_map(|at| self.batch(at).map(Batch::seal)).sum()
     }
 
-    /// From now on a batch ends at so many bytes of lines.
+    /// Sets the number of bytes of lines at which a batch ends.
     pub fn set_batch_size(&mut self, bytes: usize) {
         self.batch_size = bytes;
         if let Some(piped) = &mut self.piped {
@@ -173,8 +175,8 @@ impl Collector {
         }
     }
 
-    /// Another that goes on from what is acknowledged, with what `key` stands for alone; this one goes on without that, and what it has of it
-    /// in a batch is emptied.
+    /// Forks off a collector that continues from the acknowledged progress with only the streams of `key`. This one
+    /// continues without them, and its batches of them are emptied.
     pub fn fork(&mut self, key: &Key) -> Self {
         let mut sent = self.sent;
         let mut batches = [0, 1].map(|at| Batch::with_limit(&self.labels[at], self.batches[at].limit()));
@@ -211,20 +213,22 @@ impl Collector {
             toll: Toll::default(),
         };
         if let Key::Source(source) = *key {
-            // The beginning of a line of which the rest is passed over.
+            // It begins a line whose remainder is skipped here.
             self.lines.take_over(source, 0);
         }
         self.settle();
         child
     }
 
-    /// Whether [`Collector::absorb`] may take back what was forked off: both have got to the same line, with the same lines held before it.
+    /// Whether [`Collector::absorb`] may take back `child`: both are at the same line, and hold the same lines before
+    /// it.
     pub fn may_absorb(&self, child: &Self) -> bool {
-        // Behind the end for good nothing is read here, and one that the ring has overtaken may stand there.
+        // Nothing is read behind the final end, and a collector that the ring has overtaken may stand there.
         let until = self.until.get();
         let is_level = self.next_seq().min(until) == child.next_seq().min(until);
         let is_level = is_level && self.is_empty() && child.is_empty();
-        // What this one has behind that, as when it went back to a line whose end had not come, it passes over, and the other has not sent it.
+        // This collector skips entries below its mark, as after it went back to an incomplete line; the child has not
+        // sent those.
         let is_behind = self.acknowledged.next_seq.iter().any(|mark| *mark > child.next_seq());
         is_level
             && match (&self.piped, &child.piped) {
@@ -253,12 +257,12 @@ impl Collector {
         }
     }
 
-    /// Reads no further than another has got.
+    /// Reads no further than another collector has read.
     pub fn end_at(&mut self, end: End) {
         self.end = Some(end);
     }
 
-    /// How far it has read, for those that were forked off.
+    /// How far it has read, for collectors that were forked off.
     pub fn end(&self) -> End {
         End { seq: self.next_seq(), entries: self.lines.entries() }
     }
@@ -273,17 +277,17 @@ impl Collector {
         self.lines.position().seq
     }
 
-    /// The outputs of which lines are sent here.
+    /// The outputs whose lines are sent here.
     pub fn sends(&self) -> [bool; 2] {
         self.sent
     }
 
-    /// Which streams of a pipeline are sent here.
+    /// The streams of a pipeline that are sent here.
     pub fn scope(&self) -> Option<&Scope> {
         Some(self.piped.as_ref()?.scope())
     }
 
-    /// What the stream of the batch number `at` is known by.
+    /// The key of the stream of the batch number `at`.
     pub fn key(&self, at: usize) -> Key {
         match &self.piped {
             Some(piped) => Key::Stream(piped.labels(at).cloned().unwrap_or_default()),
@@ -291,7 +295,7 @@ impl Collector {
         }
     }
 
-    /// The number of the stream of the batch number `at`, which no other stream here has.
+    /// The number of the stream of the batch number `at`, unique in this collector.
     pub fn stream(&self, at: usize) -> u64 {
         self.piped.as_ref().map_or(at, |piped| piped.stream(at)) as u64
     }
@@ -301,7 +305,7 @@ impl Collector {
         self.lines.position().seq < published.next_seq.min(self.until.get())
     }
 
-    /// Whether the ring no longer has entries that are not acknowledged.
+    /// Whether the ring has overwritten entries that are not acknowledged.
     pub fn is_overtaken(&self) -> bool {
         self.restart.position.seq < self.ring.oldest().seq
     }
@@ -311,7 +315,7 @@ impl Collector {
         self.lines.holds_lines() || self.piped.as_ref().is_some_and(|piped| piped.holds_lines())
     }
 
-    /// When a stage lets go of lines that it holds.
+    /// When a stage must release the lines that it holds.
     pub fn deadline(&self) -> Option<Instant> {
         self.piped.as_ref()?.deadline(clock::unix_nanos())
     }
@@ -326,12 +330,12 @@ impl Collector {
         self.piped.as_ref().is_some_and(|piped| piped.is_out())
     }
 
-    /// Whether a line cost too much not long ago.
+    /// Whether a line cost too much recently.
     pub fn is_suspect(&self) -> bool {
         self.piped.as_ref().is_some_and(|piped| piped.is_suspect())
     }
 
-    /// Whether the last batch was full, so that more was there than it took.
+    /// Whether the last batch was full, so that more lines wait.
     pub fn has_more(&self) -> bool {
         self.more
     }
@@ -341,20 +345,20 @@ impl Collector {
         published.bytes.saturating_sub(self.seen)
     }
 
-    /// Whether so much is unread that nothing is gained by waiting for more: a batch, or what the ring should not have to keep.
+    /// Whether waiting for more gains nothing: a whole batch is unread, or as much as the ring should hold at most.
     pub fn is_enough(&self, published: &Published) -> bool {
         let enough = (self.batch_size as u64).min(self.ring.budget_bytes() / FULL_ENOUGH);
         published.bytes.saturating_sub(self.seen) >= enough
     }
 
-    /// Reads until a batch is full, a part of the ring is read, or the ring ends. With `ended`, lines that will never be whole are taken as
-    /// they are.
+    /// Reads until a batch is full, a part of the ring is read, or the ring ends. With `ended`, lines that will never
+    /// be complete are taken as they are.
     pub fn collect(&mut self, published: &Published, ended: bool, with_metadata: bool, now: &Now) {
         if let Some(piped) = &mut self.piped {
             piped.begin_turn();
         }
         while !self.read(published, ended, with_metadata, now) {
-            // Once more as far as that line, which begins the next batch.
+            // Reads again up to the line that begins the next batch.
             self.rewind();
         }
         self.miss();
@@ -362,13 +366,13 @@ impl Collector {
         self.settle();
     }
 
-    /// The same; false when a line was taken that belongs in a batch of its own, see [`Batch::is_apart`]: the batch that it came to ends in front
-    /// of it from now on.
+    /// Reads once. Returns false when a line was taken that belongs in a later batch, see [`Batch::is_apart`]: from now
+    /// on the batch ends before that line.
     fn read(&mut self, published: &Published, ended: bool, with_metadata: bool, now: &Now) -> bool {
         let none = Metadata::default();
         let metadata = if with_metadata { &self.metadata } else { &none };
-        // Entries below the mark were acknowledged while something before them was not; those that are not sent are below
-        // any.
+        // Entries below the mark were acknowledged while an earlier one was not. An output that is not sent has its
+        // mark behind all entries.
         let pass_below = [0, 1].map(|at| if self.sent[at] { self.acknowledged.next_seq[at] } else { u64::MAX });
         let from = self.restart.position.seq;
         let Progress { next_seq, last_time, .. } = self.acknowledged;
@@ -381,7 +385,7 @@ impl Collector {
         }
         let until = self.until.get();
         let end = self.end.map_or(until, |end| end.seq.min(until));
-        // Otherwise what stands before it goes on, with lines that are behind it.
+        // Otherwise the collector ahead continues with the lines behind it.
         let is_end = end >= published.next_seq.min(until);
         let limit = Limit {
             before: self.clamps.iter().filter_map(Clamp::until).min(),
@@ -410,7 +414,7 @@ impl Collector {
                     let at = line.source.index();
                     let (batch, window) = (&mut batches[at], clamps[at].window());
                     let time = times.time_of(line.source, line.time, window);
-                    // Two lines may come at once, the second behind a batch that is full.
+                    // Two lines may come at once, the second behind a full batch.
                     if batch.is_apart(time) && batch.entries() < batch.limit() {
                         batch.split_at(batch.entries());
                         is_apart = true;
@@ -440,7 +444,7 @@ impl Collector {
         !is_apart
     }
 
-    /// What is in the batches is about to be sent.
+    /// Pins the windows of the batches, which are about to be sent.
     fn pin(&mut self) {
         match &self.piped {
             Some(piped) if piped.is_empty() => {}
@@ -454,8 +458,8 @@ impl Collector {
         }
     }
 
-    /// Whether lines were clamped that are about to be sent. The [checkpoint](Collector::checkpoint) must be saved first, so that the next
-    /// process sends the same.
+    /// Whether timestamps of lines that are about to be sent were clamped. The [checkpoint](Collector::checkpoint) must
+    /// be saved first, so that the next process sends the same lines.
     pub fn is_clamped(&self) -> bool {
         match &self.piped {
             Some(piped) => piped.is_clamped(),
@@ -463,17 +467,17 @@ impl Collector {
         }
     }
 
-    /// What was lost since the last call.
+    /// The lines that were dropped or changed since the last call.
     pub fn take_toll(&mut self) -> Toll {
         std::mem::take(&mut self.toll)
     }
 
-    /// Batches of this round, each of one stream: by [`Source::index`], or what a pipeline makes.
+    /// The number of batches of this round, each of one stream: by [`Source::index`], or those of the pipeline.
     pub fn batches(&self) -> usize {
         self.piped.as_ref().map_or(self.batches.len(), |piped| piped.len())
     }
 
-    /// The batch number `at`, if there is anything in it.
+    /// The batch number `at`, unless it is empty.
     pub fn batch(&mut self, at: usize) -> Option<&mut Batch> {
         let batch = match &mut self.piped {
             Some(piped) => piped.batch(at),
@@ -482,12 +486,12 @@ impl Collector {
         batch.filter(|batch| batch.entries() > 0)
     }
 
-    /// The tenant that a pipeline has given the batch number `at`.
+    /// The tenant that a pipeline has given to the batch number `at`.
     pub fn tenant(&self, at: usize) -> Option<&str> {
         self.piped.as_ref()?.tenant(at)
     }
 
-    /// The batch number `at` is with Loki, but for `dropped` of its lines, which never will be.
+    /// Marks the batch number `at` as accepted, except for `dropped` of its lines, which are dropped.
     pub fn acknowledge(&mut self, at: usize, dropped: u64) {
         let settled = match &mut self.piped {
             Some(piped) => piped.acknowledge(at, dropped),
@@ -496,7 +500,7 @@ impl Collector {
                 let settled = self.batches[at].settle();
                 self.acknowledged.next_seq[at] = settled.next_seq;
                 self.acknowledged.left_out[at] = settled.left_out;
-                // What Loki refused is not the newest line of the stream.
+                // A line that Loki rejected is not the newest of its stream.
                 if !is_dropped {
                     let before = self.acknowledged.last_time[at];
                     let newest = if dropped > 0 { self.clamps[at].window().newest } else { i64::MAX };
@@ -516,20 +520,21 @@ impl Collector {
         self.settle();
     }
 
-    /// Moves `restart` up to what is held, or to the reader, when the batches hold nothing.
+    /// Moves `restart` up to the first held line, or to the reader, when the batches are empty.
     fn settle(&mut self) {
         if !self.is_empty() {
             return;
         }
         let before = std::mem::replace(&mut self.restart, self.lines.restart()).position;
         if let Some(end) = self.end.filter(|end| end.seq < self.restart.position.seq.min(self.ring.oldest().seq)) {
-            // The ring has overwritten entries up to here, and only those before the end are counted: the next process counts the others.
+            // The ring has overwritten entries up to here. Only those before the end are counted; the next process
+            // counts the others.
             self.restart.position = Position { seq: before.seq.max(end.seq), ..before };
         }
         for source in Source::ALL {
             let (mark, left_out) = self.lines.mark(source);
             let Progress { next_seq, left_out: known, .. } = &mut self.acknowledged;
-            // What is with Loki of one source may reach further than what was read of both.
+            // The acknowledged mark of one source may be further than both sources were read.
             if mark >= next_seq[source.index()] {
                 (next_seq[source.index()], known[source.index()]) = (mark, left_out);
             }
@@ -548,8 +553,8 @@ impl Collector {
         self.miss();
     }
 
-    /// Counts what the other has read of these streams and this one has not, once it has got to where the other is. Of entries that were
-    /// overwritten nobody knows any more whose they were. With a pipeline that is still so: all of them count.
+    /// Counts entries of these streams that the other collector has read and this one has not, once it has caught up.
+    /// The stream of an overwritten entry is unknown, so with a pipeline all of them count.
     fn miss(&mut self) {
         let Some(end) = self.end.filter(|end| self.next_seq() >= end.seq) else { return };
         let missed = self.of_these(end.entries).saturating_sub(self.of_these(self.lines.entries()));
@@ -557,12 +562,12 @@ impl Collector {
         self.missed = self.missed.max(missed);
     }
 
-    /// How many of these entries may be of streams that are sent here.
+    /// The number of these entries that may be of streams that are sent here.
     fn of_these(&self, entries: [u64; 2]) -> u64 {
         entries.into_iter().zip(self.sent).filter(|(_, sent)| *sent).map(|(entries, _)| entries).sum()
     }
 
-    /// Nothing was collected, though entries may have been read: they were filler, acknowledged before, or are held.
+    /// Whether the batches are empty. Entries may have been read all the same: filler, acknowledged or held ones.
     pub fn is_empty(&self) -> bool {
         match &self.piped {
             Some(piped) => piped.is_empty(),
@@ -570,7 +575,7 @@ impl Collector {
         }
     }
 
-    /// Makes the next batch in the place of number `at` half as large.
+    /// Halves the next batch in the place of number `at`.
     pub fn split(&mut self, at: usize) {
         match &mut self.piped {
             Some(piped) => piped.split(at),
@@ -578,11 +583,12 @@ impl Collector {
         }
     }
 
-    /// Lines of the batch number `at`, of which so many were refused, get a time inside of what Loki accepts, from the next collect on; false
-    /// when only time helps.
+    /// Clamps timestamps of the batch number `at`, of which Loki rejected `refused` lines, from the next collect on.
+    /// Returns false when only waiting helps.
     ///
-    /// Lines are too old in a long outage: a container is made anew meanwhile, under its old name and labels, and what its successor writes
-    /// gets to Loki first. They are too new when the clock of the host was ahead, or a stage has read a time without its zone.
+    /// Lines are too old after a long outage, when a container is recreated meanwhile under its old name and labels:
+    /// the lines of its successor get to Loki first. They are too new when the clock of the host was ahead, or a stage
+    /// has parsed a timestamp without its zone.
     pub fn clamp(&mut self, at: usize, refusal: &Refusal, refused: u64, now: &Now) -> bool {
         let last = match &self.piped {
             Some(piped) => piped.last_time(),
@@ -590,7 +596,7 @@ impl Collector {
         };
         let Some(batch) = self.batch(at) else { return false };
         if refusal.oldest.is_some() && refusal.too_new.is_some() && batch.is_divisible() {
-            // How many of each nobody says. In halves, in the end a batch has one kind.
+            // Loki does not say how many of each kind. Halving ends with batches of one kind.
             self.split(at);
             return true;
         }
@@ -599,17 +605,17 @@ impl Collector {
         let tried = Tried { least: batch.least(), last, accepted, earliest };
         let Some(piped) = &mut self.piped else { return self.clamps[at].refused(refusal, &tried, now) };
         let is_raised = refusal.oldest.is_some_and(|oldest| piped.lift(at, oldest, &tried));
-        // Floors are those of the streams.
+        // With a pipeline, each stream has its own floor.
         let too_new = Refusal { oldest: None, ..*refusal };
         self.clamps[0].refused(&too_new, &tried, now) || is_raised
     }
 
-    /// Goes back to what is acknowledged, and holds no memory until the next [`Collector::collect`].
+    /// Goes back to the acknowledged progress, and holds no memory until the next [`Collector::collect`].
     pub fn rewind(&mut self) {
         self.gap = Lost::default();
         if self.is_overtaken() {
             let oldest = self.ring.oldest();
-            // What the batches held of it was the last there was.
+            // The batches held the last copy of what the ring has overwritten.
             let lost = match self.end {
                 None => oldest.seq - self.restart.position.seq,
                 Some(end) => {
@@ -623,7 +629,8 @@ impl Collector {
             self.toll.lost.overwritten += lost;
             self.missed += lost;
             match self.end {
-                // Only what was counted here is passed: the next process counts the remainder from this position.
+                // Only entries that were counted here are skipped: the next process counts the remainder from this
+                // position.
                 Some(_) => self.restart.position.seq += lost,
                 None => self.restart.position = oldest,
             }
@@ -638,7 +645,7 @@ impl Collector {
         self.miss();
     }
 
-    /// Gives back the memory of batches that were sent.
+    /// Frees the memory of batches that were sent.
     pub fn rest(&mut self) {
         self.lines.shrink();
         self.batches.iter_mut().for_each(Batch::clear);
@@ -647,7 +654,8 @@ impl Collector {
         }
     }
 
-    /// What to save: where to begin again, the marks of the sources behind it, and the windows of what may be sent already.
+    /// The state to save: where to begin again, the marks of the sources behind it, and the windows of lines that may
+    /// have been sent.
     pub fn checkpoint(&self) -> (Position, Note) {
         let pinned = self.clamps.each_ref().map(|clamp| clamp.until().map(|until| (*clamp.window(), until)));
         let floors = self.piped.as_ref().map_or_else(Default::default, |piped| piped.floors());
@@ -656,7 +664,7 @@ impl Collector {
         let Some(held) = self.piped.as_ref().and_then(|piped| piped.held()) else {
             return (restart, note);
         };
-        // The stage forgets with the process what it holds, wherever that is: behind a line whose end has not come, too.
+        // A stage loses the lines that it holds with the process, even those behind an incomplete line.
         let first = held.position.seq;
         let Progress { next_seq, left_out, .. } = &mut note.progress;
         for at in Source::ALL.map(Source::index) {

@@ -1,6 +1,6 @@
-//! What is counted on the way to Loki: for the whole plugin, by destination, for as long as the process lives.
+//! The counters of lines and pushes: for the whole plugin, by destination, for the life of the process.
 //!
-//! What is counted by container is in [`super::events`] and goes with the container.
+//! The counts of one container are in [`super::events`] and go with the container.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -15,21 +15,21 @@ use prometheus_client::registry::Registry;
 use loki::PushError;
 use telemetry::last::Last;
 
-/// The upper bounds of the histogram of pushes double from here, in seconds.
+/// The first upper bound of the histogram of pushes, in seconds; the bounds double from here.
 const FIRST_BUCKET: f64 = 0.005;
 
-/// Up to 20 s: `loki-timeout` is 10 s unless it is set.
+/// The number of bounds, up to 20 s: `loki-timeout` is 10 s by default.
 const BUCKETS: u16 = 13;
 
-/// Destinations that are told apart. A URL is an option of a container, so a host may see any number of them.
+/// Destinations with their own series. A URL is an option of a container, so a host may have any number of them.
 const MOST_DESTINATIONS: usize = 100;
 
-/// The name of all others together.
+/// The name under which all further destinations count.
 const OTHERS: &str = "others";
 
 type Labels = Vec<(&'static str, String)>;
 
-/// All counters. Clones count in the same ones.
+/// The counters of all destinations. Clones share them.
 #[derive(Clone)]
 pub struct Counters {
     sent_lines: Family<Labels, Counter>,
@@ -48,17 +48,17 @@ pub struct Counters {
 pub struct ToOne {
     destination: String,
     pushes: Family<Labels, Histogram, fn() -> Histogram>,
-    /// Lines that Loki took.
+    /// Lines that Loki accepted.
     pub sent_lines: Counter,
     /// Bytes of these lines and of their structured metadata.
     pub sent_bytes: Counter,
     /// Lines in batches that have to be sent again.
     pub retried_lines: Counter,
-    /// Lines that were put together from several entries.
+    /// Lines that were joined from several entries.
     pub joined_lines: Counter,
     dropped: Reasons<{ Dropped::ALL.len() }>,
     last_dropped: Arc<Last>,
-    /// Lines that Loki has in another form.
+    /// Lines that were sent in another form.
     pub changed: Reasons<2>,
 }
 
@@ -66,31 +66,32 @@ pub struct ToOne {
 #[derive(Clone)]
 pub struct Reasons<const N: usize>([Counter; N]);
 
-/// Why a line will never get to Loki.
+/// Why a line was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {
-    /// The ring was full before it was sent.
+    /// The ring was full before the line was sent.
     Overwritten,
-    /// It is damaged on disk.
+    /// The line is damaged on disk.
     Damaged,
-    /// Loki takes no such line.
+    /// Loki rejected the line.
     Refused,
-    /// It was tried as often as `loki-retries` says.
+    /// The line was tried as often as `loki-retries` allows.
     GivenUp,
-    /// A pipeline gives it a tenant that there cannot be.
+    /// A pipeline gives the line an invalid tenant.
     Misaddressed,
-    /// Its pipeline needs too many steps or too much memory for it, and it may be a redaction that did not come to its end.
+    /// The pipeline needs too many steps or too much memory for the line. It is not sent, because a redaction may be
+    /// incomplete.
     TooCostly,
-    /// Its container was gone, and all rings together were above `RING_BUDGET`.
+    /// The container was gone, and all rings together were above `RING_BUDGET`.
     OverBudget,
 }
 
-/// How a line differs that Loki has.
+/// How a line was changed before it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changed {
-    /// It was longer than Loki takes, and was cut.
+    /// The line was longer than Loki accepts, and was truncated.
     Cut,
-    /// It was older or newer than Loki accepts, and has another time.
+    /// The line was older or newer than Loki accepts, and its timestamp was clamped.
     Retimed,
 }
 
@@ -131,7 +132,7 @@ impl Counters {
         counters
     }
 
-    /// Lines that will never get to Loki, by reason, of all destinations.
+    /// Dropped lines of all destinations, by reason.
     pub fn dropped(&self) -> BTreeMap<&'static str, u64> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |why: Dropped| {
@@ -144,8 +145,8 @@ impl Counters {
         Dropped::ALL.map(of).into()
     }
 
-    /// Those of a destination under its name, in which there is no secret. All are there from the beginning, so that the
-    /// first drop is an increase.
+    /// The counters of a destination under its name, which contains no secret. All series exist from the beginning, so
+    /// that the first drop is an increase.
     pub fn to(&self, destination: &str) -> ToOne {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let is_told_apart = known.contains(destination) || known.len() < MOST_DESTINATIONS;
@@ -168,14 +169,14 @@ impl Counters {
         }
     }
 
-    /// When it last turned out that lines will never get there, in nanoseconds since 1970.
+    /// When lines were last dropped, in nanoseconds since 1970.
     pub fn last_dropped(&self) -> Option<i64> {
         self.last_dropped.get()
     }
 }
 
 impl Default for Counters {
-    /// Counters that nobody reads.
+    /// Counters that are not served.
     fn default() -> Self {
         let pushes: fn() -> Histogram = || Histogram::new(exponential_buckets(FIRST_BUCKET, 2.0, BUCKETS));
         Self {
@@ -201,14 +202,14 @@ impl fmt::Debug for Counters {
 // === impl ToOne ===
 
 impl ToOne {
-    /// One request was answered, or not.
+    /// Counts a request by its answer, or by how it failed.
     pub fn pushed(&self, answer: &Result<(), PushError>, took: Duration) {
         let code = answer.as_ref().map_or_else(PushError::code, |()| "204").to_owned();
         let labels = vec![("destination", self.destination.clone()), ("code", code)];
         self.pushes.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
-    /// Lines will never get to Loki, as it turned out at `now` in nanoseconds since 1970.
+    /// Counts lines that were dropped at `now`, in nanoseconds since 1970.
     pub fn dropped(&self, why: Dropped, lines: u64, now: i64) {
         self.dropped.0[why as usize].inc_by(lines);
         self.last_dropped.set(now);
@@ -224,7 +225,7 @@ impl fmt::Debug for ToOne {
 // === impl Reasons ===
 
 impl Reasons<2> {
-    /// Counts lines that Loki has in another form.
+    /// Counts lines that were sent in another form.
     pub fn add(&self, how: Changed, lines: u64) {
         self.0[how as usize].inc_by(lines);
     }

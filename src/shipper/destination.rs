@@ -1,9 +1,10 @@
-//! What all containers that ship to one place share: connections, slots, breakers, and what is said of its outage.
+//! The state that all containers share that ship to one destination: connections, slots, circuit breakers and outage.
 //!
-//! A [`Permit`] bounds how many batches are on their way at once. Before it is given, the breakers are asked: that of the host, when
-//! connections fail, and that of the tenant, when its rate is limited, its credentials are refused, or nothing is accepted. While one is open
-//! single probes go, and the first success lets all others go, a few at first and soon all: a thousand containers do not knock a thousand
-//! times, and none of them sleeps on when Loki is back. A host and a tenant that others have nothing to do with are not touched.
+//! A [`Permit`] bounds how many batches are in flight. Before it is granted, two circuit breakers are asked: that of
+//! the host, for failed connections, and that of the tenant, for rate limits, rejected credentials and refused
+//! requests. While a breaker is open, single probes go. The first success lets a few pushes go, and soon all. So a
+//! thousand containers do not retry a thousand times, and all resume soon after the outage. Other hosts and tenants are
+//! not affected.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -28,29 +29,27 @@ use super::slots::{Slot, Slots};
 use super::window::Now;
 use loki::{Answer, Client, Kind, PushError};
 
-/// An outage is probed, and a batch that a rate limit refused is tried, at least this often, whatever
-/// `loki-max-backoff` says: one small request in five seconds from a host harms nobody, and lines arrive within seconds
-/// of Loki's return.
+/// The longest delay between probes of an outage and between retries after a rate limit, whatever `loki-max-backoff`
+/// says. One small request in five seconds from a host is harmless, and lines arrive within seconds after the outage.
 pub(super) const LONGEST_PROBE: Duration = Duration::from_secs(5);
 
-/// Outages of a destination that comes and goes are spoken of this often. One that lasts is in the
-/// [summary](telemetry::summary).
+/// How often outages of an unstable destination are logged. One that lasts is in the [summary](telemetry::summary).
 const SPEAK_EVERY: Duration = Duration::from_secs(60);
 
-/// Tenants of one destination whose breakers are remembered. Stages can make any number of tenants; beyond this, each push has a breaker
-/// of its own, and its stream waits by its own backoff.
+/// Tenants of one destination whose breakers are remembered. Stages can make any number of tenants. Beyond it each push
+/// has its own breaker, and its stream waits by its own backoff.
 const MOST_TENANTS: usize = 1024;
 
-/// One Loki, one set of credentials; one tenant, unless a pipeline or a rule names others.
+/// One Loki with one set of credentials, and one tenant unless a pipeline or a rule names others.
 #[derive(Debug)]
 pub struct Destination {
-    /// Tells it from all others, for as long as the process lives.
+    /// Unique for the life of the process.
     number: u64,
     name: String,
     client: Client,
     slots: Arc<Slots>,
     budget: Arc<Budget>,
-    /// The breaker of all who go to this host.
+    /// The breaker of all destinations on this host.
     host: Arc<Gate>,
     /// The breakers of tenants; `None` is the destination's own.
     tenants: Mutex<HashMap<Option<Box<str>>, Arc<Gate>>>,
@@ -58,33 +57,33 @@ pub struct Destination {
     refusing: Refusing,
     clock: LokiClock,
     counters: ToOne,
-    /// When it took lines last, in nanoseconds since 1970; 0 before the first time.
+    /// When it last accepted lines, in nanoseconds since 1970; 0 before the first time.
     last_success: AtomicI64,
     last_error: Mutex<Option<LastError>>,
-    /// When its last outage was spoken of.
+    /// When its last outage was logged.
     spoken: Mutex<Option<Instant>>,
 }
 
-/// How a destination is doing.
+/// The health of a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// For how long it has been down; `None`: no push has failed since the last that succeeded.
+    /// How long it has been down; `None`: no push has failed since the last success.
     pub down_for: Option<Duration>,
-    /// When it took lines last, in nanoseconds since 1970.
+    /// When it last accepted lines, in nanoseconds since 1970.
     pub last_success: Option<i64>,
-    /// What went wrong last, if anything ever did.
+    /// The last error, if there was one.
     pub last_error: Option<LastError>,
 }
 
-/// A destination that is down.
+/// An outage of a destination.
 #[derive(Clone, Debug)]
 struct Outage {
     since: Instant,
-    /// It was spoken of, and its end will be.
+    /// Whether it was logged; then its end is logged too.
     is_said: bool,
 }
 
-/// The right to have a request on its way.
+/// The right to have a request in flight.
 #[derive(Debug)]
 pub struct Permit {
     destination: Arc<Destination>,
@@ -92,11 +91,11 @@ pub struct Permit {
     share: Share,
     who: Standing,
     is_patient: bool,
-    /// What was got before it was known which stream would be sent.
+    /// The passes that were taken before the stream was known.
     passes: Option<Passes>,
 }
 
-/// The right to push once, by host and by tenant.
+/// The right to one push, from the breakers of host and tenant.
 #[derive(Debug)]
 struct Passes {
     tenant: Option<Box<str>>,
@@ -104,7 +103,7 @@ struct Passes {
     of_tenant: Option<Pass>,
 }
 
-/// One push, from its admission to what became of it.
+/// One push, from its admission to its result.
 #[derive(Debug)]
 pub struct Attempt<'a> {
     permit: &'a mut Permit,
@@ -116,7 +115,8 @@ pub struct Attempt<'a> {
 // === impl Destination ===
 
 impl Destination {
-    /// A destination under a name for the log, in which there is no secret. `host` is shared with others that go there, `budget` with all.
+    /// A destination with a name for the log, which contains no secret. All destinations on a host share `host`; all
+    /// share `budget`.
     pub fn new(name: String, client: Client, host: Arc<Gate>, budget: Arc<Budget>, counters: ToOne) -> Arc<Self> {
         static DESTINATIONS: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
@@ -137,13 +137,14 @@ impl Destination {
         })
     }
 
-    /// What it is called in the log.
+    /// Its name in the log.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Waits for the right to send, to `tenant` if that is known already; `None` in it is the destination's own. A shipper that
-    /// `is_patient` waits out an outage with the others; one that counts its tries does not. `want` is how many bytes there are to read.
+    /// Waits for a permit to send, to `tenant` if that is known already; `None` in it is the destination's own. A
+    /// shipper that `is_patient` waits for the breakers; one with a limit of tries does not. `want` is the number of
+    /// unread bytes.
     pub async fn admit(
         self: &Arc<Self>,
         who: Standing,
@@ -169,7 +170,7 @@ impl Destination {
             if !is_patient {
                 return permit(None);
             }
-            // Of a thousand that waited for a slot, eight have found out by now that Loki is away.
+            // Of a thousand that waited for a slot, eight may have found an outage by now.
             if may_go(&gate)
                 && let Some(of_host) = self.host.enter(who)
             {
@@ -199,12 +200,12 @@ impl Destination {
         gate
     }
 
-    /// Whether pushes for a tenant wait for a probe, of its own or of the host.
+    /// Whether pushes for a tenant wait for a probe of the tenant or of the host.
     pub fn is_waiting(&self, tenant: Option<&str>) -> bool {
         self.host.is_open() || self.gate(tenant).is_open()
     }
 
-    /// Whether all who go to this host wait for a probe.
+    /// Whether all pushes to this host wait for a probe.
     pub fn is_host_waiting(&self) -> bool {
         self.host.is_open()
     }
@@ -227,18 +228,18 @@ impl Destination {
         self.client.batch_size(typed)
     }
 
-    /// The time of day here and there.
+    /// The time of day on this host and at Loki.
     pub fn now(&self) -> Now {
         let host = nanoseconds();
         Now { host, loki: self.clock.at(host) }
     }
 
-    /// Where what happens to its lines is counted.
+    /// The counters of this destination.
     pub fn counters(&self) -> &ToOne {
         &self.counters
     }
 
-    /// How it is doing.
+    /// The health of this destination.
     pub fn health(&self) -> Health {
         Health {
             down_for: lock(&self.outage).as_ref().map(|outage| outage.since.elapsed()),
@@ -252,7 +253,7 @@ impl Destination {
         lock(&self.outage).is_some()
     }
 
-    /// A push failed for a reason that is the destination's.
+    /// Records a failed push whose cause is the destination.
     fn went_down(&self, error: &PushError) {
         let now = Instant::now();
         let mut outage = lock(&self.outage);
@@ -279,12 +280,12 @@ impl Destination {
         may
     }
 
-    /// Tenants that take no structured metadata.
+    /// Tenants that accept no structured metadata.
     pub fn refusing(&self) -> &Refusing {
         &self.refusing
     }
 
-    /// Says that a tenant takes no structured metadata.
+    /// Logs that a tenant accepts no structured metadata.
     pub fn say_refusing(&self, tenant: Option<&str>) {
         warn!(
             destination = %self.name,
@@ -297,22 +298,23 @@ impl Destination {
 // === impl Permit ===
 
 impl Permit {
-    /// How many bytes may be read, the last line of which may exceed them.
+    /// The bytes of lines that may be read; the last line may exceed them.
     pub fn room(&self) -> usize {
         usize::try_from(self.share.room()).unwrap_or(usize::MAX)
     }
 
-    /// What was read takes so many bytes until it is answered.
+    /// Keeps `bytes` of the budget for what was read, until it is answered.
     pub fn keep(&mut self, bytes: usize) {
         self.share.shrink_to(bytes as u64);
     }
 
-    /// So many bytes of it were answered.
+    /// Gives back `bytes` of the budget that were answered.
     pub fn release(&mut self, bytes: usize) {
         self.share.release(bytes as u64);
     }
 
-    /// A push of the stream with this number, to its tenant or else to the destination's; `None` when a breaker does not let it go.
+    /// A push of the stream with this number, to its tenant or else to the destination's; `None` when a breaker is
+    /// open.
     pub fn attempt<'a>(&'a mut self, stream: u64, tenant: Option<&'a str>) -> Option<Attempt<'a>> {
         let who = Standing { stream, ..self.who };
         let gate = self.destination.gate(tenant);
@@ -334,7 +336,7 @@ impl Permit {
 // === impl Attempt ===
 
 impl Attempt<'_> {
-    /// Sends one body. What became of it is to be said with [`Attempt::succeeded`] or [`Attempt::failed`].
+    /// Sends one body. The caller must report the result with [`Attempt::succeeded`] or [`Attempt::failed`].
     pub async fn push(&mut self, body: Bytes) -> Answer {
         let begun = Instant::now();
         let Permit { destination, slot, .. } = &mut *self.permit;
@@ -350,23 +352,24 @@ impl Attempt<'_> {
         answer
     }
 
-    /// Loki answered, and judged the lines.
+    /// Reports that Loki answered and judged the lines.
     pub fn succeeded(self) {
         self.of_host.succeeded();
         self.of_tenant.succeeded();
         self.permit.destination.came_back();
     }
 
-    /// The lines are to be tried again, or were for the last time. The answer asks to wait for `asked`.
+    /// Reports that the lines must be retried, or were given up. The answer asks to wait for `asked`.
     pub fn failed(self, error: &PushError, backoff: &Backoff, asked: Option<Duration>) {
-        // An answer about the rate says nothing of the destination; silence and refusals do.
+        // A rate limit is no outage; silence and refused requests are.
         if error.kind() != Some(Kind::RateLimit) {
             self.permit.destination.went_down(error);
         }
         self.waits(error, backoff, asked);
     }
 
-    /// The same where the destination may be well, and only the stream waits, unless others have to wait as well.
+    /// Reports a failure that makes only the stream wait, because the destination may be healthy. The breakers count
+    /// it.
     pub fn waits(self, error: &PushError, backoff: &Backoff, asked: Option<Duration>) {
         if matches!(error, PushError::Transport(_) | PushError::Timeout) {
             self.of_host.failed(backoff, asked);
@@ -379,7 +382,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Whether Loki itself has answered, and not a proxy or a captive portal, whose clock says nothing of what Loki accepts.
+/// Whether Loki itself has answered. The clock of a proxy or a captive portal says nothing about what Loki accepts.
 fn is_lokis(outcome: &Result<(), PushError>) -> bool {
     outcome.as_ref().err().is_none_or(|error| error.kind().is_some_and(Kind::is_judgement))
 }

@@ -1,9 +1,10 @@
-//! What is left of a process that died while stages of a container cost too much.
+//! The mark that a process leaves on disk when it dies while a container's stages cost too much.
 //!
-//! Work and memory of an evaluation are bounded, so it should not be able to end the process. If it does all the same, the next process
-//! would begin with the same line. So a container of which a line cost too much is marked, in its ring's folder, before more of it is
-//! evaluated: from which entry on, and how many processes have begun there. The mark goes when lines are good again, and when a process
-//! ends in order. A process that dies of something else leaves no mark, unless it happens meanwhile.
+//! Work and memory of an evaluation are bounded, so an evaluation should never end the process. If it does, the next
+//! process would begin with the same line. So when a line of a container cost too much, the container is marked in its
+//! ring's folder before more is evaluated. The mark has the first entry, and how many processes have begun there. It is
+//! removed when lines are good again, and when a process ends in order. A process that dies of something else leaves no
+//! mark, unless that happens meanwhile.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -12,19 +13,19 @@ use std::path::{Path, PathBuf};
 use base::lock;
 use ring::Ring;
 
-/// Processes that may die at the same entry before nothing of the container is evaluated any more.
+/// Processes that may die at the same entry before the container is evaluated no more.
 pub const MOST_DEATHS: u32 = 3;
 
-/// Bytes of a mark: two numbers, a blank and a line feed.
+/// Bytes of a mark: two numbers, a space and a line feed.
 const LONGEST: u64 = 64;
 
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Evaluating {
     path: PathBuf,
-    /// What is on disk.
+    /// The mark that is on disk.
     marked: Option<Mark>,
-    /// Processes that have died at the entry at which this one began, and that entry.
+    /// The entry at which this process began, and how many processes have died there.
     before: Option<Mark>,
 }
 
@@ -37,7 +38,8 @@ struct Mark {
 // === impl Evaluating ===
 
 impl Evaluating {
-    /// What a process before this one has left of the cursor number `cursor` of a ring, which begins with entry `seq`. Waits for the disk.
+    /// Loads the mark of an earlier process for the cursor number `cursor` of a ring, which begins with entry `seq`.
+    /// Waits for the disk.
     pub fn load(ring: &Ring, cursor: usize, seq: u64) -> Self {
         lock::may_wait();
         let path = ring.dir().join(format!("evaluating-{cursor}"));
@@ -45,13 +47,13 @@ impl Evaluating {
         Self { path, marked, before: marked.filter(|mark| mark.seq == seq) }
     }
 
-    /// Whether so many have died at the entry with which this process begins that it is not to be evaluated.
+    /// Whether too many processes have died at the entry at which this one begins.
     pub fn is_deadly(&self) -> bool {
         self.before.is_some_and(|mark| mark.processes >= MOST_DEATHS)
     }
 
-    /// Entries from `seq` on are about to be evaluated; `is_suspect` says whether lines cost too much not long ago. Waits for the disk,
-    /// but only when a line did.
+    /// Marks that entries from `seq` on are about to be evaluated; `is_suspect` says whether a line cost too much
+    /// recently. Waits for the disk only in that case.
     pub fn begin(&mut self, seq: u64, is_suspect: bool) {
         let before = self.before.filter(|mark| mark.seq == seq);
         if !is_suspect && before.is_none() {
@@ -60,14 +62,14 @@ impl Evaluating {
         let mark = Mark { seq, processes: before.map_or(0, |mark| mark.processes) + 1 };
         if self.marked != Some(mark) {
             lock::may_wait();
-            // A disk that takes nothing has other worries than this.
+            // A failed write is ignored: the mark is only a safeguard.
             if fs::write(&self.path, mark.text()).is_ok() {
                 self.marked = Some(mark);
             }
         }
     }
 
-    /// The process lives, and what it evaluates is good.
+    /// Removes the mark: the process lives, and the lines that it evaluates are good.
     pub fn end(&mut self) {
         if self.marked.is_none() {
             return;
@@ -112,11 +114,11 @@ mod tests {
         let ring =
             Ring::open(dir.path(), ring::Options { budget: 1 << 20, boot: BootId([1; 16]) }, &DockerFrames).unwrap();
         let load = |seq| Evaluating::load(&ring, 0, seq);
-        // Nothing is written for lines that cost little.
+        // A line within its budget writes no mark.
         let mut one = load(5);
         one.begin(5, false);
         assert!(!one.is_deadly() && !dir.path().join("evaluating-0").exists());
-        // Each that begins there is written down before it evaluates, and the next one is suspicious by that alone.
+        // Each process that begins there writes its mark before it evaluates.
         one.begin(5, true);
         for _ in 1..MOST_DEATHS {
             let mut next = load(5);
@@ -125,10 +127,10 @@ mod tests {
         }
         assert!(load(5).is_deadly());
         assert!(!load(6).is_deadly(), "it got further");
-        // One that ends in order leaves nothing.
+        // A process that ends in order removes the mark.
         load(5).end();
         assert!(!load(5).is_deadly());
-        // Further on it begins from the beginning.
+        // At a later entry the count begins again.
         let mut further = load(5);
         further.begin(5, true);
         further.begin(9, true);
@@ -137,7 +139,7 @@ mod tests {
         assert_eq!(load(10).marked, None);
         fs::write(dir.path().join("evaluating-0"), "torn").unwrap();
         assert!(!load(10).is_deadly());
-        // Nothing reads a file to its end that has no end to speak of.
+        // A file that never ends is read only up to a bound.
         File::create(dir.path().join("evaluating-0")).and_then(|file| file.set_len(1 << 40)).unwrap();
         assert_eq!(load(10).marked, None);
     }

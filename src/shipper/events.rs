@@ -1,7 +1,7 @@
-//! What can happen on the way to Loki: one method an event, with its counter and its log line.
+//! What can happen to lines on the way to Loki: one method for each event, with its counter and its log line.
 //!
-//! What happens to many lines is said once a minute with their number, see [`telemetry::throttle`]. An outage is
-//! spoken of by the [destination](super::destination), once for all containers.
+//! An event that concerns many lines is logged once a minute with their number, see [`telemetry::throttle`]. The
+//! [destination](super::destination) logs an outage, once for all containers.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,29 +16,29 @@ use ring::RingError;
 use telemetry::last::Last;
 use telemetry::throttle::Throttle;
 
-/// What happened to one container's lines on their way to one destination, since the container was opened.
+/// What happened to one container's lines for one destination, since the container was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Happened {
-    /// Lines that Loki took.
+    /// Lines that Loki accepted.
     pub sent: u64,
-    /// Lines that will never get there, by [`Dropped`].
+    /// Lines that were dropped, by [`Dropped`].
     pub dropped: [u64; Dropped::ALL.len()],
-    /// Lines that got there in another form, by [`Changed`].
+    /// Lines that were sent in another form, by [`Changed`].
     pub changed: [u64; Changed::ALL.len()],
-    /// When Loki took lines last, in nanoseconds since 1970.
+    /// When Loki last accepted lines, in nanoseconds since 1970.
     pub last_sent: Option<i64>,
-    /// When it last turned out that lines will never get there, in nanoseconds since 1970.
+    /// When lines were last dropped, in nanoseconds since 1970.
     pub last_dropped: Option<i64>,
-    /// What went wrong last.
+    /// The last error.
     pub last_error: Option<LastError>,
 }
 
-/// Something that went wrong.
+/// An error and its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastError {
     /// In nanoseconds since 1970.
     pub at: i64,
-    /// In words.
+    /// The text of the error.
     pub text: String,
 }
 
@@ -79,7 +79,7 @@ pub const FAILED_CLOSED: &str = "its pipeline needs too many steps or too much m
 // === impl Events ===
 
 impl Events {
-    /// Events under the container's name, which count for their destination as well.
+    /// Events that are logged with the container's name, and that count for their destination as well.
     pub fn new(container: &Arc<str>, to: ToOne) -> Self {
         Self {
             container: container.clone(),
@@ -136,7 +136,7 @@ impl Events {
         }
     }
 
-    /// Lines did not get to Loki, or not as they were.
+    /// Counts and logs lines that were dropped or changed.
     pub fn lost(&self, toll: &Toll) {
         self.to.joined_lines.inc_by(toll.joined);
         for (throttle, why, lines) in [
@@ -163,7 +163,7 @@ impl Events {
         }
     }
 
-    /// Loki took lines, of so many bytes, at `now` in nanoseconds since 1970.
+    /// Counts lines that Loki accepted at `now`, in nanoseconds since 1970, and their bytes.
     pub fn sent(&self, lines: u64, bytes: u64, now: i64) {
         self.counts.sent.fetch_add(lines, Ordering::Relaxed);
         self.counts.last_sent.set(now);
@@ -171,7 +171,7 @@ impl Events {
         self.to.sent_bytes.inc_by(bytes);
     }
 
-    /// Lines that Loki refused, or that were given up after the number of tries that was asked for.
+    /// Counts and logs lines that Loki rejected, or that were given up after `loki-retries` tries.
     pub fn dropped(&self, why: Dropped, lines: u64, error: &PushError) {
         self.count_dropped(why, lines);
         self.dropped.add(lines, || error.to_string());
@@ -184,12 +184,12 @@ impl Events {
         }
     }
 
-    /// Whether it has come to that.
+    /// Whether the container has failed closed.
     pub fn has_failed_closed(&self) -> bool {
         self.failed_closed.load(Ordering::Relaxed)
     }
 
-    /// Lines of a container that failed closed will not be sent: those behind them go another way.
+    /// Counts lines of a container that failed closed as dropped, because a later plan sends the lines behind them.
     pub fn passed_over(&self, lines: u64) {
         if lines > 0 {
             self.count_dropped(Dropped::TooCostly, lines);
@@ -197,23 +197,23 @@ impl Events {
         }
     }
 
-    /// A push failed, at `now` in nanoseconds since 1970.
+    /// Records that a push failed at `now`, in nanoseconds since 1970.
     pub fn failed(&self, error: &PushError, now: i64) {
         let last = LastError { at: now, text: error.to_string() };
         *self.counts.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
     }
 
-    /// Lines will be sent again.
+    /// Counts lines that will be sent again.
     pub fn retried(&self, lines: u64) {
         self.to.retried_lines.inc_by(lines);
     }
 
-    /// Loki answered 429; the lines will be tried again.
+    /// Loki answered 429; the lines will be retried.
     pub fn rate_limited(&self, error: &PushError) {
         self.limited.add(1, || error.to_string());
     }
 
-    /// A line was refused that must not be dropped; it will be tried again.
+    /// Loki rejected a line that must not be dropped; it will be retried.
     pub fn paused(&self, error: &PushError) {
         self.paused.add(1, || error.to_string());
     }

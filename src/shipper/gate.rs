@@ -1,7 +1,7 @@
-//! A [`Breaker`] that many wait at.
+//! A gate is a circuit [`Breaker`] at which many shippers wait.
 //!
-//! There is one for each destination and tenant, because rate limits and refused credentials are a tenant's, and one for each host, because
-//! connections fail for everyone who goes there.
+//! There is one for each destination and tenant, for rate limits and rejected credentials, and one for each host, for
+//! failed connections.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -22,7 +22,7 @@ pub struct Gate {
     changed: watch::Sender<()>,
 }
 
-/// The right to one push. What became of it is to be said; a pass that is dropped counts as abandoned.
+/// The right to one push, whose result must be reported; a pass that is dropped counts as abandoned.
 #[derive(Debug)]
 pub struct Pass {
     gate: Option<Arc<Gate>>,
@@ -30,32 +30,32 @@ pub struct Pass {
     is_probe: bool,
 }
 
-/// What connections have in common that fail together.
+/// The key of connections that fail together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostKey {
     /// `http` or `https`.
     pub scheme: String,
-    /// Name or address, as it was typed, and the port.
+    /// Name or address as in the URL, and the port.
     pub authority: String,
-    /// The proxy that is asked, without credentials.
+    /// The proxy that is used, without credentials.
     pub proxy: Option<String>,
-    /// Whom to trust and who to be: a handshake fails because of it.
+    /// Trusted certificates and the client's identity: a handshake may fail because of them.
     pub tls: Tls,
 }
 
-/// The gates of all hosts that something is sent to.
+/// The gates of all hosts in use.
 #[derive(Debug, Default)]
 pub struct Hosts(Mutex<HashMap<HostKey, Weak<Gate>>>);
 
 // === impl Gate ===
 
 impl Gate {
-    /// Whether pushes go as they come, and no failure is remembered.
+    /// Whether the breaker is closed and remembers no failure.
     pub fn is_at_rest(&self) -> bool {
         self.breaker().is_at_rest()
     }
 
-    /// Whether only probes go.
+    /// Whether the breaker is open, so that only probes go.
     pub fn is_open(&self) -> bool {
         self.breaker().is_open()
     }
@@ -65,13 +65,13 @@ impl Gate {
         self.breaker().look(Instant::now(), who)
     }
 
-    /// Waits until a push may go. Whoever comes first then takes the right to it.
+    /// Waits until a push may go. Of several waiting shippers the first to call [`Gate::enter`] gets it.
     pub async fn wait(&self, who: Standing) {
         let mut changed = self.changed.subscribe();
         while let Admission::Wait(until) = self.look(who) {
             tokio::select! {
                 () = sleep_until(until) => {}
-                // Its sender is in `self`.
+                // `self` holds the sender, so this never fails.
                 _ = changed.changed() => {}
             }
         }
@@ -85,7 +85,7 @@ impl Gate {
         (admission == Admission::Go).then(|| Pass { gate: Some(self.clone()), who, is_probe })
     }
 
-    /// A pass for a push that goes whatever the breaker says.
+    /// A pass for a push that ignores the breaker.
     pub fn pass(self: &Arc<Self>, who: Standing) -> Pass {
         Pass { gate: Some(self.clone()), who, is_probe: false }
     }
@@ -98,14 +98,14 @@ impl Gate {
 // === impl Pass ===
 
 impl Pass {
-    /// The same for a stream that is known only now.
+    /// The same pass for a stream that is known only now.
     #[must_use]
     pub fn of(mut self, stream: u64) -> Self {
         self.who.stream = stream;
         self
     }
 
-    /// The push was answered in a way that says nothing bad of the gate's key.
+    /// Reports an answer that is no failure of the gate's key.
     pub fn succeeded(mut self) {
         if let Some(gate) = self.gate.take()
             && gate.breaker().succeeded(Instant::now())
@@ -114,11 +114,11 @@ impl Pass {
         }
     }
 
-    /// The push failed for a reason that may be the key's; the answer asks to wait for `asked`.
+    /// Reports a failure whose cause may be the gate's key; the answer asks to wait for `asked`.
     pub fn failed(mut self, backoff: &Backoff, asked: Option<Duration>) {
         if let Some(gate) = self.gate.take() {
             gate.breaker().failed(Instant::now(), self.who.stream, backoff, asked);
-            // When half-open, one more may go.
+            // When half-open, one more push may go.
             gate.changed.send_replace(());
         }
     }
@@ -136,7 +136,7 @@ impl Drop for Pass {
 // === impl HostKey ===
 
 impl HostKey {
-    /// What a request to `url` connects to, and how.
+    /// The key of connections for requests to `url`.
     pub fn new(url: &str, transport: &Transport) -> Self {
         let uri: Uri = url.parse().unwrap_or_default();
         let scheme = uri.scheme_str().unwrap_or_default().to_owned();
@@ -150,7 +150,7 @@ impl HostKey {
 // === impl Hosts ===
 
 impl Hosts {
-    /// The gate of a host; all who go there share it.
+    /// The gate of a host, shared by all its destinations.
     pub fn gate(&self, key: HostKey) -> Arc<Gate> {
         let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         hosts.retain(|_, gate| gate.strong_count() > 0);

@@ -1,18 +1,19 @@
-//! When single lines are refused one after the other, the stream waits instead of losing them all.
+//! The guard makes a stream wait instead of dropping all its lines when single lines are rejected one after the other.
 //!
-//! One line that Loki refuses as a whole, or that is too large for a proxy, is dropped and counted, so that it does not hold up those behind it.
-//! When the next ones are refused as well, and nothing is accepted in between, it is not the lines: a label that is required is missing, a limit
-//! is set to nothing, a proxy is set up wrong. Then lines are kept, and the first of them is tried again with backoff.
+//! One line that Loki rejects, or that is too large for a proxy, is dropped and counted, so that it does not delay
+//! those behind it. When the next lines are rejected as well, and none is accepted in between, the lines are not the
+//! cause: a required label is missing, a limit is zero, a proxy is misconfigured. Then lines are kept, and the first of
+//! them is retried with backoff.
 
 use std::num::NonZeroU32;
 
 use super::verdict::Verdict;
 
-/// Lines that are dropped one by one before the stream waits. A container that writes one poisonous line seldom writes a second right behind
-/// it; three leave room for that and keep what is lost small.
+/// Lines that are dropped one by one before the stream waits. A container that writes one bad line seldom writes a
+/// second right behind it; three leave room for that and keep the loss small.
 const MOST_IN_A_ROW: u32 = 3;
 
-/// Counts lines of one stream that were refused one by one while nothing was accepted.
+/// Counts lines of one stream that were rejected one by one while none was accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RejectionGuard {
     in_a_row: u32,
@@ -21,12 +22,13 @@ pub struct RejectionGuard {
 // === impl RejectionGuard ===
 
 impl RejectionGuard {
-    /// Something of the stream was accepted.
+    /// Resets the count: a line of the stream was accepted.
     pub const fn accepted(&mut self) {
         self.in_a_row = 0;
     }
 
-    /// Turns the rejection of a single line into its loss, or into a pause, after `tries` of at most `attempts`; other verdicts stay as they are.
+    /// Turns the rejection of a single line into a drop, or into a pause, after `tries` of at most `attempts`. Other
+    /// verdicts stay.
     pub fn rule(&mut self, verdict: Verdict, tries: u32, attempts: Option<NonZeroU32>) -> Verdict {
         match verdict {
             Verdict::Reject if self.in_a_row < MOST_IN_A_ROW => {
@@ -61,7 +63,7 @@ mod tests {
             (false, Reject, Pause),
             (false, Retry, Retry),
             (false, Reject, Pause),
-            // Refused entries of a batch that is stored otherwise are not single lines.
+            // Rejected entries of a batch whose others are stored are not single lines.
             (false, Settled { dropped: 7 }, Settled { dropped: 7 }),
             (false, Reject, Pause),
             (true, Reject, dropped),

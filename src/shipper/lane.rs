@@ -1,13 +1,14 @@
-//! A lane: one pass over a container's ring, on its way to one destination.
+//! A lane is one pass over a container's ring, for one destination.
 //!
-//! In the normal case there is one, and it carries all streams. When a stream is refused or limited while others may go, it is
-//! [held back](Lane::hold_back): a second lane begins where the first stood, carries that stream alone, and waits by itself, for hours if need
-//! be; the first goes on without it. The lane behind reads no further than the first has got. When it is there, and its pushes succeed, it
-//! goes back into the first.
+//! In the normal case one lane carries all streams. When a stream is rejected or limited while others may proceed, it
+//! is [held back](Lane::hold_back): a second lane begins where the first one stood, carries that stream alone, and
+//! waits by itself, for hours if necessary. The first lane continues without that stream. The lane behind reads no
+//! further than the first one has. When it has caught up and its pushes succeed, it joins the first lane.
 //!
-//! What is held back is on disk only. The cursor stays with the lane that is the furthest behind (see [`super::way`]), so the ring keeps what
-//! it owes; the first lane may run ahead as far as the ring goes. Beyond that the ring overwrites what the lane behind has not sent, and it is
-//! counted, or, with `loki-backpressure=block`, the container waits.
+//! Unsent lines of a lane are on disk only. The cursor stays with the slowest lane (see [`super::way`]), so the ring
+//! keeps its unsent lines; the first lane may run ahead as far as the ring goes. Beyond that the ring overwrites lines
+//! that the slow lane has not sent, and they are counted as dropped. With `loki-backpressure=block` the container waits
+//! instead.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -31,55 +32,56 @@ use super::way::{FIRST, Way};
 use super::window::Refusal;
 use loki::{Kind, PushError};
 
-/// How often a lane that may not send looks whether the ring has overwritten what it has still to send.
+/// How often a lane that waits checks whether the ring has overwritten its unsent lines.
 pub const LOOK: Duration = Duration::from_secs(5);
 
-/// Bytes that a round of a pipeline would like to read, for all of its streams.
+/// Bytes that a round of a pipeline asks for, for all of its streams.
 const LARGEST_ROUND: u64 = 4 << 20;
 
-/// Lanes of one container and destination. Each reads the ring again, and has a copy of what the stages of a pipeline remember. Beyond this
-/// the container waits as a whole.
+/// The largest number of lanes of one container and destination. Each lane reads the ring again, and has a copy of the
+/// state of the pipeline's stages. Beyond it the lane that should be split waits as a whole.
 pub const MOST_LANES: usize = 16;
 
-/// Streams that are remembered for lines that were refused one by one. Above it, all are forgotten, and each may lose a few lines more.
+/// The number of streams whose rejections are remembered. Beyond it all are forgotten, and each stream may lose a few
+/// lines more.
 const MOST_GUARDS: usize = 1024;
 
-/// Lanes of single streams of one tenant; the next takes all other streams of it.
+/// Lanes of single streams of one tenant; the next lane takes all other streams of the tenant.
 const MOST_OF_TENANT: usize = 2;
 
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Lane {
     number: u64,
-    /// What it carries alone; `None`: all that no other carries.
+    /// The streams that only this lane carries; `None`: all that no other lane carries.
     key: Option<Key>,
     collector: Collector,
-    /// Tries of what comes next that failed.
+    /// Failed tries of the next batch.
     failures: u32,
-    /// When it may be tried again, as far as this lane is concerned.
+    /// When this lane may retry.
     resume: Option<Instant>,
-    /// The tenant whose breaker is to be asked before anything is read; `None` in it is the destination's own.
+    /// The tenant whose breaker is asked before anything is read; `None` in it is the destination's own.
     waits_for: Option<Option<String>>,
-    /// Streams of which lines were refused one by one since something of them was accepted.
+    /// Streams whose lines were rejected one by one since one was accepted.
     guards: HashMap<u64, RejectionGuard>,
     metadata: Trial,
 }
 
-/// What became of one round of pushes.
+/// The result of one round of pushes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Round {
-    /// Everything collected is with Loki, was given up and counted, or is carried by another lane.
+    /// All collected lines were accepted, given up and counted, or are carried by another lane.
     Settled { is_pushed: bool },
-    /// Back to what is not with Loki, at once, in another form.
+    /// Reads from the cursor again at once, to push the lines in another form.
     Again,
-    /// The same when the lane may go again.
+    /// Reads from the cursor again when the lane may proceed.
     Wait,
 }
 
 // === impl Lane ===
 
 impl Lane {
-    /// The lane that carries all.
+    /// The lane that carries all streams.
     pub fn first(way: &Way) -> Self {
         let collector = Collector::new(&way.ring, Some(way.start()), &way.plan);
         let waits_for = way.only_tenant().map(|tenant| tenant.map(str::to_owned));
@@ -96,12 +98,12 @@ impl Lane {
         }
     }
 
-    /// What it carries alone.
+    /// The streams that only this lane carries.
     pub fn key(&self) -> Option<&Key> {
         self.key.as_ref()
     }
 
-    /// The tenant of what it carries alone, when it is not the destination's.
+    /// The tenant of those streams, when it is not the destination's.
     pub fn tenant(&self) -> Option<&str> {
         match self.key.as_ref()? {
             Key::Source(_) => None,
@@ -110,7 +112,7 @@ impl Lane {
         }
     }
 
-    /// What it reads with.
+    /// The collector with which it reads.
     pub fn collector(&self) -> &Collector {
         &self.collector
     }
@@ -120,7 +122,7 @@ impl Lane {
         self.failures > 0
     }
 
-    /// May read up to `end`, once it has got to where it might so far.
+    /// Lets the lane read up to `end`, once it has reached its former end.
     pub fn go_on_to(&mut self, way: &Way, end: End) {
         if self.collector.is_at_end() {
             self.collector.end_at(end);
@@ -128,7 +130,7 @@ impl Lane {
         }
     }
 
-    /// Whether there is anything to do for a lane that is behind.
+    /// Whether a lane that is behind has anything to do.
     pub fn has_work(&self, way: &Way) -> bool {
         let published = way.follow.borrow().next_seq.min(way.plan.until.get());
         let is_due = self.collector.deadline().is_some_and(|deadline| deadline <= Instant::now());
@@ -137,7 +139,7 @@ impl Lane {
         !self.collector.is_at_end() || (next >= published && (is_due || is_ended))
     }
 
-    /// Whether it has got to where the first one is, and can go back into it.
+    /// Whether it has caught up with the first lane and can join it.
     pub fn may_join(&self, first: &Self) -> bool {
         self.failures == 0 && first.collector.may_absorb(&self.collector)
     }
@@ -146,7 +148,8 @@ impl Lane {
     pub fn join(&mut self, lane: Self, way: &Way) {
         let Self { number, key, collector, guards, .. } = lane;
         if let Some(key) = key {
-            // Of a pipeline's streams the numbers may be those of others here: they may lose a few lines more.
+            // With a pipeline, its stream numbers may be those of other streams here, so its guards are dropped:
+            // streams may lose a few lines more.
             if matches!(key, Key::Source(_)) {
                 self.guards.extend(guards);
             }
@@ -155,7 +158,8 @@ impl Lane {
         }
     }
 
-    /// Catches up with the first lane, whose next entry is `end`; comes back when there is nothing to do before it, or the plugin goes down.
+    /// Catches up with the first lane, whose next entry is `end`. Returns when nothing is left to do before it, or the
+    /// plugin shuts down.
     pub async fn catch_up(mut self, way: Arc<Way>, mut end: watch::Receiver<End>) -> Self {
         loop {
             let until = *end.borrow_and_update();
@@ -164,7 +168,7 @@ impl Lane {
                 return self;
             }
             if !self.has_work(&way) {
-                // What failed may have been overwritten.
+                // The batch that failed may have been overwritten.
                 self.failures = 0;
                 return self;
             }
@@ -172,16 +176,16 @@ impl Lane {
                 continue;
             }
             let Some(permit) = self.admit(&way).await else { return self };
-            // It carries one stream, or those of one tenant, and so they wait together.
+            // The lane carries one stream, or those of one tenant, so it waits as a whole.
             self.send(&way, permit, &mut Vec::new(), MOST_LANES).await;
             if self.collector.has_more() {
-                // A round of which nothing is sent here waits for nothing.
+                // A round that sends nothing has no point at which it waits.
                 yield_now().await;
             }
         }
     }
 
-    /// Waits if a stage limits the rate: shipping waits, and not the container.
+    /// Waits if a stage limits the rate. Only shipping waits; the container does not.
     pub async fn is_throttled(&self, way: &Way) -> bool {
         let Some(not_before) = self.collector.not_before() else { return false };
         let is_early = Instant::now() < not_before;
@@ -195,13 +199,13 @@ impl Lane {
         is_early
     }
 
-    /// Waits for the right to send; `None` when the plugin goes down. In a long outage that takes hours, and what the
-    /// ring loses meanwhile is said when it happens and not when it is over.
+    /// Waits for a permit to send; `None` when the plugin shuts down. In an outage that takes hours, and lines that the
+    /// ring loses meanwhile are logged when that happens.
     pub async fn admit(&mut self, way: &Way) -> Option<Permit> {
         let mut shutdown = way.shutdown.clone();
         let who = Standing { stream: way.id << 20, has_failed: self.failures > 0 };
         let (resume, tenant) = (self.resume, self.waits_for.clone());
-        // What failed is tried with little.
+        // A retry asks for the smallest share.
         let want = if self.failures > 0 { 0 } else { self.want(way) };
         let mut admitted = pin!(async {
             if let Some(resume) = resume {
@@ -222,7 +226,7 @@ impl Lane {
         }
     }
 
-    /// Says what the ring has overwritten of what is still to be sent.
+    /// Counts and logs unsent lines that the ring has overwritten.
     pub fn look(&mut self, way: &Way) {
         if self.collector.is_overtaken() {
             self.collector.rewind();
@@ -234,19 +238,19 @@ impl Lane {
     /// About how many bytes the next round would like to read.
     fn want(&self, way: &Way) -> u64 {
         let most = match way.plan.pipeline {
-            // Of many streams, each of which gets a request of its own.
+            // Of many streams, each with its own request.
             Some(_) => LARGEST_ROUND,
             None => way.plan.streams.len() as u64 * way.plan.batch_size as u64,
         };
         self.collector.pending(&way.follow.borrow()).min(most)
     }
 
-    /// Moves behind lines of which none is to be sent, whatever state Loki is in.
+    /// Skips lines that are not to be sent, whatever state Loki is in.
     pub fn pass_over(&mut self, way: &Way) {
         let (ended, published) = (way.has_ended(), *way.follow.borrow());
         self.collector.collect(&published, ended, false, &way.destination.now());
         let toll = self.collector.take_toll();
-        // Nobody misses in Loki what was not to get there.
+        // Without any stream, lines that the ring lost were not meant for Loki.
         if way.plan.streams.iter().any(Option::is_some) {
             way.events.lost(&toll);
         }
@@ -254,8 +258,8 @@ impl Lane {
         way.save(self.number, &self.collector);
     }
 
-    /// Collects a round and pushes it. Streams that are held back get lanes in `children`, as long as there are fewer than [`MOST_LANES`] with
-    /// the `others` that there are.
+    /// Collects a round and pushes it. Streams that are held back get lanes in `children`, as long as there are fewer
+    /// than [`MOST_LANES`] with the `others`.
     pub async fn send(&mut self, way: &Way, mut permit: Permit, children: &mut Vec<Self>, others: usize) {
         let (ended, published) = (way.has_ended(), *way.follow.borrow());
         self.collector.set_batch_size(way.destination.batch_size(way.plan.batch_size));
@@ -264,7 +268,8 @@ impl Lane {
         let with_metadata = self.metadata.allows(way.destination.refusing(), tenants);
         self.collector.collect(&published, ended, with_metadata, &way.destination.now());
         if self.collector.is_out() {
-            // Neither what was evaluated in this round: a container that fails closed sends nothing.
+            // The lines that were evaluated in this round are not sent either: a container that fails closed sends
+            // nothing.
             self.collector.rewind();
             way.events.lost(&self.collector.take_toll());
             way.events.fail_closed();
@@ -277,14 +282,14 @@ impl Lane {
         match self.push_all(way, &mut permit, with_metadata, children, others).await {
             Round::Settled { is_pushed } => {
                 self.metadata.end();
-                // What failed may be gone: a lane with a key settles only when nothing that it carries waits.
+                // The batch that failed may be gone: a lane with a key settles only when none of its streams waits.
                 if is_pushed || self.key.is_some() {
                     self.failures = 0;
                     self.waits_for = way.only_tenant().map(|tenant| tenant.map(str::to_owned));
                 }
                 way.save(self.number, &self.collector);
                 way.events.lost(&self.collector.take_toll());
-                // The next batch may have to wait for a permit, and so may those of a thousand containers.
+                // The next batch may have to wait for a permit, and so may the batches of a thousand containers.
                 self.collector.rest();
             }
             Round::Again | Round::Wait => {
@@ -294,7 +299,7 @@ impl Lane {
         }
     }
 
-    /// Sends what was collected, a request for each stream, and saves how far that is.
+    /// Pushes each batch as one request, and saves the cursor after each.
     async fn push_all(
         &mut self,
         way: &Way,
@@ -312,7 +317,7 @@ impl Lane {
             let stream = way.id << 20 | self.collector.stream(at);
             let Some(batch) = self.collector.batch(at) else { continue };
             if way.is_shut() {
-                // What was not sent yet is the next process's; what is on its way has little time to come back.
+                // The next process sends the rest; requests in flight get only a short time to be answered.
                 return Round::Again;
             }
             let Some(mut attempt) = permit.attempt(stream, tenant.as_deref()) else {
@@ -367,7 +372,8 @@ impl Lane {
                     way.events.retried(entries as u64);
                     return Round::Again;
                 }
-                // Of a clamp: no time that is accepted is in sight, as when Loki's own clock was set back by hours; it comes.
+                // After a clamp: no accepted timestamp is known, as when Loki's own clock was set back by hours.
+                // Waiting helps.
                 Verdict::Retry
                 | Verdict::Pause
                 | Verdict::Reject
@@ -388,7 +394,7 @@ impl Lane {
                     way.events.retried(entries as u64);
                     self.collector.split(at);
                     if is_limited {
-                        // Less at a time, and not sooner.
+                        // Smaller batches, but not sooner.
                         self.resume = resume(way, tenant.as_deref(), self.failures, answer.hints.retry_after);
                     }
                     return Round::Again;
@@ -416,7 +422,7 @@ impl Lane {
         Round::Settled { is_pushed }
     }
 
-    /// What follows from the verdict about a batch of a stream, when lines of it were refused one by one before.
+    /// Applies the stream's guard to the verdict about a batch: earlier lines may have been rejected one by one.
     fn rule(&mut self, stream: u64, what: Verdict, entries: usize, way: &Way) -> Verdict {
         if what != Verdict::Reject {
             return what;
@@ -437,9 +443,9 @@ impl Lane {
         way.save(self.number, &self.collector);
     }
 
-    /// The stream of a batch is not to be tried again before its time: because of an error that may be its own, with how long the answer
-    /// asks to wait, or because a breaker does not let it go. True when it has a lane of its own from now on, so that the others may go; false
-    /// when the lane has to wait as a whole, because what holds it back holds back all that it carries.
+    /// Holds back the stream of a batch that must wait: after an error that may concern it alone, with the delay that
+    /// the answer asks for, or because a breaker is open. Returns true when the stream has its own lane from now on, so
+    /// that the others may proceed; false when this lane has to wait as a whole.
     pub fn hold_back(
         &mut self,
         way: &Way,
@@ -466,7 +472,7 @@ impl Lane {
         let collector = self.collector.fork(&key);
         let number = way.number();
         way.mark(number, &collector);
-        // What is accepted or refused of it from now on is not known here.
+        // The new lane learns what is accepted or rejected of the stream from now on, so its guard moves there.
         let stream = way.id << 20 | self.collector.stream(at);
         let guards = self.guards.remove(&stream).map(|guard| (stream, guard)).into_iter().collect();
         children.push(Self {
@@ -482,13 +488,13 @@ impl Lane {
         true
     }
 
-    /// What is to be held back with a batch that failed, or that a breaker holds back.
+    /// The streams to hold back with a batch that failed or that a breaker holds back.
     fn key_for(&self, at: usize, tenant: Option<&str>, error: Option<&PushError>) -> Key {
         let key = self.collector.key(at);
         let Some(scope) = self.collector.scope() else { return key };
         let is_of_tenant = |key: &&Key| matches!(key, Key::Stream(labels) if labels.tenant() == tenant);
         let is_tenants = match error {
-            // A breaker of the tenant.
+            // The breaker of the tenant is open.
             None => true,
             Some(error) => matches!(error.status_code(), Some(401 | 403 | 404 | 405 | 407)),
         };
@@ -500,8 +506,8 @@ impl Lane {
     }
 }
 
-/// When a lane may be tried again after so many failures and an answer that asks to wait for so long; `None` when that is for a breaker to
-/// say, behind which the next try is everybody's.
+/// When a lane may retry after this number of failures, and after the delay that an answer `asked` for. `None` while a
+/// breaker is open: it decides on the next probe for all its streams.
 fn resume(way: &Way, tenant: Option<&str>, failures: u32, asked: Option<Duration>) -> Option<Instant> {
     let is_everybodys = way.is_patient() && way.destination.is_waiting(tenant);
     (!is_everybodys).then(|| Instant::now() + way.backoff().delay(failures.max(1)).max(asked.unwrap_or_default()))

@@ -1,4 +1,4 @@
-//! Ring to lines: entries read from a position on, and joined.
+//! Ring to lines: reads entries from a position on, and joins them.
 
 use std::sync::Arc;
 
@@ -7,32 +7,32 @@ use dockerd::partial::{Joiner, LeftOut, Line};
 use dockerd::{Entry, Source, frame};
 use ring::{Lost, Position, Reader, Ring};
 
-/// Where reading can begin.
+/// A position at which reading can begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The entry that comes next.
     pub position: Position,
     /// Bytes of the ring before it, counted from where the process began to read.
     pub bytes: u64,
-    /// Entries before it that were read, by [`Source::index`], counted in the same way.
+    /// Entries before it that were read, by [`Source::index`], counted from the same point.
     pub entries: [u64; 2],
     /// The lines whose further chunks are left out from here on, by [`Source::index`].
     pub left_out: [LeftOut; 2],
 }
 
-/// Where reading ends, whatever is in the ring.
+/// Where reading ends, even if the ring has more.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {
-    /// At this entry, if it is still to come.
+    /// Before this entry, if it is still to come.
     pub before: Option<u64>,
     /// At this entry, as if the ring ended there.
     pub end: u64,
-    /// After so many bytes of the ring.
+    /// After this number of bytes of the ring.
     pub bytes: u64,
 }
 
-/// Lines are cut that have this part of the ring's bound: until its end has come, a line pins what there is of it, and segments of a small ring
-/// hold few chunks.
+/// A line is truncated at this part of the ring's bound. Until its end has come, a line pins its chunks, and the
+/// segments of a small ring hold few chunks.
 const LONGEST_LINE: u64 = 4;
 
 /// Reads the lines of one container.
@@ -66,8 +66,9 @@ impl Lines {
         }
     }
 
-    /// Gives lines to `take`, with the place where each begins, until it says that it has enough, the limit is reached, or the ring ends;
-    /// false when it has ended. Entries of a source below its number in `pass_below` are passed over.
+    /// Passes lines to `take`, with the place where each begins, until `take` returns true, the limit is reached, or
+    /// the ring ends. Returns false when the ring has ended. Entries of a source below its number in `pass_below` are
+    /// skipped.
     pub fn read(
         &mut self,
         pass_below: [u64; 2],
@@ -81,7 +82,7 @@ impl Lines {
         while !enough
             && reader.position().seq < limit.end
             && let Some(chunk) = reader.fill()
-            // It may begin behind a gap.
+            // The chunk may begin behind a gap.
             && chunk.first_seq < limit.end
         {
             let mut entries = frame::entries(chunk.bytes);
@@ -113,13 +114,13 @@ impl Lines {
         enough
     }
 
-    /// Forgets what it holds of one output, and leaves out what another has begun to leave out.
+    /// Forgets the held chunks of one output, and leaves out the line that another reader has begun to leave out.
     pub fn take_over(&mut self, source: Source, left_out: LeftOut) {
         self.joiner.take_over(source, left_out);
         self.held[source.index()] = None;
     }
 
-    /// Gives lines that will never be whole as they are.
+    /// Passes on lines that will never be complete, as they are.
     pub fn flush(&mut self, mut take: impl FnMut(&Line<'_>, &dyn Fn() -> Place)) {
         for source in Source::ALL {
             let open = self.held[source.index()].take();
@@ -142,7 +143,7 @@ impl Lines {
         self.entries
     }
 
-    /// Where reading has to begin again for every line that was not given out.
+    /// Where reading has to begin again to see every line that was not passed on.
     pub fn restart(&self) -> Place {
         let held = self.held.iter().flatten().min_by_key(|place| place.position.seq);
         let here = || Place {
@@ -154,7 +155,7 @@ impl Lines {
         held.copied().unwrap_or_else(here)
     }
 
-    /// The first entry of a source that belongs to no line that was given out, and what is left out there.
+    /// The first entry of a source that belongs to no line that was passed on, and what is left out there.
     pub fn mark(&self, source: Source) -> (u64, LeftOut) {
         match &self.held[source.index()] {
             Some(open) => (open.position.seq, open.left_out[source.index()]),
@@ -162,17 +163,17 @@ impl Lines {
         }
     }
 
-    /// Whether lines are held that wait for their last chunk.
+    /// Whether it holds lines that wait for their last chunk.
     pub fn holds_lines(&self) -> bool {
         self.joiner.held_since().is_some()
     }
 
-    /// What was lost since the last call.
+    /// The entries that were lost since the last call.
     pub fn take_lost(&mut self) -> Lost {
         self.reader.take_lost()
     }
 
-    /// Goes back, and forgets what it holds.
+    /// Goes back to `place`, and forgets held chunks.
     pub fn seek(&mut self, place: &Place) {
         self.reader.seek(place.position);
         self.joiner = Joiner::new(self.most, place.left_out);
@@ -180,14 +181,14 @@ impl Lines {
         (self.bytes, self.entries) = (place.bytes, place.entries);
     }
 
-    /// Gives memory back until there is more to read.
+    /// Frees memory until there is more to read.
     pub fn shrink(&mut self) {
         self.reader.shrink();
     }
 }
 
-/// Gives the lines that an entry at `here` completes to `take`, with the place where each begins; true when one of them is enough. `held` is
-/// where the line begins that is open.
+/// Passes the lines that an entry at `here` completes to `take`, with the place where each begins; true when `take` has
+/// enough. `held` is where the open line begins.
 #[inline(never)]
 fn join(
     joiner: &mut Joiner,

@@ -1,21 +1,22 @@
-//! The time of day at a destination, by the `Date` of its answers.
+//! Loki's time of day, from the `Date` header of its answers.
 //!
-//! It goes on between answers by the monotonic clock, which nobody sets. That clock stands still while the machine sleeps; so when the two
-//! clocks of this host disagree about how much time has passed, Loki's is unknown until it answers again.
+//! Between answers the monotonic clock measures it, which is never set. That clock stops while the machine sleeps. So
+//! when the two clocks of this host disagree about how much time has passed, Loki's time is unknown until it answers
+//! again.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-/// How far the two clocks of the host may come apart between two answers, in nanoseconds. NTP slews by 0.5 ms a second at most, and a
-/// destination that is in use answers more often than once an hour.
+/// How far the two clocks of the host may differ between two answers, in nanoseconds. NTP slews by 0.5 ms a second at
+/// most, and a destination in use answers more often than once an hour.
 const SLACK: i64 = 2_000_000_000;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub struct LokiClock(Mutex<Option<Seen>>);
 
-/// An answer's time, and when that was.
+/// The `Date` of an answer, and when it arrived.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     date: i64,
@@ -26,12 +27,13 @@ struct Seen {
 // === impl LokiClock ===
 
 impl LokiClock {
-    /// An answer that came at `host` by the clock of this host was dated `date`; both in nanoseconds since 1970.
+    /// Records that an answer that arrived at `host`, by the clock of this host, was dated `date`; both in nanoseconds
+    /// since 1970.
     pub fn saw(&self, date: i64, host: i64) {
         self.saw_at(date, host, Instant::now());
     }
 
-    /// What time it is at the destination when it is `host` here; never later than it really is.
+    /// The time at the destination when it is `host` here, in nanoseconds since 1970; never later than it really is.
     pub fn at(&self, host: i64) -> Option<i64> {
         self.when(host, Instant::now())
     }

@@ -1,8 +1,8 @@
-//! Tenants that take no structured metadata (`allow_structured_metadata: false` in their limits).
+//! Tenants that accept no structured metadata (`allow_structured_metadata: false` in their limits).
 //!
-//! A refusal that says so is not believed by itself: it decides for all containers of a tenant, and Loki's errors repeat
-//! what containers have chosen. The same entries are sent again without, and only when they are accepted then, lines of
-//! that tenant go without it. After [`ASKED_AGAIN`] the next push carries it again.
+//! A rejection that says so is not believed by itself: it affects all containers of a tenant, and Loki's errors repeat
+//! text that containers choose. The same entries are pushed again without structured metadata. Only when Loki accepts
+//! them, lines of that tenant are sent without it. After [`ASKED_AGAIN`] the next push carries it again.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,22 +10,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// For how long a confirmed refusal counts.
+/// How long a confirmed rejection counts.
 pub const ASKED_AGAIN: Duration = Duration::from_secs(15 * 60);
 
-/// Tenants that are remembered. Of those beyond, each lane finds out by itself.
+/// The number of tenants that are remembered. For tenants beyond it, each lane finds out by itself.
 const MOST: usize = 1024;
 
-/// Tenants whose refusals were confirmed, until when; `None` is the destination's own.
+/// Tenants whose rejections were confirmed, and until when; `None` is the destination's own tenant.
 #[derive(Debug, Default)]
 pub struct Refusing(Mutex<HashMap<Option<Box<str>>, Instant>>);
 
-/// What a lane knows of its own pushes.
+/// What a lane knows from its own pushes.
 #[derive(Debug, Default)]
 pub struct Trial {
-    /// Whose entries are being sent again without.
+    /// The tenant whose entries are being pushed again without structured metadata.
     tenant: Option<Option<String>>,
-    /// Tenants of this lane that were confirmed.
+    /// Tenants of this lane whose rejections were confirmed.
     refusing: Vec<Option<String>>,
 }
 
@@ -96,7 +96,7 @@ mod tests {
         assert!(trial.allows(&refusing, once(Some("a"))));
         trial.begin(Some("a".into()));
         assert!(!trial.allows(&refusing, once(Some("a"))), "the same entries go without");
-        assert!(refusing.takes(Some("a")), "and nobody else's");
+        assert!(refusing.takes(Some("a")), "no other tenant is affected");
         assert!(!trial.accepted(&refusing, Some("b")), "that another tenant accepts says nothing");
         assert!(trial.accepted(&refusing, Some("a")));
         assert!(!refusing.takes(Some("a")) && refusing.takes(Some("b")) && refusing.takes(None));

@@ -1,28 +1,31 @@
-//! From the ring to Loki: read, join, batch, push, move the cursor.
+//! The shipper sends one container's lines from the ring to Loki: read, join, batch, push, move the cursor.
 //!
-//! One [`Shipper`] a container and destination, so that one that is away holds up no other. It holds no lines while it waits: what is to be sent is in the ring, and is read when
-//! there is both something to send and a [`destination::Permit`] to send it. An outage therefore costs no memory,
-//! whatever the number of containers.
+//! There is one [`Shipper`] for each container and destination, so an outage of one destination delays no other. A
+//! shipper holds no lines while it waits: unsent lines are in the ring. It reads them when there is something to send
+//! and a [`destination::Permit`] to send it. So an outage costs no memory, whatever the number of containers.
 //!
 //! ```text
 //! wait for data ─▶ wait up to loki-batch-wait ─▶ permit ─▶ collect ─▶ push stdout, push stderr ─▶ save cursor ─▶ …
 //!                                                  ▲                       │
-//!                                                  └── back to the cursor ◀┘ on an error that time or a smaller batch can mend
-//! ```
+//!                                                  ▲                       │
+//!                                                  └── back to the cursor ◀┘ on an error that time or a smaller batch can fix
 //!
-//! * [`collect`]: ring to batches, pure but for the reading; a replay from the cursor makes byte-identical entries;
-//! * `lines`: ring to lines; `piped`: lines to batches through a pipeline, where there is one;
+//! * [`collect`]: ring to batches, pure except for the reading; a replay from the cursor makes byte-identical entries;
+//! * `lines`: ring to lines; `piped`: lines to batches through a pipeline;
 //! * [`batch`]: the lines of one request;
-//! * [`window`]: the times that Loki accepts, by its own clock, and what lines outside get;
-//! * `lane`: pushes what was collected; a stream that is refused or limited gets a lane of its own; `scope`: what a lane carries; `way`: what
-//!   the lanes of a container share, and their one cursor;
-//! * [`verdict`](mod@verdict): what to do after an error, pure: the retry table;
-//! * [`strikes`]: when a pipeline costs too much again and again, pure; `evaluating`: what is left of a process that died of it;
-//! * [`guard`]: when lines that are refused one by one are kept instead of dropped, pure;
-//! * [`backoff`]: how long to wait; [`breaker`]: when all wait together, pure; [`gate`]: a breaker that many wait at;
-//! * [`destination`]: the connection pool, and what all containers of a destination share; [`slots`]: how many requests at once, and of whom;
-//! * [`budget`]: how much all containers have in memory; [`route`]: what pushes have in common that wait and fail together;
-//! * [`events`]: what can happen, each with its log line and counter; [`counters`]: those of the whole plugin.
+//! * [`window`]: the timestamps that Loki accepts, by Loki's clock, and how others are clamped;
+//! * `lane`: pushes what was collected; a stream that is rejected or limited gets its own lane; `scope`: what a lane
+//!   carries; `way`: what the lanes of a container share, and their one cursor;
+//! * [`verdict`](mod@verdict): the retry policy, pure: error to action;
+//! * [`strikes`]: when a pipeline costs too much again and again, pure; `evaluating`: the mark that a process leaves
+//!   when it dies of that;
+//! * [`guard`]: when single lines that are rejected are kept instead of dropped, pure;
+//! * [`backoff`]: how long to wait; [`breaker`]: the circuit breaker, pure; [`gate`]: a breaker at which many shippers
+//!   wait;
+//! * [`destination`]: the connection pool and what all containers of a destination share; [`slots`]: how many requests
+//!   are in flight, and of which streams;
+//! * [`budget`]: how much memory all containers share; [`route`]: the key of pushes that wait and fail together;
+//! * [`events`]: each event with its log line and counter; [`counters`]: the counters of the whole plugin.
 
 pub mod backoff;
 pub mod batch;
@@ -76,45 +79,46 @@ use way::Way;
 /// How a container's lines are to be sent.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where lines of stdout and stderr go, by [`Source::index`](dockerd::Source::index); `None`: they are passed over.
+    /// The streams of stdout and stderr, by [`Source::index`](dockerd::Source::index); lines of an output with `None`
+    /// are skipped.
     pub streams: [Option<Stream>; 2],
-    /// What lines go through on their way.
+    /// The stages that lines pass before they are sent.
     pub pipeline: Option<Pipeline>,
     /// Structured metadata of every line.
     pub metadata: Vec<(String, String)>,
     /// Bytes of lines and metadata in a request.
     pub batch_size: usize,
-    /// The longest that a line waits for others.
+    /// The longest time that a line waits for others.
     pub batch_wait: Duration,
-    /// Lines that were not sent must not be overwritten, see [`Ring::protect_from`].
+    /// Whether unsent lines must not be overwritten, see [`Ring::protect_from`].
     pub protects: bool,
-    /// Lines that were sent are not kept, see [`Ring::retire_before`].
+    /// Whether sent lines are removed, see [`Ring::retire_before`].
     pub forgets: bool,
-    /// Tries before a batch is given up; `None`: for as long as the ring holds it.
+    /// Tries before a batch is given up; `None`: as long as the ring holds it.
     pub attempts: Option<NonZeroU32>,
-    /// Where it ends, because what follows is another's.
+    /// The entry at which this plan ends, because another plan sends what follows.
     pub until: Until,
-    /// Between tries.
+    /// The delay between tries.
     pub backoff: Backoff,
 }
 
-/// The stages that lines go through, which may have to come from files first.
+/// The stages that lines pass; they may have to be read from files first.
 #[derive(Clone, Debug)]
 pub enum Stages {
-    /// Lines wait in the ring: the stages may be there to hide what must not be sent.
+    /// Lines wait in the ring: the stages may be there to redact them.
     Opening,
     /// Lines can be sent, through these.
     Ready(Option<Pipeline>),
 }
 
-/// Stages that are not there yet, and where they are to count.
+/// Stages that are not ready yet, and the registry in which they count.
 #[derive(Debug)]
 struct Awaited {
     stages: watch::Receiver<Stages>,
     counts: Option<Arc<pipeline::Registry>>,
 }
 
-/// Where lines of one output go.
+/// The stream of one output in Loki.
 #[derive(Clone, Debug)]
 pub struct Stream {
     /// The label string.
@@ -129,39 +133,39 @@ pub struct Stream {
 #[derive(Debug)]
 pub struct Shipper {
     way: Arc<Way>,
-    /// The lane that carries all but what the others do.
+    /// The lane that carries every stream that no other lane carries.
     first: Lane,
-    /// Lanes that are behind and at work.
+    /// Lanes that are behind the first one and at work.
     behind: JoinSet<Lane>,
-    /// Lanes that are behind and have nothing to do before the first has got further.
+    /// Lanes that have nothing to do until the first lane has read further.
     parked: Vec<Lane>,
-    /// What lanes carry that are behind.
+    /// The keys of the lanes that are behind.
     keys: Vec<Key>,
-    /// How far they may read: as far as the first lane.
+    /// How far those lanes may read: as far as the first lane has.
     end: watch::Sender<End>,
     follow: watch::Receiver<ring::Published>,
     live: watch::Receiver<usize>,
     shutdown: watch::Receiver<bool>,
-    /// The plan's pipeline, as long as it is not there; nothing is sent meanwhile.
+    /// The plan's pipeline until it is ready; nothing is sent before.
     awaited: Option<Awaited>,
-    /// Where a line of a pipeline cost too much, for a process that comes after this one.
+    /// Records where a line of a pipeline cost too much, for the next process.
     evaluating: Evaluating,
 }
 
-/// Why [`Shipper::run`] came to its end.
+/// Why [`Shipper::run`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
-    /// Nothing is left to send and nothing more is to come, for now.
+    /// Nothing is left to send, and no more lines come for now.
     CaughtUp,
-    /// The plugin is going down; the rest is sent by the next one.
+    /// The plugin shuts down; the next process sends the rest.
     Shutdown,
 }
 
 // === impl Shipper ===
 
 impl Shipper {
-    /// A shipper that goes on where the cursor number `cursor` stands. The cursors are shared with the shippers to
-    /// other destinations, and with whoever syncs them.
+    /// A shipper that continues at the cursor number `cursor`. It shares the cursors with the shippers to other
+    /// destinations, and with the task that syncs them.
     #[must_use]
     pub fn new(
         ring: &Arc<Ring>,
@@ -197,18 +201,18 @@ impl Shipper {
         self
     }
 
-    /// Whether everything that was published is sent, and no line is held whose end has not come.
+    /// Whether all published entries are sent and no incomplete line is held.
     #[must_use]
     pub fn is_caught_up(&self) -> bool {
         let collector = self.first.collector();
         self.keys.is_empty() && !collector.is_behind(&self.follow.borrow()) && !collector.holds_lines()
     }
 
-    /// Ships until everything is sent and no stream is live, or the plugin goes down.
+    /// Ships until everything is sent and no stream is live, or the plugin shuts down.
     pub async fn run(&mut self) -> Done {
         loop {
             if *self.shutdown.borrow() {
-                // What is on its way has little time to come back.
+                // Requests in flight get only a short time to be answered.
                 while self.behind.join_next().await.is_some() {}
                 self.evaluating.end();
                 return Done::Shutdown;
@@ -247,7 +251,7 @@ impl Shipper {
             if self.first.is_throttled(&self.way).await {
                 continue;
             }
-            // What is tried again, and what did not fit into the batch before, has waited.
+            // A retry, and what did not fit into the batch before, has waited already.
             if !ended && !self.first.has_failed() && !collector.has_more() {
                 self.gather().await;
             }
@@ -271,14 +275,14 @@ impl Shipper {
             self.keys.extend(children.iter().filter_map(Lane::key).cloned());
             self.parked.extend(children);
             if self.first.collector().has_more() {
-                // Others have their turn, also when a round has sent nothing.
+                // Other containers get their turn, also when a round has sent nothing.
                 yield_now().await;
             }
         }
     }
 
-    /// Evaluates and sends nothing, and keeps no container waiting, until the plugin goes down or another takes the container's place: then
-    /// its lines are passed over. What the ring loses meanwhile is said.
+    /// Evaluates and sends nothing, and blocks no container, until the plugin shuts down or a later plan takes over;
+    /// then the lines are skipped. Lines that the ring loses meanwhile are logged.
     async fn stay_closed(&mut self) {
         self.behind.shutdown().await;
         self.parked.clear();
@@ -300,7 +304,8 @@ impl Shipper {
         self.first.look(&self.way);
     }
 
-    /// Waits until the stages are ready, or the plugin goes down. What the ring loses meanwhile is said when it happens.
+    /// Waits until the stages are ready, or the plugin shuts down. Lines that the ring loses meanwhile are logged when
+    /// that happens.
     async fn open(&mut self) {
         let Some(awaited) = &mut self.awaited else { return };
         let ready = match &*awaited.stages.borrow_and_update() {
@@ -309,7 +314,7 @@ impl Shipper {
         };
         if let Some(pipeline) = ready {
             let counts = awaited.counts.take();
-            // Nothing was read so far.
+            // Nothing was read before this point.
             *self = Self::on(self.way.through(pipeline.map(|pipeline| pipeline.counting_in(counts))));
             return;
         }
@@ -321,7 +326,7 @@ impl Shipper {
         self.first.look(&self.way);
     }
 
-    /// Lets lanes that are behind go on, and those that have caught up go back into the first.
+    /// Lets lanes that are behind continue, and joins those that have caught up with the first lane.
     fn look_behind(&mut self) {
         if self.keys.is_empty() {
             return;
@@ -338,7 +343,7 @@ impl Shipper {
             self.parked.extend(lane);
         }
         let end = *self.end.borrow();
-        // One that goes back may be what another has waited for.
+        // Another lane may have waited for one that joins.
         let mut may_go_on = true;
         while std::mem::take(&mut may_go_on) {
             for mut lane in std::mem::take(&mut self.parked) {
@@ -356,13 +361,14 @@ impl Shipper {
         }
     }
 
-    /// Whether another lane carries all of a tenant but this lane's stream: it would carry that too, or nobody would.
+    /// Whether another lane carries the rest of this lane's tenant. The first lane excludes that tenant and the
+    /// tenant's lane excludes this stream, so joining the first lane now would leave the stream without a lane.
     fn is_left_to(&self, lane: &Lane) -> bool {
         let Some(Key::Stream(labels)) = lane.key() else { return false };
         self.keys.iter().any(|key| matches!(key, Key::Tenant(_)) && key.has(labels, lane.tenant()))
     }
 
-    /// Waits for the right to send, or for something else to do.
+    /// Waits for a permit to send, or until a lane that was behind stops.
     async fn permit(&mut self) -> Option<Permit> {
         tokio::select! {
             permit = self.first.admit(&self.way) => permit,
@@ -373,7 +379,7 @@ impl Shipper {
         }
     }
 
-    /// Lets a batch grow for as long as a line may wait, unless the ring fills faster than that.
+    /// Waits up to `loki-batch-wait` so that the batch grows, unless the ring fills faster.
     async fn gather(&mut self) {
         let deadline = Instant::now() + self.way.plan.batch_wait;
         while !self.first.collector().is_enough(&self.follow.borrow()) {
@@ -387,7 +393,7 @@ impl Shipper {
     }
 }
 
-/// Waits until then, or for ever.
+/// Waits until `deadline`, or for ever.
 async fn sleep_to(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,

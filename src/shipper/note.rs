@@ -1,4 +1,4 @@
-//! What a cursor remembers for the shipper beside its position.
+//! The note that the shipper saves with a cursor, beside its position.
 //!
 //! ```text
 //!   0  next entry of stdout, of stderr         each 8 bytes, little-endian
@@ -8,27 +8,27 @@
 //! 112  two floors of a pipeline's streams       hash of the labels, time
 //! ```
 //!
-//! A note of zeros is that of a cursor that has not moved.
+//! A cursor that has not moved has a note of zeros.
 
 use super::progress::Progress;
 use super::window::{Clamp, Window};
 use ring::cursor::NOTE;
 
-/// Streams of a pipeline whose floors are remembered. More of them at once is an outage of hours with several successors, and a kill in
-/// the moment between a push and its answer; what that costs is a line that comes twice with different times.
+/// Streams of a pipeline whose floors are remembered. More of them at once needs an outage of hours with several
+/// successors, and a kill between a push and its answer. Beyond it a line may come twice with different timestamps.
 pub const FLOORS: usize = 2;
 
-/// The earliest time that lines of a pipeline's stream are sent with, under a hash of its labels that is never 0.
+/// The earliest timestamp of lines of a pipeline's stream, under a hash of its labels that is never 0.
 pub type Floor = (u64, i64);
 
 /// See the [module](self).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Note {
-    /// Marks, times and what is left out.
+    /// The acknowledged progress.
     pub progress: Progress,
-    /// The windows with which lines were clamped that may be sent already, with the entry at which they end.
+    /// Windows that clamped lines which may have been sent, with the entry at which they end.
     pub pinned: [Option<(Window, u64)>; 2],
-    /// Floors of streams in a batch that may be sent already.
+    /// Floors of streams in a batch that may have been sent.
     pub floors: [Option<Floor>; FLOORS],
 }
 
@@ -53,7 +53,7 @@ impl Note {
         Self { progress, pinned, floors }
     }
 
-    /// What is saved with the cursor.
+    /// The bytes that are saved with the cursor.
     pub fn bytes(&self) -> [u8; NOTE] {
         let Progress { next_seq, last_time, left_out } = self.progress;
         let pinned = self.pinned.iter().flat_map(|pinned| {

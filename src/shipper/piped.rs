@@ -1,12 +1,12 @@
-//! Lines through a pipeline, and what comes out of it to batches: one for each stream that stages make.
+//! Lines through a pipeline into batches: one batch for each stream that the stages make.
 //!
-//! A stage may hold lines, and remember what it saw. So that a batch which is tried again has the same entries, the
-//! pipeline is kept twice: as it is, and as it was when everything that had come out was with Loki. To try again means to
-//! go back to that one. What of a round is with Loki already is known by its numbers and passed over.
+//! A stage may hold lines, and remember lines that it saw. So that a retried batch has the same entries, the pipeline
+//! is kept twice: as it is, and as it was when everything that came out was accepted. A retry goes back to the second
+//! one. Lines of the round that Loki has accepted already are known by their numbers, and skipped.
 //!
-//! What a kill costs: the next process has a pipeline that has seen nothing, so it begins with the first line that was
-//! held, and sends again what came out behind it. That is bounded: no line is held for longer than until a part of the ring was read
-//! behind it, see [`held`].
+//! After a kill the next process has a pipeline that has seen nothing. It begins with the first line that was held, and
+//! sends lines that came out behind it again. That is bounded: a stage holds a line at most until a part of the ring
+//! was read behind it, see [`held`].
 
 mod held;
 mod steady;
@@ -35,54 +35,54 @@ use promtail::pipeline::{Entry, Pipeline, SeqRange};
 use steady::Steady;
 use streams::{MOST_STREAMS, Streams};
 
-/// Where a stage limits the rate, lines go together that may go within this time, in nanoseconds: a request a second, and
-/// not one for each line.
+/// Where a stage limits the rate, lines that may go within this time, in nanoseconds, go together: one request a second
+/// instead of one for each line.
 const AHEAD: i64 = 1_000_000_000;
 
-/// The longest that the lines of one container are looked at while others wait: a line that is begun is finished. A test goes by no clock.
+/// The longest turn of one container while others wait; a line that is begun is finished. Tests use no clock.
 const LONGEST_TURN: Duration = Duration::from_millis(if cfg!(test) { 1 << 40 } else { 50 });
 
-/// Units of work after which the clock is looked at.
+/// Units of work between two looks at the clock.
 const LOOKS_AT_CLOCK: u64 = 1_000_000;
 
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Piped {
-    /// The labels of a line by its source; `None`: it is passed over.
+    /// The labels of a line by its source; `None`: lines of that source are skipped.
     labels: [Option<Labels>; 2],
-    /// What all lines carry.
+    /// The structured metadata of all lines.
     metadata: Arc<Metadata>,
     batch_size: usize,
-    /// Bytes of all batches together after which a round ends, and what they have.
+    /// Bytes of all batches together after which a round ends; `encoded` is how many they have.
     room: usize,
     encoded: usize,
     now: State,
     settled: State,
-    /// Something went in since then.
+    /// Whether a line went in since `settled`.
     is_changed: bool,
     streams: Streams,
     batches: Vec<Out>,
-    /// What of this round is with Loki: the number of the stream, the first and the last line.
+    /// Lines of this round that Loki has accepted: the number of the stream, the first and the last entry.
     done: HashSet<(usize, u64, u64)>,
-    /// The time of [`Steady`] before which no line is to follow.
+    /// The time of [`Steady`] before which the next line must not be read.
     not_before: Option<i64>,
     steady: Steady,
-    /// What the stages' deadline was when it was seen first, and when that is by a clock that nobody sets.
+    /// The stages' deadline when it was seen first, and the same by the monotonic clock, which is never set.
     due: Option<(i64, Instant)>,
     /// When the last line arrived.
     arrived: i64,
     out: Vec<Entry>,
-    /// Lines for a tenant whose name cannot be one.
+    /// Lines for an invalid tenant.
     misaddressed: u64,
     /// Lines whose stages cost too much.
     too_costly: u64,
-    /// When others want the processor, and units of work since the clock was looked at.
+    /// When the turn of this container ends, and units of work since the clock was read.
     turn: Turn,
-    /// Another counts lines that cost too much: it has the same ones.
+    /// Whether this is a fork. Only the original counts lines that cost too much, because both have the same ones.
     is_fork: bool,
 }
 
-/// How long the lines of one container are looked at before others have their turn.
+/// The turn of one container, after which others get the processor.
 #[derive(Debug, Default)]
 struct Turn {
     until: Option<Instant>,
@@ -94,17 +94,17 @@ struct Turn {
 pub struct Round {
     /// When they are read, in nanoseconds since 1970.
     pub now: i64,
-    /// The times that Loki accepts, but for the floors of single streams.
+    /// The timestamps that Loki accepts, except for the floors of single streams.
     pub window: Window,
     /// Whether they carry structured metadata.
     pub with_metadata: bool,
 }
 
-/// What changes with each line.
+/// The state that changes with each line.
 #[derive(Clone, Debug)]
 struct State {
     pipeline: Pipeline,
-    /// Where the lines begin that may be held.
+    /// Where the lines begin that a stage may hold.
     held: Held,
     strikes: Strikes,
 }
@@ -120,19 +120,19 @@ struct Out {
 // === impl Piped ===
 
 impl Piped {
-    /// From now on a round ends when its batches have so many bytes together.
+    /// Sets the number of bytes of all batches together after which a round ends.
     pub fn set_room(&mut self, bytes: usize) {
         self.room = bytes;
     }
 
-    /// From now on a batch ends at so many bytes of lines.
+    /// Sets the number of bytes of lines at which a batch ends.
     pub fn set_batch_size(&mut self, bytes: usize) {
         self.batch_size = bytes;
     }
 
-    /// Batches of what `pipeline` makes of the lines of a container.
+    /// Batches of the lines that `pipeline` makes of a container's lines.
     ///
-    /// Stages hold no line for longer than until `most_held` bytes of the ring were read behind it.
+    /// Stages hold a line at most until `most_held` bytes of the ring were read behind it.
     pub fn new(pipeline: Pipeline, plan: &Plan, note: &Note, most_held: u64) -> Self {
         let labels = plan.streams.each_ref().map(|stream| {
             let stream = stream.as_ref()?;
@@ -164,7 +164,7 @@ impl Piped {
         }
     }
 
-    /// Sends a line through the stages, which begins at `place`; true when that is enough for now.
+    /// Passes a line that begins at `place` through the stages; true when that is enough for now.
     pub fn take(&mut self, line: &Line<'_>, place: Place, round: &Round) -> bool {
         let Some(labels) = &self.labels[line.source.index()] else { return false };
         let entry = Entry {
@@ -176,7 +176,7 @@ impl Piped {
             ..Entry::default()
         };
         let steady = self.steady.at(round.now);
-        // With a rate, each line has a time of its own from which on it may go.
+        // With a rate limit, each line has its own earliest time.
         let now = steady.max(self.not_before.unwrap_or(i64::MIN));
         self.arrived = line.time;
         let state = &mut self.now;
@@ -193,7 +193,7 @@ impl Piped {
         self.not_before = self.not_before.max(not_before);
         self.let_go(now);
         let is_ahead = self.not_before.is_some_and(|time| time > steady.saturating_add(AHEAD));
-        // What costs too much is looked at by others before the next one does.
+        // After a line that cost too much, other containers get their turn before the next one.
         self.sort(round) | is_ahead | self.turn.is_over(cost.spent) | (cost.overruns > 0)
     }
 
@@ -202,17 +202,17 @@ impl Piped {
         self.now.strikes.is_out()
     }
 
-    /// Whether a line cost too much not long ago.
+    /// Whether a line cost too much recently.
     pub fn is_suspect(&self) -> bool {
         self.now.strikes.is_any()
     }
 
-    /// Lines are read from now on, until others want the processor.
+    /// Begins the turn of this container.
     pub fn begin_turn(&mut self) {
         self.turn = Turn { until: Some(Instant::now() + LONGEST_TURN), unseen: 0 };
     }
 
-    /// So many bytes of the ring were read, by the count of [`Place::bytes`], whether lines came of them or not.
+    /// Notes that `bytes` of the ring were read, counted as [`Place::bytes`], with or without lines in them.
     pub fn pass(&mut self, bytes: u64, round: &Round) {
         if self.now.held.pass(bytes) {
             self.is_changed = true;
@@ -222,7 +222,7 @@ impl Piped {
         }
     }
 
-    /// What was held for too long comes out.
+    /// Releases lines that were held for too long.
     fn let_go(&mut self, now: i64) {
         let State { pipeline, held, .. } = &mut self.now;
         if let Some(overdue) = held.overdue() {
@@ -231,7 +231,7 @@ impl Piped {
         }
     }
 
-    /// There is nothing left to read: what has waited for long enough comes out, and with `ended` all that is held.
+    /// Nothing is left to read: releases lines that have waited for long enough, and with `ended` all held lines.
     pub fn wait_no_longer(&mut self, ended: bool, round: &Round) {
         let steady = self.steady.at(round.now);
         let is_due = self.deadline(round.now).is_some_and(|at| at <= Instant::now());
@@ -249,23 +249,25 @@ impl Piped {
         self.sort(round);
     }
 
-    /// When [`Piped::wait_no_longer`] has something to do, by what the host's clock says `now`. A clock that is set back makes no wait longer.
+    /// When [`Piped::wait_no_longer`] is due, if the host's clock says `now`. A clock that is set back makes no wait
+    /// longer.
     pub fn deadline(&self, now: i64) -> Option<Instant> {
         let deadline = self.now.pipeline.next_deadline()?;
         let by_host = later(deadline, now);
         Some(self.due.filter(|(seen, _)| *seen == deadline).map_or(by_host, |(_, at)| at.min(by_host)))
     }
 
-    /// A round has ended: from now on the host's clock may be set.
+    /// Ends a round: from now on a set clock of the host changes no deadline.
     pub fn notice(&mut self, now: i64) {
         let deadline = self.now.pipeline.next_deadline();
         if self.due.map(|(seen, _)| seen) != deadline {
-            // A line that has arrived later than now was stamped by another clock, and waits no longer than one that arrives now.
+            // A line that arrived later than now was stamped by another clock. It waits no longer than one that arrives
+            // now.
             self.due = deadline.map(|deadline| (deadline, later(deadline, now.max(self.arrived))));
         }
     }
 
-    /// The moment before which no line is to be read.
+    /// The moment before which no line may be read.
     pub fn not_before(&self) -> Option<Instant> {
         Some(self.steady.when(self.not_before?))
     }
@@ -275,7 +277,7 @@ impl Piped {
         self.now.pipeline.held_since().is_some()
     }
 
-    /// Batches of this round.
+    /// The number of batches of this round.
     pub fn len(&self) -> usize {
         self.batches.len()
     }
@@ -285,40 +287,40 @@ impl Piped {
         self.batches.iter().all(|out| out.batch.entries() == 0)
     }
 
-    /// One of the batches.
+    /// The batch number `at`.
     pub fn batch(&mut self, at: usize) -> Option<&mut Batch> {
         Some(&mut self.batches.get_mut(at)?.batch)
     }
 
-    /// The tenant of a batch, where it is not the destination's.
+    /// The tenant of a batch, unless it is the destination's.
     pub fn tenant(&self, at: usize) -> Option<&str> {
         let stream = self.batches.get(at)?.stream;
         self.streams.get(stream).tenant.as_deref()
     }
 
-    /// The latest time that a line was accepted with.
+    /// The latest timestamp with which a line was accepted.
     pub fn last_time(&self) -> i64 {
         self.streams.last_time()
     }
 
-    /// Whether a line in the batches has another time than its own.
+    /// Whether the timestamp of a line in the batches was clamped.
     pub fn is_clamped(&self) -> bool {
         self.batches.iter().any(|out| out.batch.is_clamped())
     }
 
-    /// The floors of streams that lines in the batches were raised to.
+    /// The floors to which timestamps of lines in the batches were raised.
     pub fn floors(&self) -> [Option<Floor>; FLOORS] {
         let clamped = self.batches.iter().filter(|out| out.batch.is_clamped());
         let mut floors = clamped.filter_map(|out| self.streams.get(out.stream).floor());
         [(); FLOORS].map(|()| floors.next())
     }
 
-    /// A batch is with Loki, but for `dropped` of its lines, which never will be.
+    /// Marks a batch as accepted, except for `dropped` of its lines, which are dropped.
     pub fn acknowledge(&mut self, at: usize, dropped: u64) -> Option<Settled> {
         let out = self.batches.get_mut(at)?;
         let stream = out.stream;
         if dropped >= out.batch.entries() as u64 {
-            // What Loki refused is not the newest line of the stream.
+            // A line that Loki rejected is not the newest of its stream.
             self.streams.get_mut(stream).forget_times();
         }
         self.done.extend(out.seqs.drain(..).map(|seq| (stream, seq.first, seq.last)));
@@ -327,11 +329,11 @@ impl Piped {
         Some(settled)
     }
 
-    /// Another that goes on from where everything was with Loki, with the streams of `key` alone; what of them is with Loki since is passed
-    /// over. This one goes on without them.
+    /// Forks off one that continues from the last settled state with only the streams of `key`, and skips lines of them
+    /// that Loki has accepted since. This one continues without those streams.
     pub fn fork(&mut self, key: Key) -> Self {
         let mut state = self.settled.clone();
-        // Its events were counted here, or will be.
+        // The pipeline's events are counted here.
         state.pipeline = state.pipeline.counting_in(None);
         let child = Self {
             labels: self.labels.clone(),
@@ -364,23 +366,23 @@ impl Piped {
         child
     }
 
-    /// Takes back what [`Piped::fork`] gave away. Both have got to the same line.
+    /// Takes back what [`Piped::fork`] gave away. Both are at the same line.
     pub fn absorb(&mut self, child: Self, key: &Key) {
         self.streams.absorb(child.streams, key);
     }
 
-    /// Whether stages hold the same lines as those of another that has got to the same line.
+    /// Whether stages hold the same lines as those of another one at the same line.
     pub fn holds_the_same(&self, other: &Self) -> bool {
         let held = |piped: &Self| (piped.now.pipeline.held_since(), piped.now.pipeline.next_deadline());
         held(self) == held(other)
     }
 
-    /// Which streams are sent here.
+    /// The streams that are sent here.
     pub fn scope(&self) -> &Scope {
         self.streams.scope()
     }
 
-    /// What tells the stream of a batch from others.
+    /// The key of the stream of a batch.
     pub fn labels(&self, at: usize) -> Option<&Labels> {
         let stream = self.batches.get(at)?.stream;
         Some(&self.streams.get(stream).key)
@@ -391,7 +393,7 @@ impl Piped {
         self.batches.get(at).map_or(0, |out| out.stream)
     }
 
-    /// Everything that came out is with Loki; `next` is the entry that is read next.
+    /// Everything that came out is accepted; `next` is the entry that is read next.
     pub fn settle(&mut self, next: u64) {
         if std::mem::take(&mut self.is_changed) {
             self.now.pipeline.settle();
@@ -399,20 +401,20 @@ impl Piped {
         }
         self.batches.clear();
         self.encoded = 0;
-        // A round that ends sooner than the one before leaves lines of that one to the next.
+        // A round that ends sooner than the one before leaves lines of that to the next round.
         let to_come = self.settled.pipeline.held_since().map_or(next, |held| held.min(next));
         self.done.retain(|(_, _, last)| *last >= to_come);
         self.streams.settle(self.done.is_empty());
     }
 
-    /// Back to where everything was with Loki.
+    /// Goes back to the last settled state.
     pub fn rewind(&mut self) {
         if std::mem::take(&mut self.is_changed) {
             let before = std::mem::replace(&mut self.now, self.settled.clone());
             self.now.pipeline.repeat(&before.pipeline);
         }
         self.not_before = None;
-        // They come again.
+        // These lines will be counted again.
         self.misaddressed = 0;
         self.too_costly = 0;
         self.streams.rewind();
@@ -420,7 +422,7 @@ impl Piped {
         self.encoded = 0;
     }
 
-    /// Gives back the memory of batches.
+    /// Frees the memory of batches.
     pub fn rest(&mut self) {
         for out in &mut self.batches {
             out.batch.clear();
@@ -428,12 +430,12 @@ impl Piped {
         }
     }
 
-    /// Where the next process has to begin, if that is before `restart`: at the first line that is held.
+    /// The first held line: where the next process has to begin, if that is before `restart`.
     pub fn held(&self) -> Option<Place> {
         self.settled.held.first(self.settled.pipeline.held_since()?)
     }
 
-    /// Makes the next batch of the stream half as large.
+    /// Halves the next batch of the stream.
     pub fn split(&mut self, at: usize) {
         if let Some(out) = self.batches.get_mut(at) {
             out.batch.split();
@@ -441,7 +443,8 @@ impl Piped {
         }
     }
 
-    /// Lines of a batch's stream that are older than what Loki accepts get a time that it accepts; false when they have it already.
+    /// Raises timestamps of a batch's stream that are older than what Loki accepts; false when they were raised
+    /// already.
     pub fn lift(&mut self, at: usize, oldest: i64, tried: &Tried) -> bool {
         let Some(out) = self.batches.get(at) else { return false };
         let stream = self.streams.get_mut(out.stream);
@@ -450,7 +453,7 @@ impl Piped {
         lifted.is_some()
     }
 
-    /// Lines for a tenant that there cannot be, since the last call.
+    /// Lines for an invalid tenant, since the last call.
     pub fn take_misaddressed(&mut self) -> u64 {
         std::mem::take(&mut self.misaddressed)
     }
@@ -461,7 +464,7 @@ impl Piped {
         if self.is_fork { 0 } else { lines }
     }
 
-    /// Puts what came out into its batches; true when one of them is full.
+    /// Sorts released lines into batches; true when one of them is full.
     fn sort(&mut self, round: &Round) -> bool {
         let mut full = false;
         let mut out = std::mem::take(&mut self.out);
@@ -485,7 +488,7 @@ impl Piped {
         let window = Window { oldest: stream.floor, ..round.window };
         let is_clamped = window.clamp(entry.timestamp) != entry.timestamp;
         let time = stream.time_of(entry.timestamp, entry.timestamp != entry.arrived, &window);
-        // With half of its stream, perhaps.
+        // Loki may have accepted them with half of their stream.
         if !self.done.is_empty() && self.done.contains(&(number, entry.seq.first, entry.seq.last)) {
             return false;
         }
@@ -496,7 +499,7 @@ impl Piped {
         let metadata = metadata.as_deref().unwrap_or(&none);
         let (bytes, cut) = shortened(entry.line);
         let line = Line {
-            // Of no meaning behind the pipeline.
+            // The source has no meaning behind the pipeline.
             source: Source::Stdout,
             time: entry.timestamp,
             first_seq: entry.seq.first,
@@ -506,7 +509,7 @@ impl Piped {
             left_out: 0,
         };
         let size = self.batch_size;
-        // Times that a stage has read come in any order.
+        // Timestamps that a stage has parsed come in any order.
         let is_apart = |at: usize| entry.timestamp == entry.arrived && self.batches[at].batch.is_apart(time);
         if self.streams.get(number).open.is_some_and(is_apart) {
             self.streams.get_mut(number).open = None;
@@ -523,14 +526,14 @@ impl Piped {
         let added = out.batch.encoded() - before;
         self.encoded += added;
         if is_full {
-            // A stage may let go of many lines at once, and the rest of them needs a batch too.
+            // A stage may release many lines at once, and the rest of them needs a batch too.
             self.streams.get_mut(number).open = None;
         }
         let is_enough = self.encoded >= self.room || self.batches.len() >= MOST_STREAMS;
         is_full || is_enough || self.streams.are_many()
     }
 
-    /// The batch that takes the next line of a stream.
+    /// The open batch of a stream.
     fn out_of(&mut self, number: usize) -> &mut Out {
         let stream = self.streams.get_mut(number);
         let at = *stream.open.get_or_insert_with(|| {
@@ -553,7 +556,7 @@ impl Piped {
 // === impl Turn ===
 
 impl Turn {
-    /// Whether it is over, after so many units of work more. The clock is looked at seldom.
+    /// Whether the turn is over, after `spent` more units of work. The clock is read rarely.
     fn is_over(&mut self, spent: u64) -> bool {
         self.unseen += spent;
         if self.unseen < LOOKS_AT_CLOCK {
@@ -568,18 +571,18 @@ fn pairs(pairs: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
     pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
-/// When it is `time`, if it is `now`.
+/// The moment at which it will be `time`, if it is `now`.
 fn later(time: i64, now: i64) -> Instant {
     Instant::now() + Duration::from_nanos(u64::try_from(time.saturating_sub(now)).unwrap_or(0))
 }
 
-/// Stages may make lines longer than Loki takes. Also gives how many bytes were cut.
+/// Truncates a line that stages made longer than Loki accepts, and returns how many bytes were cut.
 fn shortened(mut line: Vec<u8>) -> (Vec<u8>, u64) {
     if line.len() <= MAX_LINE {
         return (line, 0);
     }
     let mut keep = MAX_LINE - MARKER.len();
-    // At the boundary of a character, when it is UTF-8.
+    // Truncate at a character boundary of UTF-8.
     for _ in 0..3 {
         if line[keep] & 0xc0 != 0x80 {
             break;

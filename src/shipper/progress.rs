@@ -1,37 +1,38 @@
-//! How far a container's lines have got: the part of the cursor that belongs to the shipper.
+//! Progress is the part of the cursor that belongs to the shipper: how far a container's lines were acknowledged.
 //!
-//! The cursor's position is where reading begins again. Lines of stdout can be acknowledged while a long line of
-//! stderr is still incomplete in front of them, so behind the position each source has its own mark: entries below it
-//! are passed over. And each source has the time of its last line, so that a replay gives every line the time it had, and the long
-//! line of which the rest is to be left out, so that a replay makes no line of it.
+//! Reading begins again at the cursor's position. Lines of stdout can be acknowledged while a long line of stderr
+//! before them is incomplete. So behind the position each source has its own mark, and entries below it are skipped.
+//! Each source also has the timestamp of its last line, so that a replay gives every line the same timestamp. And it
+//! has the long line whose remainder is left out, so that a replay makes no line of that.
 
 use super::window::Window;
 use dockerd::Source;
 use dockerd::partial::LeftOut;
 
-/// Marks and times by [`Source::index`].
+/// Marks and timestamps by [`Source::index`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// The first entry of the source that is not acknowledged.
     pub next_seq: [u64; 2],
-    /// Time of the last accepted line of the source.
+    /// Timestamp of the last accepted line of the source.
     pub last_time: [i64; 2],
-    /// The line of the source whose further chunks are left out from there on.
+    /// The line of the source whose further chunks are left out from that entry on.
     pub left_out: [LeftOut; 2],
 }
 
-/// A clock that was set back by up to this much is followed by times that creep: each line gets the time of the one
-/// before and a nanosecond. Behind a greater leap the clock was wrong before, and is believed again.
+/// The largest step back of a clock, in nanoseconds, after which timestamps creep: each line gets the one before plus a
+/// nanosecond. After a larger step the clock was wrong before, and is believed again.
 pub const LARGEST_STEP_BACK: i64 = 2 * 3600 * 1_000_000_000;
 
 // === impl Progress ===
 
 impl Progress {
-    /// The time under which the next line of `source` goes to Loki: its own or what `window` has in place of it, or just after the line before.
+    /// The timestamp with which the next line of `source` is sent: its own or the one clamped to `window`, or just
+    /// after the line before.
     ///
-    /// Loki keeps one of two equal lines with equal times, refuses lines more than an hour behind the newest of their
-    /// stream, and shows a stream in the order of its times. So times rise strictly within a stream. They do not where that would leave the
-    /// window: a line that was accepted is ahead of Loki's clock only when that was set back.
+    /// Loki keeps one of two equal lines with equal timestamps, rejects lines more than an hour behind the newest of
+    /// their stream, and shows a stream in the order of its timestamps. So timestamps rise strictly within a stream,
+    /// except where they would leave the window: an accepted line is ahead of Loki's clock only when that was set back.
     pub fn time_of(&mut self, source: Source, time: i64, window: &Window) -> i64 {
         let last = &mut self.last_time[source.index()];
         *last = follow(*last, time, window);
@@ -39,10 +40,11 @@ impl Progress {
     }
 }
 
-/// How far beyond the window lines may follow one that was the last in it, in nanoseconds. Loki's clock goes on while they are on their way.
+/// How far beyond the window lines may follow one that was the last in it, in nanoseconds. Loki's clock advances while
+/// they are in flight.
 const ROOM: i64 = 1_000_000_000;
 
-/// The time of a line that says `time` behind one that was sent with `last`.
+/// The timestamp of a line whose own is `time`, behind one that was sent with `last`.
 pub fn follow(last: i64, time: i64, window: &Window) -> i64 {
     let (next, wanted) = (last.saturating_add(1), window.clamp(time));
     if wanted > last {

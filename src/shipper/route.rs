@@ -1,7 +1,6 @@
-//! What pushes have in common that can wait, fail and be made together: the destination and the tenant.
+//! A route is the destination and tenant of pushes that can wait, fail and be made together.
 //!
-//! Breakers and the memory budget go by it. A push that carries lines of several containers would go by it, too: what is collected for one route
-//! can be one request.
+//! Circuit breakers and the memory budget are kept by route. One request carries lines of one route.
 
 /// One destination and one tenant of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -13,7 +12,7 @@ pub struct Route {
 // === impl Route ===
 
 impl Route {
-    /// The route to the destination with this number, as `tenant` or as what the destination says.
+    /// The route to the destination with this number, as `tenant` or as the destination's own.
     pub fn new(destination: u64, tenant: Option<&str>) -> Self {
         Self { destination, tenant: tenant.map(Box::from) }
     }

@@ -1,12 +1,12 @@
 //! Which of a container's streams a lane carries.
 //!
-//! In the normal case one lane carries all. A stream that is refused or limited gets a lane of its own, and the first lane goes on without it,
-//! see `super::lane`.
+//! In the normal case one lane carries all. A stream that is rejected or limited gets its own lane, and the first lane
+//! continues without it, see `super::lane`.
 
 use dockerd::Source;
 use promtail::pipeline::Labels;
 
-/// What is held back together.
+/// The streams that are held back together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Key {
     /// The lines of one output, where there is no pipeline.
@@ -20,9 +20,9 @@ pub enum Key {
 /// A choice among the streams that a pipeline makes.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
-    /// Nothing but these; `None`: all.
+    /// Only these; `None`: all.
     pub only: Option<Key>,
-    /// And of them not these.
+    /// Except these.
     pub without: Vec<Key>,
 }
 

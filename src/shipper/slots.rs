@@ -1,20 +1,20 @@
-//! How many pushes to one destination may be on their way at once, and of whom.
+//! Slots bound how many pushes to one destination are in flight at once.
 //!
-//! Pushes that hang must not take the place of those that are answered. So a stream whose last push failed is second in line, with a small
-//! share of its own; and a push that is overdue moves to a share for those, and gives its place to the next one.
+//! Pushes that hang must not displace those that are answered. So streams whose last push failed have a small share of
+//! their own. A push that is overdue moves to a third share, and its slot goes to the next push.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Requests on their way to one destination at once, those apart that failed before or are overdue.
+/// Requests in flight to one destination, except those of streams that failed and those that are overdue.
 pub const IN_FLIGHT: usize = 8;
 
-/// Requests at once of streams whose last push failed.
+/// Requests in flight of streams whose last push failed.
 pub const FAILED_SHARE: usize = 2;
 
-/// Requests at once that are [overdue](super::breaker::OVERDUE). When there are more, the others keep the place that they have: a
-/// destination at which this many hang is as good as away.
+/// Requests in flight that are [overdue](super::breaker::OVERDUE). Beyond it, overdue requests keep their slot: a
+/// destination at which this many requests hang is as good as down.
 pub const OVERDUE_SHARE: usize = 16;
 
 /// See the [module](self).
@@ -25,7 +25,7 @@ pub struct Slots {
     overdue: Arc<Semaphore>,
 }
 
-/// The right to have a request on its way.
+/// The right to have one request in flight.
 #[derive(Debug)]
 pub struct Slot {
     slots: Arc<Slots>,
@@ -41,7 +41,7 @@ impl Slots {
         Arc::new(Self { prompt: of(IN_FLIGHT), failed: of(FAILED_SHARE), overdue: of(OVERDUE_SHARE) })
     }
 
-    /// Waits for a slot, in the order of those who ask.
+    /// Waits for a slot, first come, first served.
     pub async fn take(self: &Arc<Self>, has_failed: bool) -> Slot {
         let share = if has_failed { &self.failed } else { &self.prompt };
         // Never closed.
@@ -53,7 +53,7 @@ impl Slots {
 // === impl Slot ===
 
 impl Slot {
-    /// The request was not answered for long: gives its place to the next one, if there is room among those that are overdue.
+    /// Marks the request as overdue: its slot goes to the next push, if the overdue share has room.
     pub fn is_overdue(&mut self) {
         if let Ok(permit) = self.slots.overdue.clone().try_acquire_owned() {
             self.permit = Some(permit);

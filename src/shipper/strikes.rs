@@ -1,12 +1,13 @@
-//! When a container's pipeline costs too much again and again, and is given no more lines.
+//! Strikes decide when a container's pipeline gets no more lines, because it costs too much again and again.
 //!
-//! A line that costs too much is dropped, and has cost as much as a million others. [`MOST`] of them with few good ones in
-//! between, and the container fails closed: nothing of it is evaluated or sent any more, and its lines stay on disk.
+//! A line that costs too much is dropped, and has cost as much as a million others. After [`MOST`] of them with few
+//! good lines in between, the container fails closed: none of its lines is evaluated or sent any more, and they stay on
+//! disk.
 
-/// Lines that may cost too much, when no other is among them.
+/// Lines that may cost too much when no good line is between them.
 pub const MOST: u32 = 10;
 
-/// Lines within their budget that make up for one that was not.
+/// Lines within their budget that offset one that was not.
 pub const GOOD_FOR_ONE: u32 = 100;
 
 /// See the [module](self).
@@ -16,22 +17,22 @@ pub struct Strikes(u32);
 // === impl Strikes ===
 
 impl Strikes {
-    /// A line cost too much.
+    /// Counts a line that cost too much.
     pub fn add(&mut self) {
         self.0 = self.0.saturating_add(GOOD_FOR_ONE).min(MOST * GOOD_FOR_ONE);
     }
 
-    /// A line did not.
+    /// Counts a line within its budget.
     pub fn passed(&mut self) {
         self.0 = self.0.saturating_sub(1);
     }
 
-    /// Whether some line cost too much not long ago.
+    /// Whether a line cost too much recently.
     pub fn is_any(self) -> bool {
         self.0 > 0
     }
 
-    /// Whether there were too many.
+    /// Whether the container must fail closed.
     pub fn is_out(self) -> bool {
         self.0 >= MOST * GOOD_FOR_ONE
     }
@@ -41,7 +42,7 @@ impl Strikes {
 mod tests {
     use super::*;
 
-    /// The line of so many with which it is out, if one in `every` costs too much.
+    /// The number of the line after which `is_out`, if one in `every` costs too much.
     fn out_after(every: u32, lines: u32) -> Option<u32> {
         let mut strikes = Strikes::default();
         (1..=lines).find(|line| {

@@ -1,28 +1,28 @@
-//! Where a shipper ends, because what follows is another's.
+//! The entry at which a shipper ends, because another one sends what follows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The number of the first entry that is not a shipper's own. It may be lowered later; clones are lowered with it.
+/// The number of the first entry that another shipper sends. It may be lowered later; that lowers all clones.
 #[derive(Clone, Debug)]
 pub struct Until(Arc<AtomicU64>);
 
 // === impl Until ===
 
 impl Until {
-    /// Before the entry of a number; the greatest stands for no end.
+    /// Ends before the entry number `seq`; the largest number means no end.
     #[must_use]
     pub fn new(seq: u64) -> Self {
         Self(Arc::new(seq.into()))
     }
 
-    /// The first entry that is not its own.
+    /// The first entry that is not sent.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Ends before the entry of a number, unless it ends before already.
+    /// Moves the end before the entry number `seq`, unless it is earlier already.
     pub fn lower(&self, seq: u64) {
         self.0.fetch_min(seq, Ordering::AcqRel);
     }

@@ -1,24 +1,26 @@
-//! The retry table: what to do after a push that was not accepted.
+//! The retry policy: what happens to a batch after a push that was not accepted.
 //!
-//! Who answered and what it says about the lines is decided by [`Kind`]; this says what follows from it.
+//! [`Kind`] classifies the answer: who answered, and what it says about the lines. [`verdict`](fn@verdict) maps it to
+//! an action.
 //!
 //! | answer | stored? | verdict |
 //! |---|---|---|
 //! | no connection, connection lost, no answer in time | unknown | retry the same entries |
-//! | a certificate, key or secret that cannot be read | nothing | retry: files get mended |
+//! | a certificate, key or secret that cannot be read | nothing | retry: files get fixed |
 //! | a rate limit | nothing of this stream | retry; after three times in halves, because a request above the burst never passes |
 //! | too large, by Loki or by a proxy | nothing | halve; a single entry is rejected |
 //! | ingestion is blocked | nothing | retry |
-//! | Loki is not well, or knows neither user nor path | unknown | retry: credentials and routes get mended |
-//! | something that Loki does not say | unknown | retry: an outage |
-//! | a text that Loki may have written, of an unknown kind | unknown | halve; a single entry waits, and is never dropped |
-//! | Loki takes no structured metadata | the rest | again without it, from then on |
-//! | entries refused because of their times: too old, too far behind, too new | the rest | again, with timestamps clamped to what Loki accepts |
-//! | other entries refused: too long | the rest | settled; what was refused is counted |
-//! | the labels of the stream refused | nothing | halve until the entry that is refused is alone, which is then rejected |
+//! | Loki is unhealthy, or does not know the user or the path | unknown | retry: credentials and routes get fixed |
+//! | an answer that Loki never gives | unknown | retry: an outage |
+//! | a text that may be Loki's, of an unknown kind | unknown | halve; a single entry waits, and is never dropped |
+//! | Loki accepts no structured metadata | the rest | again without it, from then on |
+//! | entries rejected for their timestamps: too old, too far behind, too new | the rest | again, with timestamps clamped to what Loki accepts |
+//! | other entries rejected: too long | the rest | settled; rejected entries are counted |
+//! | the labels of the stream rejected | nothing | halve until the rejected entry is alone, then reject that entry |
 //!
-//! A rejected entry is dropped unless too many before it were, see [`RejectionGuard`](super::guard::RejectionGuard). One request carries one stream,
-//! so each answer is about that stream. `loki-retries` bounds what is retried: a batch is given up after so many tries.
+//! A rejected entry is dropped unless too many before it were, see [`RejectionGuard`](super::guard::RejectionGuard).
+//! One request carries one stream, so each answer is about that stream. `loki-retries` bounds the retries: a batch is
+//! given up after that number of tries.
 
 use std::num::NonZeroU32;
 
@@ -28,39 +30,39 @@ use loki::{Kind, PushError};
 /// What happens to a batch that was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The same entries again, later.
+    /// Retry the same entries later.
     Retry,
-    /// Half of them, later the other half.
+    /// Push half of the entries now and the other half later.
     Split,
-    /// The same entries without structured metadata.
+    /// Push the same entries without structured metadata.
     WithoutMetadata,
-    /// The same entries, with other times where theirs are outside of what Loki accepts.
+    /// Push the same entries, with clamped timestamps where Loki does not accept their own.
     Clamp {
-        /// What Loki said about that.
+        /// The timestamps that Loki accepts.
         refusal: Refusal,
-        /// Entries that Loki refused.
+        /// Entries that Loki rejected.
         dropped: u64,
     },
-    /// Loki took what it takes; so many entries it did not and never will.
+    /// Loki accepted all entries except `dropped`, and will never accept those.
     Settled {
-        /// Entries that Loki refused.
+        /// Entries that Loki rejected.
         dropped: u64,
     },
-    /// The single entry is refused as a whole: dropped or kept as the [guard](super::guard::RejectionGuard) rules.
+    /// The single entry is rejected: it is dropped or kept as the [guard](super::guard::RejectionGuard) decides.
     Reject,
-    /// The same entries again, later; the stream waits alone, because the destination may be well.
+    /// Retry the same entries later; only this stream waits, because the destination may be healthy.
     Pause,
-    /// None of them: they were tried as often as `loki-retries` says.
+    /// Give up: the entries were tried as often as `loki-retries` allows.
     GiveUp {
-        /// Entries that are lost.
+        /// Entries that are dropped.
         dropped: u64,
     },
 }
 
-/// Tries after which a 429 is taken for one that no waiting mends.
+/// Tries after which waiting does not help against a 429.
 const PATIENCE: u32 = 3;
 
-/// Judges the answer to a batch of `entries`, tried `tries` times.
+/// Returns the action for the answer to a batch of `entries`, tried `tries` times.
 #[must_use]
 pub fn verdict(error: &PushError, entries: usize, tries: u32, attempts: Option<NonZeroU32>) -> Verdict {
     let is_last = attempts.is_some_and(|attempts| tries >= attempts.get());
@@ -87,18 +89,18 @@ pub fn verdict(error: &PushError, entries: usize, tries: u32, attempts: Option<N
     }
 }
 
-/// The same for a batch that cannot be halved, though there may be more than one line in it: what a single line gets, with all that it has.
+/// The same for a batch that cannot be halved, though it may have more than one line: it is treated like a single line.
 #[must_use]
 pub fn indivisible(error: &PushError, entries: usize, tries: u32, attempts: Option<NonZeroU32>) -> Verdict {
     match verdict(error, 1, tries, attempts) {
         Verdict::GiveUp { .. } => Verdict::GiveUp { dropped: entries as u64 },
-        // It was refused without metadata too.
+        // The batch was rejected without metadata too.
         Verdict::WithoutMetadata => Verdict::Reject,
         other => other,
     }
 }
 
-/// What is refused as a whole is looked for in halves.
+/// Returns `Split`, to find a rejected entry by halving, or `Reject` for a single entry.
 #[must_use]
 pub const fn halve(entries: usize) -> Verdict {
     if entries > 1 { Verdict::Split } else { Verdict::Reject }

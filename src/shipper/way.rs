@@ -1,4 +1,4 @@
-//! One container's way to one destination: what its lanes share, and the one cursor that they save.
+//! The way of one container to one destination: what its lanes share, and the one cursor that they save.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,28 +20,28 @@ use ring::{Cursors, Position, Published, Ring};
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Way {
-    /// Tells it from all others, for as long as the process lives.
+    /// Unique for the life of the process.
     pub id: u64,
-    /// How the lines are to be sent.
+    /// How lines are sent.
     pub plan: Plan,
-    /// Where to.
+    /// Where lines are sent.
     pub destination: Arc<Destination>,
-    /// What the container wrote.
+    /// The container's lines.
     pub ring: Arc<Ring>,
     cursors: Arc<Mutex<Cursors>>,
-    /// Which of the cursors is this one's.
+    /// The number of the cursor of this way.
     cursor: usize,
     /// How far the ring goes.
     pub follow: watch::Receiver<Published>,
     /// How many streams of the container are being logged.
     pub live: watch::Receiver<usize>,
-    /// The plugin is going down.
+    /// Whether the plugin shuts down.
     pub shutdown: watch::Receiver<bool>,
-    /// What happens to the lines.
+    /// The events of these lines.
     pub events: Arc<Events>,
     /// How far each lane has got.
     marks: Mutex<BTreeMap<u64, Mark>>,
-    /// The number of the lane that was made last.
+    /// The number of the lane that was created last.
     lanes: AtomicU64,
 }
 
@@ -50,11 +50,11 @@ pub struct Way {
 struct Mark {
     position: Position,
     note: Note,
-    /// The outputs whose marks are this lane's.
+    /// The outputs that this lane sends.
     sends: [bool; 2],
 }
 
-/// The number of the lane that is there from the beginning.
+/// The number of the lane that exists from the beginning.
 pub const FIRST: u64 = 0;
 
 // === impl Way ===
@@ -87,7 +87,7 @@ impl Way {
         }
     }
 
-    /// The same way with lines that go through these stages. Nothing may have been sent on this one.
+    /// The same way with lines that pass these stages. Nothing may have been sent on this one.
     pub fn through(&self, pipeline: Option<Pipeline>) -> Self {
         let plan = Plan { pipeline, ..self.plan.clone() };
         let cursor = (self.cursors.clone(), self.cursor);
@@ -95,28 +95,28 @@ impl Way {
         Self::new(&self.ring, cursor, plan, self.destination.clone(), live, shutdown, self.events.clone())
     }
 
-    /// The same way with no lines: all of them are passed over.
+    /// The same way without lines: all of them are skipped.
     pub fn without_lines(&self) -> Self {
         let plan = Plan { streams: [None, None], pipeline: None, ..self.plan.clone() };
         Self { plan, ..self.through(None) }
     }
 
-    /// The ring keeps nothing for it any more.
+    /// Releases all lines that the ring keeps for this way.
     pub fn protect_nothing(&self) {
         self.ring.protect_from(self.cursor, u64::MAX);
     }
 
-    /// What a process before this one has left that died while it evaluated lines from entry `seq` on.
+    /// The mark of an earlier process that died while it evaluated lines from entry `seq` on.
     pub fn evaluating(&self, seq: u64) -> Evaluating {
         Evaluating::load(&self.ring, self.cursor, seq)
     }
 
-    /// The ring keeps lines from here on.
+    /// Makes the ring keep lines from entry `seq` on.
     pub fn protect_from(&self, seq: u64) {
         self.ring.protect_from(self.cursor, seq);
     }
 
-    /// Whether nothing more comes: no stream is live, or what comes is another's.
+    /// Whether no more lines come: no stream is live, or a later plan sends what comes.
     pub fn has_ended(&self) -> bool {
         *self.live.borrow() == 0 || self.plan.until.is_set()
     }
@@ -126,22 +126,22 @@ impl Way {
         self.lanes.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Where it goes on, see [`Cursors::start`].
+    /// The position at which it continues, see [`Cursors::start`].
     pub fn start(&self) -> (Position, [u8; NOTE]) {
         lock(&self.cursors).start(self.cursor)
     }
 
-    /// Whether a number of tries bounds how often a batch is pushed.
+    /// Whether a batch is retried as long as the ring holds it, because `loki-retries` sets no limit.
     pub fn is_patient(&self) -> bool {
         self.plan.attempts.is_none()
     }
 
-    /// Whether the plugin is going down.
+    /// Whether the plugin shuts down.
     pub fn is_shut(&self) -> bool {
         *self.shutdown.borrow()
     }
 
-    /// The tenant of all lines, if there is one; `None` in it is the destination's own.
+    /// The tenant of all lines, if they have the same one; `None` in it is the destination's own.
     pub fn only_tenant(&self) -> Option<Option<&str>> {
         if self.plan.pipeline.is_some() {
             return None;
@@ -151,27 +151,27 @@ impl Way {
         tenants.all(|tenant| tenant == first).then_some(first)
     }
 
-    /// Between tries of a batch. Where their number is not bounded, neither a rate limit nor an outage that is over may
-    /// go unnoticed for minutes.
+    /// The delay between tries of a batch. Without a limit of tries it is capped, so that the end of a rate limit or an
+    /// outage is noticed within seconds.
     pub fn backoff(&self) -> Backoff {
         let typed = self.plan.backoff;
         if self.is_patient() { typed.capped(destination::LONGEST_PROBE) } else { typed }
     }
 
-    /// Notes how far a lane has got, and saves how far all have: nothing before the cursor's position is owed to Loki by any lane, and behind
-    /// it each output has its own mark.
+    /// Records how far a lane has got, and saves the cursor. No lane has unsent lines before the cursor's position, and
+    /// behind it each output has its own mark.
     pub fn save(&self, lane: u64, collector: &Collector) {
         self.mark(lane, collector);
         self.save_marks();
     }
 
-    /// Notes how far a lane has got, without saving.
+    /// Records how far a lane has got, without saving.
     pub fn mark(&self, lane: u64, collector: &Collector) {
         let (position, note) = collector.checkpoint();
         lock(&self.marks).insert(lane, Mark { position, note, sends: collector.sends() });
     }
 
-    /// A lane has gone back into the first one, which has got this far: saves how far all have.
+    /// Removes a lane that has joined the first one, which has got this far, and saves the cursor.
     pub fn unmark(&self, lane: u64, first: &Collector) {
         lock(&self.marks).remove(&lane);
         self.save(FIRST, first);
@@ -200,8 +200,8 @@ impl Way {
     }
 }
 
-/// The cursor of all lanes: the position of the one that is the furthest behind, and the note of each output from the lane that sends it; with
-/// a pipeline all send both, and it is that of the one that is the furthest behind, too.
+/// The cursor of all lanes: the position of the slowest lane, and the note of each output from the lane that sends it.
+/// With a pipeline all lanes send both outputs, so the slowest lane's notes count.
 fn combine(marks: &BTreeMap<u64, Mark>) -> Option<(Position, Note)> {
     let furthest_behind = marks.values().min_by_key(|mark| mark.position.seq)?;
     let mut note = marks.get(&FIRST).map_or(furthest_behind.note, |first| first.note);

@@ -1,4 +1,4 @@
-//! The state machine, row by row, and against what must hold whatever happens.
+//! Tests of the state machine row by row, and of its invariants.
 
 use proptest::prelude::*;
 
@@ -132,7 +132,7 @@ fn a_push_that_hangs_does_not_hold_up_those_behind_it_when_half_open() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A stream asks, and its push ends in this way after so many milliseconds.
+    /// A stream asks, and its push ends in this way after `takes` milliseconds.
     Push {
         stream: u64,
         takes: u64,
@@ -163,8 +163,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever happened: nobody waits for longer than the longest pause that was asked for; as soon as pushes succeed all may go; and
-    /// while it is open, no two probes of one kind go within the shortest backoff.
+    /// Invariants: no wait is longer than the longest requested delay; as soon as pushes succeed all may go; and while
+    /// the breaker is open, two probes of one kind are at least the shortest backoff apart.
     #[test]
     fn nobody_waits_for_ever_and_no_storm_comes_about(steps in proptest::collection::vec(step(), 1..200)) {
         let begin = Instant::now();

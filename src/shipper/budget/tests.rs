@@ -1,4 +1,4 @@
-//! What the budget promises: it is never exceeded, nobody starves, and one route leaves room for the others.
+//! Invariants of the budget: it is never exceeded, every request is served, and one route leaves room for the others.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn take(budget: &Arc<Budget>, number: u64, want: u64) -> Option<Share> {
 async fn a_share_has_room_for_what_was_wanted_and_is_given_back() {
     let budget = Arc::<Budget>::default();
     let share = take(&budget, 1, 2 << 20).await.unwrap();
-    // But for what rounding takes.
+    // Rounding may take some bytes.
     assert!(share.room() + 10 >= 2 << 20);
     drop(share);
     assert_eq!(take(&budget, 1, 0).await.unwrap().bytes, SMALLEST);
@@ -121,7 +121,7 @@ proptest! {
             }
             let out: u64 = held.iter().map(|(_, bytes)| bytes).sum();
             prop_assert_eq!(out + ledger.free, TOTAL);
-            // One who has nothing waits only when there is not even the smallest share.
+            // A route without a share waits only when less than the smallest share is free.
             let has_nothing = |ticket: &Ticket| !ledger.held.contains_key(&ticket.route);
             prop_assert!(ledger.free < SMALLEST || !ledger.queue.iter().any(has_nothing));
         }

@@ -47,7 +47,7 @@ impl Scene {
         Self::of(4 << 20)
     }
 
-    /// With a ring of so many bytes.
+    /// A scene whose ring holds `budget` bytes.
     fn of(budget: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = Options { budget, boot: BootId([1; 16]) };
@@ -75,7 +75,7 @@ impl Scene {
         entry.encode(&mut frame).unwrap();
         let mut writer = self.ring.writer("w");
         let (mut records, mut done) = (0, 0);
-        // What no longer fits of a frame lands in what comes next.
+        // The rest of a frame lands with the next write.
         while records == 0 {
             let put = |to: ring::Landing<'_>| to.put(&frame[done..]).inspect(|put| done += put);
             records = writer.land(&DockerFrames, put).unwrap().records;
@@ -189,7 +189,7 @@ fn a_line_that_is_not_whole_holds_the_cursor_and_nothing_else() {
     let (position, note) = collector.checkpoint();
     assert_eq!(position.seq, 0, "the first chunk is still owed");
 
-    // The process dies here; the next one reads from the chunk on, and sends the other line no second time.
+    // The process dies here. The next one reads from the chunk on, and does not send the other line again.
     ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().save(position, note.bytes()).unwrap();
     let mut collector = scene.collector(1 << 20);
     scene.write("stdout", "line", Some((2, true)));
@@ -200,8 +200,8 @@ fn a_line_that_is_not_whole_holds_the_cursor_and_nothing_else() {
     assert_eq!(collector.checkpoint().0.seq, 3);
 }
 
-/// A power loss takes lines from the ring that were sent, and leaves the cursor, which the disk was given later. The next
-/// lines must not get their numbers: marks of the source would say that they were sent.
+/// A power loss takes sent lines from the ring, but not the cursor, which was synced later. New lines must not get
+/// their numbers: the marks of the source would say that they were sent.
 #[test]
 fn lines_after_a_power_loss_are_sent_though_a_line_of_the_other_source_was_open() {
     let mut scene = Scene::new();

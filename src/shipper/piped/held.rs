@@ -1,24 +1,24 @@
-//! Where lines begin that a stage may hold, and when it has held them for too long.
+//! Held lines keep the cursor back, so this module tracks where they begin and when a stage has held them too long.
 //!
-//! A line that a stage holds keeps the cursor back: the next process begins with it, and until then the ring may not
-//! forget it. A block that goes on for hours beside another stream's lines would keep it back for all of those. So what
-//! is held ends after so many lines of any stream, and when so many bytes of the ring were read behind its beginning: [`MOST_BYTES`], or a
-//! part of a small ring. This goes by what is read alone, and is the same whenever it is read again.
+//! The next process begins with the first line that a stage holds, and until that is released the ring must keep it. A
+//! block that goes on for hours beside another stream's lines would keep the cursor back for all of them. So a held
+//! line is released after a number of lines of any stream, or when a number of bytes of the ring were read behind it:
+//! [`MOST_BYTES`], or a part of a small ring. That depends only on what is read, so it is the same at each replay.
 
 use std::collections::VecDeque;
 
 use crate::shipper::lines::Place;
 
-/// Lines that go in while one is held.
+/// Lines that may go in while one is held.
 const MOST_LINES: usize = 10_000;
 
-/// Bytes of the ring that are read while a line is held, however large the ring is.
+/// Bytes of the ring that may be read while a line is held, however large the ring is.
 const MOST_BYTES: u64 = 8 << 20;
 
 /// See the [module](self).
 #[derive(Clone, Debug)]
 pub struct Held {
-    /// In the order in which lines went in, from about the first that is held.
+    /// In the order in which lines went in, from about the first held line on.
     begins: VecDeque<Place>,
     /// How far the ring was read, see [`Place::bytes`].
     bytes: u64,
@@ -28,24 +28,24 @@ pub struct Held {
 // === impl Held ===
 
 impl Held {
-    /// Nothing is held, and nothing will be for more than `most_bytes`.
+    /// No held line, and later none for more than `most_bytes`.
     pub fn with_most(most_bytes: u64) -> Self {
         Self { begins: VecDeque::new(), bytes: 0, most_bytes: most_bytes.min(MOST_BYTES) }
     }
 
-    /// A line goes in that begins here.
+    /// Notes that a line that begins here goes in.
     pub fn push(&mut self, place: Place) {
         self.bytes = self.bytes.max(place.bytes);
         self.begins.push_back(place);
     }
 
-    /// The ring was read up to here; true when something is held.
+    /// Notes that the ring was read up to here; true when a line is held.
     pub fn pass(&mut self, bytes: u64) -> bool {
         self.bytes = self.bytes.max(bytes);
         !self.begins.is_empty()
     }
 
-    /// Lets go of places where nobody will begin: all but those from the first line on that is held.
+    /// Drops the places before the first line that is still held.
     pub fn forget(&mut self, held_since: Option<u64>) {
         match held_since {
             None => self.begins.clear(),
@@ -57,7 +57,7 @@ impl Held {
         }
     }
 
-    /// What was held before this line has been held for too long; all of it, where the ring was read far behind the last one.
+    /// The first line that may still be held: those before it were held for too long. `u64::MAX` when all were.
     pub fn overdue(&self) -> Option<u64> {
         let first = self.begins.front()?;
         let is_late = |begin: &Place| self.bytes - begin.bytes > self.most_bytes;
@@ -69,9 +69,9 @@ impl Held {
         Some(kept.map_or(u64::MAX, |begin| begin.position.seq))
     }
 
-    /// Where the first line begins that is held.
+    /// Where the first held line begins.
     pub fn first(&self, held_since: u64) -> Option<Place> {
-        // A long line of one source ends behind short ones of the other, and so they are not in order.
+        // A long line of one source ends behind short ones of the other, so the places are not in order.
         let held = self.begins.iter().filter(|begin| begin.position.seq >= held_since);
         held.min_by_key(|begin| begin.position.seq).copied()
     }

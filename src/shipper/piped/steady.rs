@@ -1,6 +1,6 @@
-//! The time of day for stages that limit a rate: it goes on when the clock of the host is set back.
+//! A time of day for rate limits that advances even when the clock of the host is set back.
 //!
-//! Otherwise no line would go, or all would be dropped, until that clock has got again to where it was.
+//! Without it, all lines would wait or be dropped until that clock has caught up.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ pub struct Steady(Option<(i64, Instant)>);
 // === impl Steady ===
 
 impl Steady {
-    /// What time it is when the clock of the host says `host`, in nanoseconds since 1970: that, or what has passed since it said more.
+    /// The time when the host's clock says `host`, in nanoseconds since 1970: that, or the earlier time plus what has
+    /// passed since.
     pub fn at(&mut self, host: i64) -> i64 {
         self.at_instant(host, Instant::now())
     }

@@ -1,4 +1,4 @@
-//! The streams that stages make of a container's lines, and what is kept of each from line to line.
+//! The streams that stages make of a container's lines, and the state of each.
 
 use std::collections::HashMap;
 
@@ -10,55 +10,55 @@ use crate::shipper::window::Window;
 use loki::labels::{LabelName, LabelSet};
 use promtail::pipeline::entry::{Labels, TENANT};
 
-/// New streams between two moments at which everything is with Loki. Stages that make a stream of every line make no
-/// larger rounds.
+/// New streams between two moments at which everything is accepted. Beyond it the round ends, even if stages make a
+/// stream of every line.
 pub const MOST_STREAMS: usize = 256;
 
-/// Streams that are remembered from round to round.
+/// Streams that are remembered between rounds.
 const REMEMBERED: usize = 4 * MOST_STREAMS;
 
-/// Bytes of the labels and tenants of those.
+/// Bytes of the labels and tenants of the remembered streams.
 const REMEMBERED_BYTES: usize = 1 << 20;
 
-/// All streams that were seen lately.
+/// All streams that were seen recently.
 #[derive(Clone, Debug, Default)]
 pub struct Streams {
-    /// Which of them are sent here.
+    /// The streams that are sent here.
     scope: Scope,
     numbers: HashMap<Labels, usize>,
     all: Vec<Stream>,
-    /// The one that was asked for last: lines of a stream often come together.
+    /// The last stream that was looked up: lines of a stream often come together.
     last: Option<(Labels, usize)>,
-    /// Of the labels of all of them.
+    /// Bytes of the labels of all streams.
     bytes: usize,
-    /// How many there were when everything was with Loki for the last time.
+    /// The number of streams when everything was accepted for the last time.
     settled: usize,
-    /// Those of the process before, for streams that come again.
+    /// Floors from the process before, for streams that come again.
     floors: [Option<Floor>; FLOORS],
-    /// The latest time of a line that is with Loki; 0 before the first.
+    /// The latest timestamp of an accepted line; 0 before the first.
     last_time: i64,
 }
 
-/// One of them.
+/// One stream and its state.
 #[derive(Clone, Debug)]
 pub struct Stream {
-    /// What tells it from others, the tenant included.
+    /// The labels that identify it, the tenant included.
     pub key: Labels,
-    /// Whether it is sent here, and not by another lane.
+    /// Whether it is sent here, not by another lane.
     pub is_ours: bool,
     /// The label string.
     pub labels: String,
-    /// In place of the destination's.
+    /// The tenant, in place of the destination's.
     pub tenant: Option<String>,
-    /// Lines of this stream cannot be sent: they are for a tenant that there cannot be.
+    /// Whether its tenant is invalid, so that its lines cannot be sent.
     pub is_misaddressed: bool,
-    /// The earliest time that lines are sent with.
+    /// The earliest timestamp with which lines are sent.
     pub floor: i64,
-    /// Entries of a batch at most, while halves are being sent.
+    /// The largest number of entries of a batch, while halves are being sent.
     pub limit: usize,
-    /// The batch that takes its next line.
+    /// The number of the batch that takes its next line.
     pub open: Option<usize>,
-    /// Times of its last lines, and of its last ones with Loki.
+    /// Timestamps of its last lines, and of its last accepted ones.
     times: Times,
     settled: Times,
 }
@@ -66,12 +66,12 @@ pub struct Stream {
 // === impl Streams ===
 
 impl Streams {
-    /// None yet, but with floors for some that may come.
+    /// No streams yet, but floors for some that may come.
     pub fn with_floors(floors: [Option<Floor>; FLOORS]) -> Self {
         Self { floors, ..Self::default() }
     }
 
-    /// The number of the stream with these labels; it stays until [`Streams::settle`].
+    /// The number of the stream with these labels; it is valid until [`Streams::settle`].
     pub fn number_of(&mut self, labels: &Labels) -> usize {
         if let Some((last, number)) = &self.last
             && last == labels
@@ -99,22 +99,23 @@ impl Streams {
         number
     }
 
-    /// The stream of a number that [`Streams::number_of`] gave.
+    /// The stream with a number from [`Streams::number_of`].
     pub fn get_mut(&mut self, number: usize) -> &mut Stream {
         &mut self.all[number]
     }
 
-    /// The same to look at.
+    /// The stream with a number from [`Streams::number_of`], read-only.
     pub fn get(&self, number: usize) -> &Stream {
         &self.all[number]
     }
 
-    /// Whether so many are new that what there is should be sent first.
+    /// Whether there are enough new streams that batches should be sent first.
     pub fn are_many(&self) -> bool {
         self.all.len() - self.settled >= MOST_STREAMS || self.bytes >= 4 * REMEMBERED_BYTES
     }
 
-    /// Everything is with Loki. Those that come and go by the thousand are forgotten, if they `may_go`: they have few equal lines.
+    /// Everything is accepted. Streams beyond a bound are forgotten if they `may_go`; that costs only the distance of
+    /// equal timestamps.
     pub fn settle(&mut self, may_go: bool) {
         self.last_time = self.all.iter().map(|stream| stream.times.last()).fold(self.last_time, i64::max);
         let are_many = self.all.len() >= REMEMBERED || self.bytes >= REMEMBERED_BYTES;
@@ -129,7 +130,7 @@ impl Streams {
         self.settled = self.all.len();
     }
 
-    /// Of these streams only those of `key` that are in the scope so far, and the others without them. What is known of each stays.
+    /// Forks off the streams of `key` that are in scope; the others stay here. The state of each stays.
     pub fn fork(&mut self, key: Key) -> Self {
         let mut scope = self.scope.clone();
         scope.only = Some(key.clone());
@@ -153,7 +154,7 @@ impl Streams {
         self.mark();
     }
 
-    /// What was forked off and is not back.
+    /// The scope: all streams, without those that were forked off.
     pub fn scope(&self) -> &Scope {
         &self.scope
     }
@@ -165,12 +166,12 @@ impl Streams {
         }
     }
 
-    /// The latest time that a line was accepted with.
+    /// The latest timestamp with which a line was accepted.
     pub fn last_time(&self) -> i64 {
         self.last_time
     }
 
-    /// Back to where everything was with Loki.
+    /// Goes back to the last settled state.
     pub fn rewind(&mut self) {
         for stream in &mut self.all {
             stream.times.clone_from(&stream.settled);
@@ -205,22 +206,22 @@ impl Stream {
         }
     }
 
-    /// The time under which a line goes to Loki, see [`Times`].
+    /// The timestamp with which a line is sent, see [`Times`].
     pub fn time_of(&mut self, time: i64, is_own: bool, window: &Window) -> i64 {
         self.times.of(time, is_own, window)
     }
 
-    /// Back to the times of lines that are with Loki.
+    /// Goes back to the timestamps of accepted lines.
     pub fn forget_times(&mut self) {
         self.times.clone_from(&self.settled);
     }
 
-    /// The floor, if there is one, for a process that knows nothing but the labels.
+    /// The floor, if there is one, under a hash by which the next process finds the stream.
     pub fn floor(&self) -> Option<Floor> {
         (self.floor > i64::MIN).then(|| (self.hash(), self.floor))
     }
 
-    /// Bytes of its labels, the tenant included, whether there can be such a one or not.
+    /// Bytes of its labels and tenant, valid or not.
     fn size(&self) -> usize {
         self.labels.len() + self.key.tenant().map_or(0, str::len)
     }

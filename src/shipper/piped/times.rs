@@ -1,23 +1,23 @@
-//! The times under which lines of one stream go to Loki.
+//! The timestamps with which the lines of one stream are sent.
 //!
-//! No two lines of a stream that say the same time and are near each other get the same one, for Loki would keep one of
-//! those that are equal. Unless a stage has set them, times rise, see
-//! [`Progress::time_of`](crate::shipper::progress::Progress::time_of). Times outside of what Loki accepts are no better than none, and
-//! rise as well.
+//! Lines of a stream with the same timestamp that are near each other get different ones, because Loki keeps only one
+//! of equal lines. Unless a stage has set them, timestamps rise, see
+//! [`Progress::time_of`](crate::shipper::progress::Progress::time_of). Timestamps that Loki does not accept rise as
+//! well, even if a stage has set them.
 
 use std::collections::VecDeque;
 
 use crate::shipper::progress::follow;
 use crate::shipper::window::Window;
 
-/// How many times are remembered: threads of a program log out of order, and not by much.
+/// The number of timestamps that are remembered: threads of a program log out of order, but not by much.
 const REMEMBERED: usize = 8;
 
 /// See the [module](self).
 #[derive(Clone, Debug, Default)]
 pub struct Times(VecDeque<Given>);
 
-/// Lines that said the same time and were moved apart: what they said, and what the last of them was given.
+/// Lines with the same timestamp that were moved apart: the one that they had, and the one that the last of them got.
 #[derive(Clone, Copy, Debug)]
 struct Given {
     first: i64,
@@ -27,12 +27,12 @@ struct Given {
 // === impl Times ===
 
 impl Times {
-    /// The time of the last line; 0 before the first.
+    /// The timestamp of the last line; 0 before the first.
     pub fn last(&self) -> i64 {
         self.0.back().map_or(0, |given| given.last)
     }
 
-    /// The time of the next line, which says `time`; with `is_own` a stage has read that.
+    /// The timestamp of the next line, whose own is `time`; with `is_own` a stage has parsed that.
     pub fn of(&mut self, time: i64, is_own: bool, window: &Window) -> i64 {
         let given = &mut self.0;
         let (said, time) = (time, window.clamp(time));

@@ -1,4 +1,4 @@
-//! Clocks that are set, here and at Loki: no line is lost for its time.
+//! Clocks that are set, on the host and at Loki: no line is dropped for its timestamp.
 
 use super::loki::{HOUR, Loki, MINUTE, SECOND, Stored};
 use super::*;
@@ -11,53 +11,53 @@ use ring::Cursor;
 /// How long a push takes, in nanoseconds.
 const ON_THE_WAY: i64 = SECOND / 1000;
 
-/// What happens to a batch.
+/// The fate of a batch.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
-    /// It is pushed, and the answer comes.
+    /// It is pushed, and the answer arrives.
     Answered,
-    /// It does not get there, and nobody says so.
+    /// The request is lost without an answer.
     Lost,
-    /// It gets there, and the answer does not come back.
+    /// Loki stores it, and the answer is lost.
     Unanswered,
     /// The process dies before it is sent.
     Dies,
-    /// The process dies when it is there.
+    /// The process dies after Loki has stored it.
     DiesBehind,
-    /// Something refuses the request for its size.
+    /// A proxy rejects the request for its size.
     TooLarge,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// Lines are printed, a while apart.
+    /// Prints lines, `apart` nanoseconds from each other.
     Print { source: Source, lines: u8, apart: i64 },
-    /// The host's clock is set, to so far ahead of what is right.
+    /// Sets the host's clock this far ahead of the right time.
     Host(i64),
-    /// Time passes.
+    /// Lets time pass.
     Pass(i64),
-    /// A round of pushes, in which batches have these fates in turn.
+    /// A round of pushes; its batches have these fates in turn.
     Push([Fate; 3]),
 }
 
-/// Who is wrong about the time, and by how much.
+/// The error of each clock, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 struct Clocks {
     loki: i64,
-    /// What stands in front of Loki and dates its answers; `None`: they have no date.
+    /// The clock of the proxy in front of Loki that dates its answers; `None`: they have no date.
     date: Option<i64>,
 }
 
-/// A container that prints, what ships it, and Loki.
+/// A container that prints, its shipper, and Loki.
 struct World {
     scene: Scene,
     clocks: Clocks,
     collector: Collector,
     loki: Loki,
     pipeline: Option<Pipeline>,
-    /// What time it is.
+    /// The right time.
     now: i64,
-    /// The clock of the host is ahead by so much.
+    /// How far the host's clock is ahead.
     host: i64,
     is_dated: bool,
     printed: [Vec<String>; 2],
@@ -168,7 +168,7 @@ impl World {
         }
     }
 
-    /// Everything gets to Loki within some minutes.
+    /// Lets minutes pass until Loki has everything.
     fn end(&mut self) {
         let all = self.printed.iter().map(Vec::len).sum::<usize>() as u64;
         for _ in 0..600 {
@@ -181,7 +181,7 @@ impl World {
         panic!("{:?} of {all} lines", self.collector.checkpoint().0.seq);
     }
 
-    /// The lines of an output as they came last: what came twice came as it was.
+    /// The lines of an output in their last copy; earlier copies must be equal.
     fn stored(&self, source: Source) -> Vec<Stored> {
         let all: Vec<_> =
             self.loki.stored.values().flatten().filter(|(_, line, _)| line.starts_with(source.as_str())).collect();
@@ -204,7 +204,7 @@ impl World {
     }
 }
 
-/// A minute of lines each second, pushed every few seconds, while the host's clock is ahead by so much.
+/// A minute of lines each second, pushed every few seconds, while the host's clock is `ahead`.
 fn a_minute(world: &mut World, ahead: i64) {
     world.host = ahead;
     for second in 0..60 {
@@ -239,11 +239,11 @@ fn lines_of_a_clock_that_was_ahead_and_of_the_time_after_arrive_in_order_and_nea
     }
 }
 
-/// The stored lines of a batch of which the others were refused, and those of one that came without an answer.
+/// Stored lines of a batch whose others were rejected, and those of a batch without an answer.
 #[test]
 fn what_loki_has_stored_of_a_batch_gets_no_other_time_when_it_is_sent_again() {
     for date in [Some(0), None] {
-        // Ahead by as much as Loki accepts, by more, and right again; nothing is known of Loki's clock.
+        // Ahead by as much as Loki accepts, by more, and right again, while Loki's clock is unknown.
         let mut world = World::new(Clocks { date, ..RIGHT }, None);
         for ahead in [8 * MINUTE, 3 * HOUR, 0] {
             world.host = ahead;
@@ -303,7 +303,7 @@ fn a_clock_of_loki_that_is_set_back_by_hours_costs_time_and_no_line() {
     world.host = 3 * HOUR;
     (0..3).for_each(|_| world.print(Source::Stdout));
     world.push([]);
-    // Nothing that the stream takes now is what the distributor lets through.
+    // The stream accepts nothing now that the distributor accepts.
     (world.host, world.clocks) = (0, RIGHT);
     (0..3).for_each(|_| world.print(Source::Stdout));
     for _ in 0..5 * 60 {
@@ -314,7 +314,7 @@ fn a_clock_of_loki_that_is_set_back_by_hours_costs_time_and_no_line() {
     assert_eq!(world.stored(Source::Stdout).len(), 6);
 }
 
-/// Loki's oldest time passes the time that they were given, again and again, and it is told in whole seconds.
+/// Loki's oldest accepted time passes the given timestamps again and again, and it names whole seconds.
 #[test]
 fn lines_that_are_too_old_for_minutes_get_a_later_time_each_time_loki_refuses_it() {
     for stages in [None, Some("[{regex: {expression: '(?P<odd>[13579])$'}}]")] {
@@ -372,7 +372,8 @@ fn any_fate() -> impl Strategy<Value = Fate> {
     ]
 }
 
-/// With `is_old` lines are older than Loki accepts, too: those of a push without an answer may get another time when they come again.
+/// With `is_old`, lines are also older than Loki accepts: lines of a push without an answer may get another timestamp
+/// in a replay.
 fn any_step(is_old: bool) -> impl Strategy<Value = Step> {
     let source = prop_oneof![Just(Source::Stdout), Just(Source::Stderr)];
     let apart = prop_oneof![Just(0), Just(1), Just(SECOND), Just(MINUTE)];

@@ -1,4 +1,4 @@
-//! Streams that are held back in a lane of their own: what goes on without them, and how they come back.
+//! Streams that are held back in their own lane: what continues without them, and how lanes join again.
 
 use std::collections::BTreeMap;
 
@@ -25,12 +25,12 @@ fn collector(scene: &Scene, pipeline: Option<&str>, batch_size: usize) -> Collec
     Collector::new(&scene.ring, saved, &plan)
 }
 
-/// What came to Loki, by stream: the entries in the order in which they came.
+/// The entries that Loki got, by stream, in their order.
 #[derive(Debug, Default)]
 struct Came(BTreeMap<(Option<String>, String), Vec<Entry>>);
 
 impl Came {
-    /// Acknowledges a batch whose stream is not refused, and takes what is in it.
+    /// Acknowledges a batch whose stream is not rejected, and keeps its entries.
     fn take(&mut self, collector: &mut Collector, at: usize) {
         let tenant = collector.tenant(at).map(str::to_owned);
         let Some(batch) = collector.batch(at) else { return };
@@ -124,7 +124,7 @@ fn a_tenant_that_is_refused_goes_alone_with_all_its_streams() {
     collect(&mut first, false);
     let refused: Vec<_> = (0..first.batches()).filter(|at| first.tenant(*at) == Some("t1")).collect();
     assert_eq!(refused.len(), 2);
-    // One of its streams got there before it was refused.
+    // Loki accepted one of its streams before it rejected the tenant.
     came.take(&mut first, refused[0]);
     let key = Key::Tenant(Some("t1".into()));
     let mut behind = first.fork(&key);
@@ -149,7 +149,7 @@ fn a_lane_does_not_go_back_into_one_that_has_passed_what_it_owes() {
     collect(&mut first, false);
     let key = first.key(0);
     let mut behind = first.fork(&key);
-    // The first has nothing to send but what is not whole, and goes back to where that begins.
+    // The first lane has only an incomplete line, and goes back to where that begins.
     scene.write("stdout", "t2 line", Some((2, true)));
     collect(&mut first, false);
     first.rewind();
@@ -180,7 +180,7 @@ fn a_lane_that_the_ring_overtakes_goes_back_where_nothing_more_is_to_be_read() {
         let mut behind = first.fork(&key);
         came.all(&mut first);
         assert_eq!(first.checkpoint().0.seq, 40);
-        // What is another's takes the place of what the lane has still to send.
+        // Lines of a later plan overwrite unsent lines of the lane.
         while scene.ring.oldest().seq <= 40 {
             scene.write("stdout", &"x".repeat(1000), None);
         }
@@ -223,12 +223,12 @@ enum Step {
         tenant: usize,
         chunk: Option<bool>,
     },
-    /// A round of a lane, of whose streams some are refused.
+    /// A round of a lane; some of its streams are rejected.
     Round {
         lane: usize,
         refused: Vec<bool>,
     },
-    /// The process dies, and the next one begins with what was saved.
+    /// The process dies, and the next one begins with the saved cursor.
     Die,
 }
 
@@ -302,7 +302,7 @@ impl Lanes {
         }
     }
 
-    /// Everything gets there in the end.
+    /// Retries until everything is accepted.
     fn finish(&mut self) {
         for _ in 0..200 {
             for lane in 0..=self.behind.len() {
@@ -317,7 +317,7 @@ impl Lanes {
     }
 }
 
-/// What comes when nothing goes wrong.
+/// The entries that Loki gets without any failure.
 fn undisturbed(scene: &Scene, pipeline: Option<&str>) -> Came {
     let mut lanes = Lanes::new(collector(scene, pipeline, 60));
     lanes.finish();

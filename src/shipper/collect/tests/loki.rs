@@ -1,4 +1,4 @@
-//! A small model of what times Loki accepts, and of what it says about others.
+//! A small model of the timestamps that Loki accepts, and of its errors about others.
 
 use super::*;
 use std::collections::BTreeMap;
@@ -21,8 +21,8 @@ pub struct Loki {
 // === impl Loki ===
 
 impl Loki {
-    /// Stores what it accepts when its clock says `now`. The text of a 400 is that of `pkg/distributor/validator.go`, or, where both have something
-    /// to say, that of `pkg/ingester/stream.go`.
+    /// Stores what it accepts when its clock says `now`. The text of a 400 is that of `pkg/distributor/validator.go`,
+    /// or that of `pkg/ingester/stream.go` where both reject lines.
     pub fn push(&mut self, body: &[u8], now: i64) -> Result<(), String> {
         let message = snap::raw::Decoder::new().decompress_vec(body).unwrap();
         let stream = PushRequest::decode(&message[..]).unwrap().streams.remove(0);

@@ -1,12 +1,12 @@
-//! The same with stages in between.
+//! The collector with a pipeline.
 
 use super::*;
 use promtail::pipeline::{Form, Pipeline, Registries, exposition};
 
-/// A stream for each first word.
+/// Makes a stream for each first word.
 const BY_LEVEL: &str = "[{regex: {expression: '^(?P<level>\\w+)'}}, {labels: {level: }}]";
 
-/// What is indented belongs to what is not.
+/// Joins indented lines to the line before.
 const BLOCKS: &str = "[{multiline: {firstline: '^\\S', max_wait_time: 1h}}]";
 
 fn collector(scene: &Scene, stages: &str) -> Collector {
@@ -23,7 +23,7 @@ fn collector_of(scene: &Scene, pipeline: Pipeline) -> Collector {
     Collector::new(&scene.ring, saved, &plan)
 }
 
-/// The batches of a round, as they would be sent.
+/// The batches of a round, as they are sent.
 fn bodies(collector: &mut Collector) -> Vec<Option<Vec<u8>>> {
     (0..collector.batches()).map(|at| collector.batch(at).map(|batch| batch.body().to_vec())).collect()
 }
@@ -37,7 +37,7 @@ fn lines_of(body: &[u8]) -> Vec<String> {
     request_of(body).streams[0].entries.iter().map(|entry| String::from_utf8_lossy(&entry.line).into_owned()).collect()
 }
 
-/// The process dies with what a collector has saved; the next one begins there.
+/// The process dies; the next one begins with the cursor that a collector has saved.
 fn dies(scene: &Scene, first: &Collector) -> Collector {
     let (position, note) = first.checkpoint();
     ring::Cursor::open(&scene.dir.path().join("cursor")).unwrap().save(position, note.bytes()).unwrap();
@@ -69,7 +69,7 @@ fn a_replay_makes_the_same_bytes_and_leaves_out_what_is_with_loki() {
     expected.remove(1);
     assert_eq!(bodies(&mut collector), expected);
 
-    // In halves, of which the first gets there.
+    // The batch is halved, and Loki accepts the first half.
     collector.split(0);
     collector.rewind();
     collect(&mut collector, false);
@@ -130,7 +130,7 @@ fn what_a_stage_lets_go_of_at_once_goes_into_smaller_and_smaller_batches() {
     for block in &blocks {
         scene.write("stdout", block, None);
     }
-    // A block for each line, and all of them of one stream.
+    // Makes a block of each line, all of them of one stream.
     let stages = "[{regex: {expression: '^(?P<k>.)'}}, {labels: {k: }}, {multiline: {firstline: '^', max_wait_time: 1h}}, \
                   {labeldrop: [k]}]";
     let mut collector = collector(&scene, stages);
@@ -145,7 +145,7 @@ fn what_a_stage_lets_go_of_at_once_goes_into_smaller_and_smaller_batches() {
         collect(&mut collector, true);
         assert_eq!(sizes(&mut collector), expected);
     }
-    // Each but one gets there, and that one comes again alone.
+    // Loki accepts all but one, and that one comes again alone.
     for at in (0..9).filter(|at| *at != 4) {
         collector.acknowledge(at, 0);
     }
@@ -214,7 +214,7 @@ fn what_a_stage_holds_does_not_keep_the_cursor_back_for_ever() {
         collector.acknowledge(at, 0);
     }
     assert!(collector.checkpoint().0.seq > 10_000);
-    // The others came out each when the next one began; the last one is held.
+    // Each came out when the next one began; the last one is held.
     assert_eq!(first.concat().len(), 10_100);
 }
 
@@ -258,7 +258,7 @@ fn equal_lines_that_say_one_time_have_times_of_their_own() {
     assert_eq!(times, [5_000_000, 5_000_001, 5_000_002, 5_000_003, 6_000_000, 5_000_004, 7_000_000]);
 }
 
-/// Lines that were stamped before that are read behind it, and held before it.
+/// Lines that were stamped before the clock was set back are read behind it and held.
 #[test]
 fn a_clock_that_is_set_back_makes_no_stage_wait_longer() {
     const HOUR: i64 = 3600 * 1_000_000_000;
@@ -295,7 +295,7 @@ fn lines_that_cost_too_much_are_counted_once_and_end_the_sending_when_there_are_
     let mut sent = Vec::new();
     for _ in 0..4 {
         collect(&mut collector, false);
-        // A round that is tried again counts nothing twice.
+        // A retried round counts nothing twice.
         collector.rewind();
         collect(&mut collector, false);
         sent.append(&mut sorted_lines(&mut collector));

@@ -1,15 +1,16 @@
-//! Rings that are small beside a batch, a line, or what a stage holds: nothing of what is unsent is overwritten while Loki answers at once.
+//! Rings that are small beside a batch, a line, or what a stage holds: no unsent line is overwritten while Loki answers
+//! at once.
 
 use super::*;
 use promtail::pipeline::{Form, Pipeline};
 use proptest::prelude::*;
 use ring::Cursor;
 
-/// Bytes that one chunk of a long line has.
+/// Bytes of one chunk of a long line.
 const CHUNK: usize = 16 * 1024;
 
-/// Writes while the shipper pushes as soon as it has to, and gives the lines that arrived. Between two looks at the ring, as much is written as
-/// `at_once` says.
+/// Writes lines while the shipper pushes as soon as it must, and returns the lines that arrived. Between two looks at
+/// the ring, `at_once` bytes are written.
 fn ship(scene: &Scene, plan: &Plan, lines: &[String], at_once: u64, is_killed: bool) -> (Vec<String>, Lost) {
     let mut collector = Collector::new(&scene.ring, None, plan);
     let (mut arrived, mut lost, mut written) = (Vec::new(), Lost::default(), 0);
@@ -56,7 +57,7 @@ fn sent_by(collector: &mut Collector, at: usize) -> Vec<String> {
     entries.into_iter().map(|entry| String::from_utf8(entry.line).unwrap()).collect()
 }
 
-/// A line as Loki gets it from a ring of so many bytes.
+/// A line as Loki gets it from a ring of this many bytes.
 fn shown(line: &str, ring: u64) -> String {
     let most = (256 * 1024).min(ring as usize / 4);
     let marker = format!(" [cut by loki-rs at {} KiB]", most / 1024);
@@ -76,7 +77,7 @@ proptest! {
     ) {
         let ring = ring << 10;
         let scene = Scene::of(ring);
-        // Twice the ring at least.
+        // At least twice the size of the ring.
         let mut lines = Vec::new();
         let mut bytes = 0;
         while bytes < 2 * ring as usize {
@@ -86,7 +87,7 @@ proptest! {
             bytes += line.len() + 25;
             lines.push(line);
         }
-        // The container writes up to three eighths of the ring while a push is on its way.
+        // The container writes up to three eighths of the ring while a push is in flight.
         let (arrived, lost) = ship(&scene, &plan(batch), &lines, share * ring / 8, is_killed);
         prop_assert_eq!(lost, Lost::default());
         prop_assert_eq!(arrived.len(), lines.len());
@@ -134,7 +135,7 @@ fn what_is_left_out_beside_a_line_that_a_stage_holds_is_no_line_of_the_next_proc
     let mut collector = Collector::new(&scene.ring, None, &plan);
     let piece = "y".repeat(CHUNK);
     (1..=20).for_each(|ordinal| scene.write("stdout", &piece, Some((ordinal, false))));
-    // What begins here is held, in the midst of the other line.
+    // The line that begins here is held, in the middle of the other line.
     scene.write("stderr", "held", None);
     scene.write("stdout", "next", None);
     collect(&mut collector, false);
@@ -167,7 +168,7 @@ fn what_a_stage_holds_pins_a_quarter_of_a_small_ring_at_most() {
     }
 }
 
-/// Nothing was sent before the ring was full, and then the process was killed, or the power failed.
+/// Nothing was sent before the ring was full; then the process was killed, or the power failed.
 #[test]
 fn what_was_overwritten_before_anything_was_saved_is_counted_by_the_next_process() {
     let scene = Scene::of(512 << 10);
