@@ -1,15 +1,16 @@
-//! Whether a container's requests go another way than the plugin's settings say, and what it may then not use.
+//! A container departs if it uses another way to Loki than the plugin's settings; then it gets no credentials of the
+//! plugin.
 //!
-//! Whoever may start a container chooses its options. Credentials that are set for the plugin are therefore sent only to
-//! the plugin's own URL, by its own proxy, under its own TLS settings. A container that changes one of these brings its
-//! own. A tenant id is no secret and stays.
+//! Every user who may start a container chooses its options. Credentials that are set for the plugin are therefore sent
+//! only to the plugin's own URL, through its own proxy, under its own TLS settings. A container that changes one of
+//! these must set its own. A tenant id is no secret and stays.
 
 use super::destination::TypedUrl;
 use super::options::{self as keys, RawOptions, spec};
 use super::parse;
 use super::settings::PluginDefaults;
 
-/// The plugin's settings that are for its own way to Loki only: each opens a door, or tells who asks.
+/// Settings that are only for the plugin's own way to Loki, because each is a credential or identifies the client.
 const CREDENTIALS: [&str; 7] = [
     keys::LOKI_USERNAME,
     keys::LOKI_PASSWORD,
@@ -20,15 +21,15 @@ const CREDENTIALS: [&str; 7] = [
     keys::LOKI_TLS_KEY_FILE,
 ];
 
-/// Options that decide whose certificate is believed.
+/// Options that decide which certificates are trusted.
 const TRUST: [&str; 3] = [keys::LOKI_TLS_CA_FILE, keys::LOKI_TLS_SERVER_NAME, keys::LOKI_TLS_INSECURE_SKIP_VERIFY];
 
 /// The options by which a container departs from the plugin's way to Loki.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Departure {
-    /// Another server is asked, by another proxy, or another certificate is believed; the first option that says so.
+    /// The first option that names another server or proxy, or trusts other certificates.
     pub way: Option<&'static str>,
-    /// Another certificate is believed: the proxy's may be another one, too.
+    /// Whether other certificates are trusted, so that the proxy may be another one, too.
     pub trust: bool,
 }
 
@@ -42,12 +43,12 @@ impl Departure {
         Departure { way: way.or(trust), trust: trust.is_some() }
     }
 
-    /// Whether the plugin's value of an option is kept from the container.
+    /// Whether the container must not get the plugin's value of an option.
     pub fn withholds(&self, key: &str) -> bool {
         self.way.is_some() && CREDENTIALS.contains(&key)
     }
 
-    /// What to tell the owner of a container that goes without credentials of the plugin.
+    /// A note for a container that does not get credentials of the plugin.
     pub fn note(&self, defaults: &PluginDefaults) -> Option<String> {
         let way = self.way?;
         let withheld = CREDENTIALS.into_iter().filter(|key| defaults.get(key).is_some());
@@ -59,7 +60,7 @@ impl Departure {
     }
 }
 
-/// An empty URL counts as none. Any server that the plugin's URL does not name is another one.
+/// Whether the container names a server that the plugin's URL does not. An empty URL counts as unset.
 fn has_another_url(container: &RawOptions, defaults: &PluginDefaults) -> bool {
     let Some(typed) = container.get(keys::LOKI_URL).filter(|url| !url.trim().is_empty()) else { return false };
     let read = |typed: &str| TypedUrl::parse_all(typed).ok();
@@ -71,7 +72,7 @@ fn differs(key: &str, container: &RawOptions, defaults: &PluginDefaults) -> bool
     let plugin = defaults.get(key).unwrap_or_default().trim();
     let Some(own) = container.get(key).map(str::trim) else { return false };
     if key == keys::LOKI_TLS_INSECURE_SKIP_VERIFY {
-        // To believe fewer is harmless.
+        // Turning verification on is harmless.
         let believes_all = |text: &str| parse::boolean(text).unwrap_or_default();
         return believes_all(own) && !believes_all(plugin);
     }
@@ -105,7 +106,7 @@ mod tests {
         (options.destinations[0].clone(), options.notes)
     }
 
-    /// What of the plugin's credentials a request of this container carries.
+    /// The plugin's credentials that a request of this container carries.
     fn carries(destination: &Destination) -> [bool; 3] {
         let transport = &destination.transport;
         [

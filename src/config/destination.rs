@@ -1,4 +1,4 @@
-//! Where lines go: the push URL, what opens its door, and how long to wait there.
+//! A destination: the push URL, the credentials for it, and its timeout.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,71 +18,69 @@ use loki::transport::shown::shown;
 /// The path of Loki's push API.
 pub const PUSH_PATH: &str = "/loki/api/v1/push";
 
-/// A URL that works out of the box with a Loki on the same host; it appears in complaints.
+/// A URL that works with a Loki on the same host and default settings; error messages show it.
 pub const EXAMPLE_URL: &str = "http://localhost:3100/loki/api/v1/push";
 
 /// One Loki, one tenant, one set of credentials.
 ///
-/// Streams whose destinations are equal may share connections, so this is the key of the pool.
+/// Equal destinations share connections, so this is the key of the pool.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Destination {
     pub url: PushUrl,
     pub credentials: Option<Credentials>,
-    /// How to get there, and as whom.
+    /// TLS, proxy and authentication.
     pub transport: Transport,
-    /// Goes out as `X-Scope-OrgID`.
+    /// The tenant, sent as `X-Scope-OrgID`.
     pub tenant_id: Option<String>,
     /// How long one push may take, from connecting to the last byte of the answer.
     pub timeout: Duration,
-    /// Whether any 2xx without a body says that the lines are stored, for endpoints that are compatible with Loki.
+    /// Whether any 2xx without a body counts as accepted, for endpoints that are compatible with Loki.
     pub accepts_any_2xx: bool,
 }
 
-/// The URL lines are posted to: http or https, with a host and a path, without user info.
+/// The URL of pushes: http or https, with a host and a path, without user info.
 ///
-/// A secret may be in its path or query, so it is shown as [`shown`] has it.
+/// A secret may be in its path or query, so it is shown as [`shown`] returns it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PushUrl(Url);
 
-/// The user info of the URL that was typed, percent-decoded. Shown as `***`.
+/// The user info of a URL, percent-decoded. Shown as `***`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Credentials {
     username: String,
     password: String,
 }
 
-/// A `loki-url` taken apart.
+/// The parts of a `loki-url`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TypedUrl {
     pub url: PushUrl,
     pub credentials: Option<Credentials>,
-    /// What was mended, for the log.
+    /// What was corrected, for the log.
     pub note: Option<String>,
 }
 
 // === impl Destination ===
 
 impl Destination {
-    /// What tells it from the other destinations of a container, in letters that a file's name may have. It stays the
-    /// same when credentials change.
+    /// Identifies the destination among those of a container, in characters that a file name may have. It stays the same
+    /// when credentials change.
     ///
-    /// Half of a SHA-256: no two URLs have the same one. A key may be in the path or query of a URL, so the container's id is
-    /// hashed before it: a table of the hashes of likely URLs is of no use.
+    /// Half of a SHA-256, so two URLs do not share an id. A secret may be in the path or query of a URL, so the
+    /// container's id is hashed before it: a table of the hashes of likely URLs is useless.
     pub fn id(&self, container: &str) -> String {
         let hash = digest(&SHA256, [container, self.url.as_str()].join("\n").as_bytes());
         hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// What earlier releases told it by: a checksum, which two URLs can have in common.
+    /// The checksum that earlier releases used as an id; two URLs can share it.
     pub fn former_id(&self) -> String {
         format!("{:08x}", crc32fast::hash(self.url.as_str().as_bytes()))
     }
 
-    /// Looks whether the files that are needed to push can be used. A file system that hangs is waited for
-    /// [`files::PATIENCE`].
+    /// Checks whether the files for pushes can be used. Waits at most [`files::PATIENCE`] for a file system that hangs.
     ///
-    /// # Errors
-    /// What is wrong with each that cannot.
+    /// # Errors The mistake of each file that cannot be used.
     pub async fn check_files(&self) -> Result<(), OptionErrors> {
         let transport = self.transport.clone();
         let checked = files::look(self.transport.folders(), move || transport.check()).await;
@@ -99,12 +97,12 @@ impl Destination {
 // === impl PushUrl ===
 
 impl PushUrl {
-    /// All of it, for requests.
+    /// The whole URL, for requests.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// Its parts.
+    /// The parsed URL.
     pub fn as_url(&self) -> &Url {
         &self.0
     }
@@ -151,13 +149,14 @@ impl fmt::Debug for Credentials {
 
 // === impl TypedUrl ===
 
-/// URLs of one container: each has a reader of the ring, a copy of what stages hold, and connections.
+/// The largest number of URLs of one container: each needs a reader of the ring, a copy of the state of stages, and
+/// connections.
 pub const MOST_URLS: usize = 16;
 
 impl TypedUrl {
-    /// Reads `loki-url`: one URL, or several with commas between them.
+    /// Parses `loki-url`: one URL, or several separated by commas.
     ///
-    /// A comma is legal in a URL and in a password, so one separates only before another `http://` or `https://`.
+    /// A comma is legal in a URL and in a password, so it separates only before another `http://` or `https://`.
     pub fn parse_all(typed: &str) -> Result<Vec<TypedUrl>, Refusal> {
         let mut all = Vec::<TypedUrl>::new();
         for typed in separate(typed) {
@@ -180,17 +179,17 @@ impl TypedUrl {
         Ok(all)
     }
 
-    /// Reads one URL.
+    /// Parses one URL.
     ///
-    /// Stricter than Grafana's driver, which takes any text and then loses every line. A URL
-    /// without a path gets Loki's; any other path is the user's business (a proxy, a gateway).
+    /// It is stricter than Grafana's driver, which accepts any text and then loses every line. A URL without a path
+    /// gets Loki's; any other path is kept, as for a proxy or gateway.
     pub fn parse(typed: &str) -> Result<TypedUrl, Refusal> {
         let text = typed.trim_ascii();
         let Some(scheme) = scheme_length(text) else {
             let reason = format!("is not an http or https URL (try {})", suggestion(text));
             return Err(refuse(text, reason));
         };
-        // The URL standard would skip surplus slashes and take the path for the host.
+        // The URL standard would skip additional slashes and take the path for the host.
         if text[scheme..].starts_with(['/', '\\']) {
             let reason = format!("is not an http or https URL: empty host (try {EXAMPLE_URL})");
             return Err(refuse(text, reason));
@@ -202,8 +201,8 @@ impl TypedUrl {
                           a password as %23, and leave out any other)";
             return Err(refuse(text, reason));
         }
-        // A / or ? in a password ends the user info early. What is left of the password would
-        // count as the path, which is shown and sent.
+        // A / or ? in a password ends the user info early. The rest of the password would then be part of the path,
+        // which is shown and sent.
         if url.path().contains('@') || url.query().is_some_and(|query| query.contains('@')) {
             let reason = "is not an http or https URL to push to: it has an @ behind the host \
                           (write / ? @ in a password as %2F %3F %40, and an @ in a path as %40)";
@@ -226,7 +225,7 @@ impl TypedUrl {
     }
 }
 
-/// Moves the user info out of the URL. `None` if it decodes to something that is not UTF-8.
+/// Moves the user info out of the URL. `None` if it does not decode to UTF-8.
 pub(super) fn take_credentials(url: &mut Url) -> Option<Option<Credentials>> {
     if url.username().is_empty() && url.password().is_none() {
         return Some(None);
@@ -237,7 +236,7 @@ pub(super) fn take_credentials(url: &mut Url) -> Option<Option<Credentials>> {
     };
     let username = decode(url.username())?;
     let password = decode(url.password().unwrap_or_default())?;
-    // Both work on every URL that has a host.
+    // Both calls succeed for every URL that has a host.
     url.set_username("").ok()?;
     url.set_password(None).ok()?;
     Some(Some(Credentials { username, password }))
@@ -254,7 +253,7 @@ pub(super) fn scheme_length(text: &str) -> Option<usize> {
         .map(str::len)
 }
 
-/// URLs with commas between them, see [`TypedUrl::parse_all`].
+/// The comma-separated URLs, see [`TypedUrl::parse_all`].
 pub fn separate(typed: &str) -> Vec<&str> {
     let mut rest = typed.trim_end_matches(|c: char| c == ',' || c.is_ascii_whitespace());
     let mut all = Vec::new();
@@ -267,9 +266,9 @@ pub fn separate(typed: &str) -> Vec<&str> {
     all
 }
 
-/// A URL, or what was meant as one, without its query and anything that may be user info.
+/// A URL, or a text in its place, without its query and without anything that may be user info.
 ///
-/// Only a proper scheme is trusted to be one: in `user:p//w@host`, the password has slashes too.
+/// Only a valid scheme is trusted to be one: in `user:p//w@host`, the password has slashes too.
 pub fn hide_user_info(text: &str) -> String {
     let hide_query = |text: &str| text.split_once('?').map_or(text.to_owned(), |(before, _)| format!("{before}?***"));
     let Some(at) = text.rfind('@') else { return hide_query(text) };
@@ -277,16 +276,16 @@ pub fn hide_user_info(text: &str) -> String {
     format!("{}***{}", &text[..scheme], hide_query(&text[at..]))
 }
 
-/// A refusal of `text` that shows nothing that may be user info.
+/// An error for `text` that shows nothing that may be user info.
 pub(super) fn refuse(text: &str, reason: impl Into<String>) -> Refusal {
     Refusal::new(&hide_user_info(text), reason)
 }
 
-/// The URL that was probably meant: `http://` in front, the user info left out, Loki's path behind.
+/// The URL that was probably meant: with `http://`, without user info, and with Loki's path.
 fn suggestion(text: &str) -> String {
     let host = text.rsplit('@').next().unwrap_or_default();
     let host = host.split_once("://").map_or(host, |(_, host)| host);
-    // A bare word is a mistake of another kind more often than the name of a host.
+    // A single word is seldom the name of a host.
     if !host.contains([':', '.']) {
         return EXAMPLE_URL.to_owned();
     }

@@ -1,4 +1,4 @@
-//! Which options are in force for a container, and where each value comes from.
+//! The options that are in force for a container, and the source of each value.
 
 use serde::Serialize;
 
@@ -12,29 +12,29 @@ use base::refusal::quote;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Effective {
     pub key: String,
-    /// Fit to be shown: nothing secret is in it.
+    /// The value, safe to show: it contains no secret.
     pub value: String,
     pub origin: Origin,
 }
 
-/// Who said it. The later one counts.
+/// The source of a value. Later variants take precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// The table of options.
+    /// The default in the table of options.
     BuiltIn,
-    /// A setting of the plugin, under this name.
+    /// A setting of the plugin, by this name.
     Plugin(&'static str),
-    /// The container, or daemon.json, which dockerd puts into the container.
+    /// The container, or daemon.json: dockerd copies its options into the container.
     Container,
 }
 
-/// What is in force, in the order of the table; what is not in the table comes last.
+/// The options in force, in the order of the table; unknown options come last.
 pub fn effective(container: &RawOptions, defaults: &PluginDefaults) -> Vec<Effective> {
     let departure = Departure::of(container, defaults);
     let mut found = Vec::new();
     for spec in OPTIONS.iter().filter(|spec| spec.key != keys::CACHE) {
-        // An empty URL counts as none.
+        // An empty URL counts as unset.
         let own = container.get(spec.key).filter(|value| spec.key != keys::LOKI_URL || !value.trim().is_empty());
         let own = own.map(|value| (value, Origin::Container));
         let plugin = || defaults.get(spec.key).filter(|_| !departure.withholds(spec.key));
@@ -44,20 +44,20 @@ pub fn effective(container: &RawOptions, defaults: &PluginDefaults) -> Vec<Effec
             found.push(Effective { key: spec.key.to_owned(), value: shown(spec.key, value), origin });
         }
     }
-    // Stages of a container replace those of the plugin, in either form.
+    // Stages of a container replace those of the plugin, whichever option sets them.
     let forms = [keys::LOKI_PIPELINE_STAGES, keys::LOKI_PIPELINE_STAGE_FILE];
     if forms.iter().any(|key| container.get(key).is_some_and(|text| !text.is_empty())) {
         found.retain(|option| option.origin == Origin::Container || !forms.contains(&option.key.as_str()));
     }
     for (key, value) in container.0.iter().filter(|(key, _)| OPTIONS.iter().all(|spec| spec.key != key.as_str())) {
-        // Whatever an unknown one is meant to be, it may be a secret.
+        // The value of an unknown option may be a secret.
         let value = if keys::spec(key).is_some() { quote(value) } else { "***".into() };
         found.push(Effective { key: key.clone(), value, origin: Origin::Container });
     }
     found
 }
 
-/// A value without anything secret in it, on one line.
+/// A value without secrets, on one line.
 fn shown(key: &str, value: &str) -> String {
     match key {
         keys::LOKI_PASSWORD | keys::LOKI_HEADERS if !value.is_empty() => "***".into(),

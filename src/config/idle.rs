@@ -1,11 +1,11 @@
-//! Options that are taken and have no effect, because other drivers or dockerd have them, and why they have none.
+//! Options that are accepted for compatibility and have no effect, and why.
 //!
-//! dockerd hands every option of a container to its driver, those of its own cache included, which it copies from
-//! daemon.json into all containers. To refuse them would keep these containers from starting.
+//! dockerd passes every option of a container to its driver, even those of its own cache, which it copies from
+//! daemon.json into all containers. Rejecting them would keep these containers from starting.
 
 use super::options::{CACHE, COMPRESS, RawOptions, is_of};
 
-/// By row of the table.
+/// The options by row of the table, with the reason.
 const IDLE: [(&str, &str); 2] = [
     (
         COMPRESS,
@@ -17,7 +17,7 @@ const IDLE: [(&str, &str); 2] = [
     ),
 ];
 
-/// A note for each option that was given to a container and does nothing.
+/// A note for each option of a container that has no effect.
 pub fn notes(typed: &RawOptions) -> impl Iterator<Item = String> + '_ {
     typed.0.keys().filter_map(|key| {
         let (_, why) = IDLE.iter().find(|(row, _)| is_of(key, row))?;

@@ -1,4 +1,4 @@
-//! `loki-structured-metadata`: what goes beside each line without being a label.
+//! `loki-structured-metadata`: structured metadata of each line, from labels, variables and facts of the container.
 //!
 //! ```text
 //! list   = item { "," item }
@@ -6,24 +6,24 @@
 //! source = "label:" key | "env:" key | fact
 //! ```
 //!
-//! Without a name, a fact goes under its own and a key under what Loki takes of it: `label:com.example/team` becomes
-//! `com_example_team`.
+//! Without a name, a fact keeps its own, and a key gets the nearest name that Loki accepts: `label:com.example/team`
+//! becomes `com_example_team`.
 
 use base::refusal::{Refusal, quote};
 use loki::labels::LabelName;
 
-/// Items in a list. Loki takes 128 with a line, and a line may get one of ours besides.
+/// The largest number of items. Loki accepts 128 for a line, and the driver may add one.
 const MAX_ITEMS: usize = 100;
 
-/// One thing that is told of a container.
+/// One item of structured metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetadataItem {
-    /// Under which it goes.
+    /// The name in Loki.
     pub name: LabelName,
     pub source: MetadataSource,
 }
 
-/// Where it comes from.
+/// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MetadataSource {
     /// A label of the container, by its exact name.
@@ -33,7 +33,7 @@ pub enum MetadataSource {
     Fact(Fact),
 }
 
-/// What dockerd tells of every container, and Swarm of its own.
+/// A fact that dockerd knows about every container, or Swarm about its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fact {
     ContainerId,
@@ -48,7 +48,7 @@ pub enum Fact {
     SwarmNodeId,
 }
 
-/// Facts by name.
+/// The facts by name.
 const FACTS: [(&str, Fact); 10] = [
     ("container_id", Fact::ContainerId),
     ("container_name", Fact::ContainerName),
@@ -62,7 +62,7 @@ const FACTS: [(&str, Fact); 10] = [
     ("swarm_node_id", Fact::SwarmNodeId),
 ];
 
-/// Reads the list. Nothing is no metadata.
+/// Parses the list. An empty list means no metadata.
 pub fn items(text: &str) -> Result<Vec<MetadataItem>, Refusal> {
     let refuse = |why: String| {
         let reason =
@@ -77,7 +77,7 @@ pub fn items(text: &str) -> Result<Vec<MetadataItem>, Refusal> {
 }
 
 fn item(typed: &str) -> Result<MetadataItem, String> {
-    // A key may have a = in it, a fact may not; a name has no colon.
+    // A key may contain `=`, a fact may not; a name contains no colon.
     let (name, source) = match typed.split_once('=') {
         Some((name, source)) if !name.contains(':') => (Some(name.trim()), source.trim()),
         _ => (None, typed),

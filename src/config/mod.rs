@@ -1,6 +1,6 @@
-//! Configuration: what was typed, then what is meant.
+//! Configuration: parses options and settings, and validates them.
 //!
-//! Two sources, both small and both read through a table that is also the documentation:
+//! There are two sources, each read through a table that is also the documentation:
 //!
 //! ```text
 //! dockerd's Info.Config ─▶ RawOptions ─┐
@@ -9,25 +9,24 @@
 //!                                └─▶ Settings                                      per plugin
 //! ```
 //!
-//! - [`options`]: [`OPTIONS`], the table of what a container may be given, and its complaints;
-//!   `unknown` words those about keys that are not in it.
-//! - [`stream_options`]: [`StreamOptions`], validated, by concern, with nothing left to check;
-//!   `reader` is the way there.
-//! - [`destination`]: [`PushUrl`], [`Credentials`], [`Destination`]; [`transport`] reads what of it is about TLS, proxies and
-//!   authorization; `departure` keeps the credentials of the plugin from containers that go another way.
-//! - [`settings`]: [`SETTINGS`], the table of what the plugin itself may be given, and
-//!   [`PluginDefaults`], what containers get when they say nothing.
-//! - [`effective`]: which options are in force for a container, who said so, and how they may be shown.
-//! - [`pipeline`]: stages by name, typed or in a file.
-//! - [`metadata`]: the grammar of `loki-structured-metadata`; [`tenant`]: which tenants there can be; `idle`: options
-//!   that are taken and do nothing.
+//! - [`options`]: [`OPTIONS`], the table of a container's options, and errors about them; `unknown` words errors about
+//!   keys that are not in it.
+//! - [`stream_options`]: [`StreamOptions`], validated, by concern, with nothing left to check; `reader` creates them.
+//! - [`destination`]: [`PushUrl`], [`Credentials`], [`Destination`]; [`transport`] parses their options about TLS,
+//!   proxies and authorization; `departure` withholds the plugin's credentials from containers that use another way to
+//!   Loki.
+//! - [`settings`]: [`SETTINGS`], the table of the plugin's own settings, and [`PluginDefaults`], the defaults of
+//!   options for all containers.
+//! - [`effective`]: the options that are in force for a container, their sources, and how they may be shown.
+//! - [`pipeline`]: stages by name, as text or in a file.
+//! - [`metadata`]: the grammar of `loki-structured-metadata`; [`tenant`]: valid tenants; `idle`: options that have no
+//!   effect.
 //! - [`render`]: a table as aligned text and as Markdown.
-//! - [`parse`]: Docker's grammars, one value at a time; [`go_compat`] has those of Go, and a value that does not fit is a
+//! - [`parse`]: Docker's grammars, one value at a time; [`go_compat`] has those of Go. A value that does not match is a
 //!   [`Refusal`](base::refusal::Refusal).
 //!
-//! Three rules hold throughout. All mistakes are reported at once. A complaint names the key, the
-//! value and what is expected, with an example. No secret is ever shown, neither in a complaint
-//! nor by `Debug`.
+//! Three rules hold throughout. All mistakes are reported at once. An error names the key, the value and what is
+//! expected, with an example. No secret is ever shown, neither in an error nor by `Debug`.
 
 mod departure;
 pub mod destination;

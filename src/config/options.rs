@@ -1,7 +1,7 @@
-//! What may be typed: the one table of options, and the options as they were typed.
+//! The table of options, and the options of a container before they are parsed.
 //!
-//! `--help`, the README, the plugin's manifest and the parser all follow [`OPTIONS`]. An option
-//! comes from one of three places, the first that has it:
+//! `--help`, the README, the plugin's manifest and the parser all follow [`OPTIONS`]. The value of an option comes from
+//! the first of three places that has it:
 //!
 //! 1. the container: `docker run --log-opt`, a compose file, `log-opts` in daemon.json;
 //! 2. the plugin: an environment variable set with `docker plugin set`, for all containers at once;
@@ -24,50 +24,50 @@ pub use table::*;
 /// One option: a row of `--help` and of the README.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OptionSpec {
-    /// The name behind `--log-opt`.
+    /// The name after `--log-opt`.
     pub key: &'static str,
-    /// The plugin's environment variable for all containers; `None` where dockerd is the reader.
+    /// The plugin's environment variable for all containers; `None` for options that dockerd reads itself.
     pub env: Option<&'static str>,
-    /// The value when nobody gives one.
+    /// The value when neither container nor plugin sets one.
     pub default: Option<&'static str>,
-    /// What is accepted, in the words that a complaint uses too.
+    /// The accepted form, in the words of error messages.
     pub form: &'static str,
-    /// What it does, for the user.
+    /// The effect, for users.
     pub doc: &'static str,
 }
 
-/// Options as they were typed, before anything is known of them. Values are not shown.
+/// Options before they are parsed. `Debug` does not show values.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct RawOptions(pub BTreeMap<String, String>);
 
-/// Bytes of the reason why an option cannot be used: stages and rules repeat names and values of any length.
+/// The longest reason in an error, in bytes: stages and rules repeat names and values of any length.
 const LONGEST_REASON: usize = 4 * 1024;
 
 /// One option that cannot be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{key}: {reason}")]
 pub struct OptionError {
-    /// The option, or the environment variable that stands for it.
+    /// The option, or its environment variable.
     pub key: String,
     pub reason: String,
 }
 
-/// Every mistake in one set of options, so that nobody has to fix them one `docker run` at a time.
+/// All mistakes in one set of options, so that users can fix them at once.
 ///
-/// Nothing was started. The container does not start either: dockerd shows the sentence to whoever
-/// typed `docker run`.
+/// Nothing was started. The container does not start either: dockerd shows the sentence to the user who ran `docker
+/// run`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{}", sentences(.0))]
 pub struct OptionErrors(pub Vec<OptionError>);
 
 // === impl OptionSpec ===
 
-/// The row of one option, `None` for a key that is in no row.
+/// The row of one option; `None` for a key without a row.
 pub fn spec(key: &str) -> Option<&'static OptionSpec> {
     OPTIONS.iter().find(|spec| is_of(key, spec.key))
 }
 
-/// Whether a key belongs to the row of that name, which may stand for all that begin alike.
+/// Whether a key belongs to the row of that name, which may stand for all keys with one prefix.
 pub fn is_of(key: &str, row: &str) -> bool {
     row.strip_suffix('*').map_or(key == row, |beginning| key.starts_with(beginning))
 }

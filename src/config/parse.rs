@@ -1,10 +1,9 @@
-//! Leaf parsers: the text of one value, to something the program can trust.
+//! Parsers of single values: text to a checked value.
 //!
-//! Each takes the whole text and answers with the value or with a [`Refusal`], which says what was
-//! typed, what is expected, and a few examples. Whoever asked puts the key in front, so that the
-//! sentence reads `loki-timeout: "10" is not a duration (try 10s, 500ms, 1m)`.
+//! Each parser takes the whole text and returns the value or a [`Refusal`], with the text, what is expected, and a few
+//! examples. The caller adds the key in front: `loki-timeout: "10" is not a duration (try 10s, 500ms, 1m)`.
 //!
-//! The grammars are Go's and Docker's, because that is what people have in their compose files:
+//! The grammars are those of Go and Docker, which compose files use already:
 //!
 //! | parser | grammar of | accepts |
 //! | --- | --- | --- |
@@ -14,16 +13,16 @@
 //! | [`list`] | Docker `labels`, `env` | `a,b` |
 //! | [`pairs`] | Grafana `loki-external-labels` | `a=1,b={{join .ContainerArgs ","}}` |
 //!
-//! Durations have a [file](go_compat::duration) of their own.
+//! Durations are in [their own module](go_compat::duration).
 
 use base::refusal::{Refusal, quote, redact};
 
-/// Examples that end every complaint about a size.
+/// Examples at the end of every error about a size.
 const SIZES: &str = "try 20m, 512k, 1g";
 
 // === numbers and words ===
 
-/// A boolean, in the twelve spellings Go knows.
+/// A boolean, in the twelve spellings of Go.
 pub fn boolean(text: &str) -> Result<bool, Refusal> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
@@ -32,9 +31,9 @@ pub fn boolean(text: &str) -> Result<bool, Refusal> {
     }
 }
 
-/// A whole number of at least `least`; `what` and `examples` word the complaint.
+/// A whole number of at least `least`; `what` and `examples` are parts of the error.
 pub fn integer(text: &str, what: &str, least: i64, examples: &str) -> Result<i64, Refusal> {
-    // Rust and Go agree on signs and digits, and neither takes blanks or underscores here.
+    // Rust and Go agree on signs and digits, and neither accepts spaces or underscores here.
     match text.parse::<i64>() {
         Ok(number) if number >= least => Ok(number),
         _ => {
@@ -46,8 +45,8 @@ pub fn integer(text: &str, what: &str, least: i64, examples: &str) -> Result<i64
 
 /// A size in bytes above zero.
 ///
-/// Every suffix counts in thousands, `KiB` too: `max-size` goes through `units.FromHumanSize`, and
-/// that is how Docker's own drivers read it. Fractions are cut to whole bytes.
+/// Every suffix is decimal, `KiB` too, because Docker's own drivers read `max-size` by `units.FromHumanSize`. Fractions
+/// are truncated to whole bytes.
 pub fn size(text: &str) -> Result<u64, Refusal> {
     human_size(text)
         .filter(|bytes| *bytes > 0)
@@ -55,8 +54,7 @@ pub fn size(text: &str) -> Result<u64, Refusal> {
 }
 
 fn human_size(text: &str) -> Option<u64> {
-    // As Docker does it: the number ends at the last digit, dot or blank, and one blank may
-    // stand between it and the suffix.
+    // As in Docker, the number ends at the last digit, dot or space, and one space may stand between it and the suffix.
     let last = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')?;
     let (number, suffix) = text.split_at(last + 1);
     let number = number.strip_suffix(' ').unwrap_or(number);
@@ -71,23 +69,22 @@ fn human_size(text: &str) -> Option<u64> {
         _ => return None,
     };
     let bytes = number * unit;
-    // Docker keeps it in an int64. The comparison also turns NaN away.
+    // Docker uses an int64. The comparison also rejects NaN.
     (0.0..i64::MAX as f64).contains(&bytes).then_some(bytes as u64)
 }
 
 // === lists ===
 
-/// Names between commas, exactly as typed: Docker trims nothing. Empty ones are dropped.
+/// Comma-separated names, unchanged: Docker trims nothing. Empty ones are dropped.
 pub fn list(text: &str) -> Vec<String> {
     let names = text.split(',').filter(|name| !name.is_empty());
     names.map(str::to_owned).collect()
 }
 
-/// `name=value` pairs between commas, in order.
+/// Comma-separated `name=value` pairs, in order.
 ///
-/// A name ends at the first `=` and loses the blanks around it; a value is kept to the letter. A
-/// comma inside `{{…}}` is part of the template: Grafana's driver cuts there, which never gave
-/// anything but an error.
+/// A name ends at the first `=` and is trimmed; a value is unchanged. A comma inside `{{…}}` is part of the template:
+/// Grafana's driver splits there, which never gave anything but an error.
 pub fn pairs(text: &str) -> Result<Vec<(String, String)>, Refusal> {
     let refuse = |pair: &str| {
         let reason = format!(
@@ -111,7 +108,7 @@ pub fn pairs(text: &str) -> Result<Vec<(String, String)>, Refusal> {
     Ok(found)
 }
 
-/// Splits at commas that are outside `{{…}}`, and so outside the strings within.
+/// Splits at commas outside of `{{…}}`, and so outside of strings in templates.
 fn split_outside_actions(text: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut start = 0;
@@ -131,7 +128,7 @@ fn split_outside_actions(text: &str) -> Vec<&str> {
     parts
 }
 
-/// Bytes from `{{` through the `}}` that closes it, or to the end of the text.
+/// Bytes from `{{` through the closing `}}`, or to the end of the text.
 fn action_length(text: &str) -> usize {
     let mut string: Option<u8> = None;
     let mut at = 2;

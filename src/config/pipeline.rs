@@ -1,7 +1,7 @@
 //! `loki-pipeline`, `loki-pipeline-stages` and `loki-pipeline-stage-file`: stages by name, as text, or in a file.
 //!
-//! Options are read without a look at any file, so that a file system that hangs, or a file that is gone, is nothing that a
-//! call of dockerd or the start of the plugin waits for or fails at. Files are opened afterwards, see [`Configured::open`].
+//! Options are parsed without access to files. So a file system that hangs, or a missing file, delays no call of
+//! dockerd and not the start of the plugin. Files are opened afterwards, see [`Configured::open`].
 
 use super::options::{self as keys, OptionError};
 use super::reader::Reader;
@@ -10,30 +10,30 @@ use base::refusal::Refusal;
 use loki::transport::Material;
 use promtail::pipeline::{Draft, Form, Pipeline, PipelineError, presets};
 
-/// What to do, at the end of every complaint.
+/// The advice at the end of every error.
 const HELP: &str = "try [{labels: {level: }}], and loki-rs pipeline check FILE";
 
 /// The same for presets.
 const PRESETS_HELP: &str = "try json,redact-email, and loki-rs pipeline show json";
 
-/// Stages that options ask for, in the order in which they run. No file that they name has been looked at.
+/// The configured stages, in the order in which they run. No file that they name was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configured {
     parts: Vec<Part>,
-    /// Where files may be that stages name.
+    /// The folders in which files of stages may be.
     folders: Folders,
 }
 
-/// Stages of one option.
+/// The stages of one option.
 #[derive(Clone, Debug)]
 enum Part {
-    /// Written out, and compiled.
+    /// Stages as text, compiled.
     Typed { option: &'static str, text: String, stages: Draft },
-    /// In a file.
+    /// Stages in a file.
     File(Material),
 }
 
-/// Why a file cannot be used: a sentence with the option, the path, what is wrong and what to do.
+/// Why a file cannot be used: a sentence with the option, the path, the reason and the advice.
 pub type Flawed = String;
 
 // === impl Configured ===
@@ -46,7 +46,7 @@ impl Configured {
         Ok((!is_empty).then_some(Configured { parts, folders }))
     }
 
-    /// Whether any file is named. Of a file with stages it is not known which files these name.
+    /// Whether any file is needed. A file with stages may name further ones.
     pub fn names_files(&self) -> bool {
         self.parts.iter().any(|part| match part {
             Part::Typed { stages, .. } => !stages.files().is_empty(),
@@ -54,7 +54,7 @@ impl Configured {
         })
     }
 
-    /// The stages, if no file is needed for them.
+    /// The stages, if they need no file.
     pub fn ready(&self) -> Option<Pipeline> {
         let stages = self.parts.iter().map(|part| match part {
             Part::Typed { stages, .. } if stages.files().is_empty() => stages.open(&self.folders).ok(),
@@ -63,11 +63,10 @@ impl Configured {
         stages.reduce(|before, behind| Some(before?.then(behind?))).flatten()
     }
 
-    /// Reads the files with stages and opens those that stages name, however long file systems take: those that hang are
-    /// waited for [`files::PATIENCE`] each. `None` when there is no stage in the end.
+    /// Reads the files with stages and opens those that stages name. Waits at most [`files::PATIENCE`] for each file
+    /// that hangs. `None` when there are no stages.
     ///
-    /// # Errors
-    /// The first file that cannot be used.
+    /// # Errors The first file that cannot be used.
     pub async fn open(&self) -> Result<Option<Pipeline>, Flawed> {
         let mut all: Option<Pipeline> = None;
         for part in &self.parts {
@@ -107,7 +106,7 @@ impl PartialEq for Part {
 
 impl Eq for Part {}
 
-/// The stages in a file.
+/// Parses the stages in a file.
 async fn read(file: &Material) -> Result<Draft, Flawed> {
     let folders: Vec<_> = file.named().into_iter().flat_map(Named::paths).map(|path| files::folder(&path)).collect();
     let own = file.clone();
@@ -124,7 +123,8 @@ async fn read(file: &Material) -> Result<Draft, Flawed> {
     }
 }
 
-/// Where the mistakes of a file are. Who named it may not be meant to read it, so nothing of it is shown.
+/// The positions of mistakes in a file. The user who named it may not be allowed to read it, so none of its content is
+/// shown.
 fn places(error: &PipelineError) -> String {
     let places: Vec<_> = error
         .places()
@@ -135,7 +135,7 @@ fn places(error: &PipelineError) -> String {
     format!("{} (loki-rs pipeline check FILE says what is wrong there)", places.concat())
 }
 
-/// The mistakes of all stages, as one part of a sentence.
+/// All mistakes of stages, as one part of a sentence.
 fn reasons(error: PipelineError) -> String {
     error.reasons().join(", ").replace("; ", ", ")
 }
@@ -143,8 +143,8 @@ fn reasons(error: PipelineError) -> String {
 // === impl Reader ===
 
 impl Reader<'_> {
-    /// The stages of presets, and behind them those that were written. Either is the container's or else the plugin's.
-    /// `None` also when there is an error on record.
+    /// The stages of presets, followed by the configured ones. For each the container's option replaces the plugin's.
+    /// `None` also when an error was recorded.
     pub(super) fn pipeline(&mut self) -> Option<Configured> {
         let (presets, written) = (self.presets(), self.written());
         match (presets, written) {
@@ -167,7 +167,7 @@ impl Reader<'_> {
         })
     }
 
-    /// What a container says replaces what the plugin was set to, in either form.
+    /// The configured stages. A container's option replaces the plugin's, whichever form each has.
     fn written(&mut self) -> Option<Configured> {
         let (stages, file) = (self.said(keys::LOKI_PIPELINE_STAGES), self.said(keys::LOKI_PIPELINE_STAGE_FILE));
         match (stages, file) {

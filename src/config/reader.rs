@@ -1,6 +1,6 @@
-//! From the text of each option to its meaning, one concern after the other.
+//! The reader parses and validates all options of a container, one concern after the other.
 //!
-//! What comes out is in `stream_options`, and so are the tests.
+//! The result is in `stream_options`, and so are the tests.
 
 use std::num::NonZeroU32;
 
@@ -18,7 +18,7 @@ use go_compat::go_regex::KeyPattern;
 use loki::labels::{LabelName, MAX_NAME};
 use promtail::relabel::Rules;
 
-/// Looks options up in order of precedence, and collects every mistake.
+/// Looks options up in order of precedence, and collects all mistakes.
 pub struct Reader<'a> {
     pub(super) container: &'a RawOptions,
     pub(super) defaults: &'a PluginDefaults,
@@ -62,7 +62,7 @@ impl<'a> Reader<'a> {
         let accepts_any_2xx = self.required(keys::LOKI_ACCEPT_ANY_2XX, parse::boolean);
         let (transport, accepts_any_2xx) = (transport?, accepts_any_2xx?);
         let destination = |TypedUrl { url, credentials, .. }| {
-            // Whom the URL says to be may be the plugin's word, and another the container's.
+            // The credentials in the URL may be the plugin's, and others the container's.
             let credentials = credentials.filter(|_| transport.authorization.is_none());
             let (tenant_id, transport) = (tenant_id.clone(), transport.clone());
             Destination { url, credentials, transport, tenant_id, timeout, accepts_any_2xx }
@@ -70,14 +70,14 @@ impl<'a> Reader<'a> {
         Some(typed?.into_iter().map(destination).collect())
     }
 
-    /// The text that counts: the container's, the plugin's, the table's.
+    /// The value in force: the container's, else the plugin's, else the table's.
     fn text(&self, key: &str) -> Option<&'a str> {
         let typed = self.container.get(key);
         let typed = typed.or_else(|| self.defaults.get(key));
         typed.or_else(|| spec(key)?.default)
     }
 
-    /// `None` without a value, and when it was refused, which is then on record.
+    /// `None` without a value, or when it was rejected and the error recorded.
     pub(super) fn optional<T>(
         &mut self,
         key: &str,
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// `None` only together with an error on record.
+    /// `None` only when an error was recorded.
     pub(super) fn required<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, Refusal>) -> Option<T> {
         if self.text(key).is_none() {
             self.errors.push(OptionError::new(key, "is missing"));
@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
         self.container.get(keys::LOKI_URL).is_some_and(|url| !url.trim().is_empty())
     }
 
-    /// An empty URL counts as none: that is what an unset variable in a compose file leaves.
+    /// An empty URL counts as unset: an unset variable in a compose file leaves one.
     fn urls(&mut self) -> Option<Vec<TypedUrl>> {
         let key = keys::LOKI_URL;
         let typed = if self.has_own_url() { self.container.get(key) } else { self.defaults.get(key) };
@@ -152,16 +152,16 @@ impl<'a> Reader<'a> {
         let min = self.required(keys::LOKI_MIN_BACKOFF, duration::positive_duration);
         let max = self.required(keys::LOKI_MAX_BACKOFF, duration::positive_duration);
         let (mut min_backoff, max_backoff) = (min?, max?);
-        // dockerd hands the manifest's defaults over as if somebody had set them.
+        // dockerd passes the manifest's defaults as if they were set by a user.
         let set =
             |key: &str| self.defaults.get(key).filter(|set| spec(key).is_none_or(|spec| spec.default != Some(*set)));
         let typed = |key| self.container.get(key).or_else(|| set(key));
         if typed(keys::LOKI_MIN_BACKOFF).is_none() {
-            // Only the longest wait was asked for, as with Grafana's driver.
+            // Only the maximum was set; as with Grafana's driver it also bounds the minimum.
             min_backoff = min_backoff.min(max_backoff);
         }
         if min_backoff > max_backoff {
-            // Either may be the one that was typed, so both are shown.
+            // Either may be the one that was set, so both are shown.
             let key = keys::LOKI_MAX_BACKOFF;
             let max = quote(self.text(key).unwrap_or_default());
             let min = self.text(keys::LOKI_MIN_BACKOFF).unwrap_or_default();
@@ -238,15 +238,15 @@ impl<'a> Reader<'a> {
 
 // === parsers of single options ===
 
-/// An empty value is none, as with Grafana's driver.
+/// An empty value counts as unset, as with Grafana's driver.
 fn flag(text: &str) -> Result<bool, Refusal> {
     if text.is_empty() { Ok(false) } else { parse::boolean(text) }
 }
 
-/// `0` and nothing are both without end.
+/// `0` and an empty value mean without limit.
 fn attempts(text: &str) -> Result<Option<NonZeroU32>, Refusal> {
     let attempts = parse::integer(text, "whole number", 0, "10, or 0 for ever")?;
-    // Nobody lives to see more than four thousand million attempts.
+    // More than four thousand million tries are as good as that number.
     Ok(NonZeroU32::new(u32::try_from(attempts).unwrap_or(u32::MAX)))
 }
 
@@ -258,14 +258,14 @@ fn pattern(text: &str) -> Result<Option<KeyPattern>, Refusal> {
     }
 }
 
-/// A template that parses. An empty one gives no label.
+/// A template that parses. An empty one makes no label.
 fn tag(text: &str) -> Result<Option<String>, Refusal> {
     let refuse = |error| Refusal::new(text, format!("is not a Go template ({error}, try {{{{.Name}}}}/{{{{.ID}}}})"));
     template::check(text).map_err(refuse)?;
     Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
 }
 
-/// Nothing is no rules.
+/// An empty value means no rules.
 fn relabel(text: &str) -> Result<Option<Rules>, Refusal> {
     let refuse = |error| {
         let reason = format!(
@@ -277,8 +277,7 @@ fn relabel(text: &str) -> Result<Option<Rules>, Refusal> {
     Rules::parse(text).map(Some).map_err(refuse)
 }
 
-/// Pairs of a label and a template that parses. Whether its fields exist shows when it meets a
-/// container.
+/// Pairs of a label and a template that parses. Whether its fields exist is known only with a container.
 fn external_labels(text: &str, notes: &mut Vec<String>) -> Result<Vec<(LabelName, String)>, Refusal> {
     let mut labels = Vec::new();
     for (typed, template) in parse::pairs(text)? {

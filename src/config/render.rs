@@ -1,15 +1,15 @@
 //! Tables as text: aligned for `--help`, Markdown for the README.
 
-/// Columns of a terminal that help is made for.
+/// The width of help text, in columns.
 const WIDTH: usize = 96;
 
-/// One entry of a help text: a name, and paragraphs that are set beside it.
+/// One entry of a help text: a name, and paragraphs beside it.
 pub struct Entry<const N: usize> {
     pub name: &'static str,
     pub paragraphs: [String; N],
 }
 
-/// Entries under a title, their paragraphs wrapped in one column.
+/// Entries under a title, with their paragraphs wrapped in one column.
 pub fn aligned<const N: usize>(title: &str, entries: &[Entry<N>]) -> String {
     let longest = entries.iter().map(|entry| entry.name.len()).max();
     let column = longest.unwrap_or_default() + 4;
@@ -35,14 +35,14 @@ pub fn markdown<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> Strin
     text
 }
 
-/// A cell with text. A bar would end it, and an angle bracket would be taken for HTML.
+/// A cell with text. `|` would end it, and `<` would be read as HTML.
 pub fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "&lt;")
 }
 
-/// A cell with code, empty for no text at all.
+/// A cell with code; empty without text.
 pub fn code(text: Option<&str>) -> String {
-    // A bar ends the cell even in code.
+    // `|` ends a cell even in code.
     text.map_or_else(String::new, |text| format!("`{}`", text.replace('|', "\\|")))
 }
 

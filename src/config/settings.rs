@@ -1,20 +1,20 @@
 //! Settings of the plugin itself, read from its environment once, at boot.
 //!
-//! Two kinds: the rows of [`SETTINGS`], and a default for each option of
-//! [`OPTIONS`] that has a variable. Both are set with `docker plugin set`, which
-//! leaves variables empty rather than unset, so an empty one counts as unset.
+//! There are two kinds: the rows of [`SETTINGS`], and a default for each option of [`OPTIONS`] that has a variable.
+//! Both are set with `docker plugin set`, which leaves variables empty rather than unset, so an empty one counts as
+//! unset.
 //!
-//! Everything is checked here, without a look at any file, so that a mistake is known when the plugin is enabled. It
-//! keeps nobody from starting: dockerd would only say that the plugin does not answer, and containers that run would
-//! wait for a reader. The plugin goes on with what each row of [`SETTINGS`] has for a mistake, refuses new containers
-//! with the sentence, and says it wherever somebody may look.
+//! All settings are checked here, without access to files, so that a mistake is known when the plugin is enabled. A
+//! mistake does not keep the plugin from starting: dockerd would only say that the plugin does not answer, and running
+//! containers would block without a reader. The plugin continues with the replacement in the table below, refuses new
+//! containers with an error, and shows the mistake in its log and on the status page.
 //!
-//! | setting | in place of a value that cannot be used |
+//! | setting | replacement for an invalid value |
 //! | --- | --- |
-//! | `RING_RETENTION`, `RING_BUDGET` | nothing is removed for its sake: what is gone cannot be had back, and each ring has a bound of its own |
+//! | `RING_RETENTION`, `RING_BUDGET` | no ring is removed for it: removed lines cannot be restored, and each ring has its own bound |
 //! | `METRICS_ADDR` | nothing is served |
-//! | `NO_PROXY` | containers with a proxy are not shipped: their lines must not take a way that was ruled out |
-//! | the default of an option | containers that rely on it are not shipped |
+//! | `NO_PROXY` | containers with a proxy are not shipped: their lines must not use a proxy that the operator excluded |
+//! | the default of an option | containers that use it are not shipped |
 //! | others | the built-in default |
 
 use std::collections::{BTreeMap, HashMap};
@@ -46,33 +46,33 @@ pub const RING_RETENTION: &str = "RING_RETENTION";
 pub const RING_BUDGET: &str = "RING_BUDGET";
 pub const NO_PROXY: &str = "NO_PROXY";
 
-/// Grafana's driver knows the first four of the five levels, under the same variable.
+/// Grafana's driver has the first four of the five levels, under the same variable.
 pub const DEFAULT_LOG_LEVEL: &str = "info";
 
-/// What Docker and Loki themselves write.
+/// The format that Docker and Loki use.
 pub const DEFAULT_LOG_FORMAT: &str = "logfmt";
 
-/// The folder in the state directory for files that an operator hands over.
+/// The folder in the state directory for an operator's files.
 pub const KEPT_FILES: &str = "files";
 
-/// Below `propagatedMount` of the manifest, so it survives an upgrade of the plugin, as the FIFOs beside it do.
+/// The default state directory, below `propagatedMount` of the manifest, so it survives an upgrade of the plugin like
+/// the FIFOs beside it.
 ///
-/// That mount is the folder of the FIFOs, and not `/run/docker` above it: dockerd mounts the socket's folder into the
-/// plugin too, inside of whatever is mounted there, and a shared mount passes that on to the host. When the plugin is
-/// killed, dockerd removes the socket's folder, and runc refuses to start the next process over a mount of what was
-/// removed.
+/// That mount is the folder of the FIFOs, not `/run/docker` above it. dockerd mounts the socket's folder into the
+/// plugin too, inside the mount, and a shared mount propagates that to the host. When the plugin is killed, dockerd
+/// removes the socket's folder. Then runc refuses to start the next process over a mount of the removed folder.
 pub const DEFAULT_STATE_DIR: &str = "/run/docker/logging/loki-rs";
 
-/// Where files are looked for that options name. The manifest has a mount there, which `docker plugin set` fills.
+/// The folder for files that options name. The manifest has a mount there, which `docker plugin set` configures.
 pub const DEFAULT_FILES_DIR: &str = "/etc/loki-rs";
 
-/// Where dockerd looks for the socket that the manifest names.
+/// The socket that the manifest names for dockerd.
 pub const DEFAULT_SOCKET: &str = "/run/docker/plugins/loki-rs.sock";
 
-/// A week: long enough that Monday can look into what broke on Friday.
+/// The default retention: a week, so that a failure on Friday can be examined on Monday.
 pub const DEFAULT_RING_RETENTION: &str = "168h";
 
-/// See [`RingBudget::Share`].
+/// The default budget, see [`RingBudget::Share`].
 pub const DEFAULT_RING_BUDGET: &str = "10%";
 
 /// One setting: a row of the README.
@@ -81,12 +81,12 @@ pub struct SettingSpec {
     /// The environment variable.
     pub name: &'static str,
     pub default: &'static str,
-    /// What is accepted, in the words that a complaint uses too.
+    /// The accepted form, in the words of error messages.
     pub form: &'static str,
     pub doc: &'static str,
 }
 
-/// Every setting that is not the default of an option.
+/// All settings except the defaults of options.
 pub const SETTINGS: &[SettingSpec] = &[
     SettingSpec {
         name: LOG_LEVEL,
@@ -153,16 +153,16 @@ pub const SETTINGS: &[SettingSpec] = &[
     },
 ];
 
-/// Where metrics and the status page are served.
+/// The address of metrics and the status page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MetricsAddr {
     /// An address with a port.
     Tcp(SocketAddr),
-    /// A socket of the file system; absolute.
+    /// A Unix socket, by its absolute path.
     Unix(PathBuf),
 }
 
-/// Where settings come from: the environment, or a map in tests.
+/// The source of settings: the environment, or a map in tests.
 pub trait Strings {
     fn get(&self, name: &str) -> Option<String>;
 }
@@ -171,48 +171,48 @@ pub trait Strings {
 #[derive(Debug, Clone, Copy)]
 pub struct Environment;
 
-/// What the whole plugin goes by.
+/// The settings of the whole plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub log_level: LogLevel,
     pub log_format: LogFormat,
-    /// Nowhere unless it is set.
+    /// `None`: metrics are not served.
     pub metrics_addr: Option<MetricsAddr>,
-    /// Absolute.
+    /// An absolute path.
     pub state_dir: PathBuf,
-    /// Absolute.
+    /// An absolute path.
     pub socket: PathBuf,
     /// How long a ring is kept after its container last stopped.
     pub ring_retention: Duration,
-    /// What all rings together may take.
+    /// The disk budget of all rings together.
     pub ring_budget: RingBudget,
     pub defaults: PluginDefaults,
-    /// Settings and defaults of options that cannot be used, each under the name of its variable.
+    /// Settings and defaults of options that are invalid, each under the name of its variable.
     pub mistakes: Vec<OptionError>,
-    /// Each setting with its value as it was typed, for who looks. There is nothing secret among them.
+    /// Each setting with its value as text, for display. None of them is a secret.
     pub typed: Vec<(&'static str, String)>,
 }
 
-/// What all rings together may take on disk.
+/// The disk budget of all rings together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RingBudget {
-    /// So many bytes.
+    /// A number of bytes.
     Bytes(u64),
-    /// So many hundredths of the file system they are on, and [`RingBudget::LARGEST_SHARE`] at most.
+    /// A percentage of the file system that the rings are on, but at most [`RingBudget::LARGEST_SHARE`].
     Share(u8),
 }
 
-/// What containers get when they say nothing: by option, never empty. Values are not shown.
+/// The defaults of options for all containers: by option, never empty. `Debug` does not show values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginDefaults {
     options: RawOptions,
-    /// Or why there is no list of hosts.
+    /// The hosts without a proxy, or why the list is invalid.
     no_proxy: Result<NoProxy, Refusal>,
-    /// Where files may be that options name.
+    /// The folders in which files of options may be.
     folders: Folders,
 }
 
-/// Every mistake in the environment.
+/// All mistakes in the environment.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(transparent)]
 pub struct SettingErrors(pub OptionErrors);
@@ -248,7 +248,7 @@ pub fn markdown_table() -> String {
 // === impl Strings ===
 
 impl Strings for Environment {
-    /// Text that is no UTF-8 is shown with replacement characters, and refused for what it is.
+    /// Text that is not UTF-8 is shown with replacement characters, and rejected as such.
     fn get(&self, name: &str) -> Option<String> {
         let value = std::env::var_os(name)?;
         Some(value.to_string_lossy().into_owned())
@@ -270,7 +270,7 @@ impl Strings for HashMap<String, String> {
 // === impl Settings ===
 
 impl Settings {
-    /// Reads and checks everything; what cannot be used is among [`Settings::mistakes`], and something safe in its place.
+    /// Reads and checks all settings. Invalid ones are in [`Settings::mistakes`], and have a safe replacement.
     #[must_use]
     pub fn read(strings: &dyn Strings) -> Settings {
         let mut read = Mistakes { strings, found: Vec::new() };
@@ -288,7 +288,7 @@ impl Settings {
         let folders = Folders::new([files_dir, state_dir.join(KEPT_FILES)]);
         let mut mistakes = read.found;
         let defaults = PluginDefaults { options: PluginDefaults::read(strings), no_proxy, folders };
-        // A wrong NO_PROXY is also found where there is a proxy.
+        // An invalid NO_PROXY is also found where a proxy is set.
         mistakes.extend(defaults.mistakes().into_iter().filter(|mistake| mistake.key != NO_PROXY));
         let value = |spec: &SettingSpec| strings.get(spec.name).filter(|typed| !typed.is_empty());
         let typed = SETTINGS.iter().map(|spec| (spec.name, value(spec).unwrap_or_else(|| spec.default.to_owned())));
@@ -306,7 +306,7 @@ impl Settings {
         }
     }
 
-    /// The settings if all of them can be used.
+    /// The settings, if all of them are valid.
     ///
     /// # Errors
     /// All mistakes at once, each under the name of its variable.
@@ -315,7 +315,7 @@ impl Settings {
     }
 }
 
-/// Reads settings, and collects what cannot be used.
+/// Reads settings, and collects mistakes.
 struct Mistakes<'a> {
     strings: &'a dyn Strings,
     found: Vec<OptionError>,
@@ -356,10 +356,10 @@ fn absolute(text: &str) -> Result<PathBuf, Refusal> {
 // === impl RingBudget ===
 
 impl RingBudget {
-    /// The most that a share comes to: on a large disk a tenth would be more than logs deserve unasked.
+    /// The largest share, in bytes: on a large disk a tenth is too much for a default.
     pub const LARGEST_SHARE: u64 = 10_000_000_000;
 
-    /// Nothing is removed for the budget's sake.
+    /// A budget for which no ring is removed.
     pub const UNLIMITED: RingBudget = RingBudget::Bytes(u64::MAX);
 
     fn parse(text: &str) -> Result<RingBudget, Refusal> {
@@ -370,7 +370,7 @@ impl RingBudget {
         }
     }
 
-    /// In bytes, on a file system of `total` bytes.
+    /// The budget in bytes, on a file system of `total` bytes.
     pub fn of(self, total: u64) -> u64 {
         match self {
             RingBudget::Bytes(bytes) => bytes,
@@ -418,22 +418,22 @@ impl Default for PluginDefaults {
 }
 
 impl PluginDefaults {
-    /// Defaults by option, unchecked. Empty ones are dropped.
+    /// The defaults by option, unchecked. Empty ones are dropped.
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> PluginDefaults {
         let given = pairs.into_iter().filter(|(_, value)| !value.is_empty());
         let given = given.map(|(key, value)| (key.to_owned(), value.to_owned()));
         PluginDefaults { options: RawOptions(given.collect()), ..PluginDefaults::default() }
     }
 
-    /// Hosts that no proxy is used for.
+    /// Hosts for which no proxy is used.
     ///
-    /// # Errors
-    /// When `NO_PROXY` cannot be used: of no host is it then known whether it may be asked by a proxy.
+    /// # Errors When `NO_PROXY` is invalid: for no host is it then known whether a proxy may be used.
     pub fn no_proxy(&self) -> Result<&NoProxy, &Refusal> {
         self.no_proxy.as_ref()
     }
 
-    /// Where files may be that options name: those that are handed over, and those that outlive an upgrade of the plugin.
+    /// The folders in which files of options may be: the mounted one, and the one that survives an upgrade of the
+    /// plugin.
     pub fn folders(&self) -> Folders {
         self.folders.clone()
     }
@@ -451,9 +451,9 @@ impl PluginDefaults {
         RawOptions(given.collect())
     }
 
-    /// What a container without options would be told, under the names of the variables.
+    /// The errors that a container without options would get, under the names of the variables.
     fn mistakes(&self) -> Vec<OptionError> {
-        // Without a plugin-wide URL each container brings its own, which is no mistake.
+        // Without a URL for the plugin each container sets its own, which is no mistake.
         let mut defaults = self.clone();
         defaults.options.0.entry(LOKI_URL.to_owned()).or_insert_with(|| EXAMPLE_URL.to_owned());
         let Err(OptionErrors(mut errors)) = StreamOptions::parse(&BTreeMap::new(), &defaults) else {

@@ -1,7 +1,7 @@
-//! What is meant: the validated options of one container's stream.
+//! The validated options of one container's stream.
 //!
-//! [`StreamOptions::parse`] is the only way from [`RawOptions`] to here. The
-//! rest of the program trusts what it finds and never sees a text that somebody typed.
+//! [`StreamOptions::parse`] is the only way from [`RawOptions`] to them. The rest of the program trusts them and never
+//! sees the text of an option.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -18,24 +18,24 @@ use go_compat::work::{self, Work};
 use loki::labels::LabelName;
 use promtail::relabel::Rules;
 
-/// The largest batch that is sent, in bytes of lines.
+/// The largest batch, in bytes of lines.
 ///
-/// Loki's gRPC limit of 4 MiB for the uncompressed request answers 500 for ever; a quarter is left
-/// for labels, timestamps and framing.
+/// Above Loki's gRPC limit of 4 MiB for the uncompressed request each retry gets a 500; a quarter is left for labels,
+/// timestamps and framing.
 pub const MAX_BATCH_SIZE: usize = 3 * 1024 * 1024;
 
 /// The options of one stream, by concern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamOptions {
-    /// Where lines go: to each of these, at least one and no two with the same URL.
+    /// The destinations: at least one, and no two with the same URL.
     pub destinations: Vec<Destination>,
     pub batch: Batch,
     pub retry: Retry,
     pub labels: LabelOptions,
     pub ring: RingOptions,
-    /// What lines go through on their way to Loki.
+    /// The stages that lines pass before they are sent.
     pub pipeline: Option<Configured>,
-    /// What was mended while reading, to be logged.
+    /// What was corrected while parsing, for the log.
     pub notes: Vec<String>,
 }
 
@@ -44,24 +44,24 @@ pub struct StreamOptions {
 pub struct Batch {
     /// Bytes of lines, from 1 to [`MAX_BATCH_SIZE`].
     pub size_bytes: usize,
-    /// The longest a line waits for others; zero sends at once.
+    /// The longest time that a line waits for others; zero sends at once.
     pub wait: Duration,
 }
 
 /// What happens after a push failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
-    /// Tries in all, the first one included; `None` for as long as the ring holds the lines.
+    /// Tries in all, the first one included; `None`: as long as the ring holds the lines.
     pub attempts: Option<NonZeroU32>,
     /// Above zero, and never longer than `max_backoff`.
     pub min_backoff: Duration,
     pub max_backoff: Duration,
 }
 
-/// Which labels a stream gets, apart from those that come by themselves.
+/// The labels that a stream gets besides the default ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelOptions {
-    /// Names, and Go templates for the values, which parse.
+    /// Label names, and Go templates for their values; the templates parse.
     pub external: Vec<(LabelName, String)>,
     /// Exact names of container labels.
     pub labels: Vec<String>,
@@ -69,46 +69,46 @@ pub struct LabelOptions {
     /// Exact names of environment variables.
     pub env: Vec<String>,
     pub env_regex: Option<KeyPattern>,
-    /// A Go template for the label `tag`, which parses.
+    /// A Go template for the label `tag`; it parses.
     pub tag: Option<String>,
-    /// Whether there is a label `filename`.
+    /// Whether the stream has the label `filename`.
     pub filename: bool,
-    /// What goes beside each line.
+    /// Structured metadata of each line.
     pub metadata: Vec<MetadataItem>,
-    /// What is done to the labels at last.
+    /// Relabelling rules, applied last.
     pub relabel: Rules,
 }
 
-/// How much a container may keep on disk.
+/// The bounds of a container's ring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RingOptions {
     /// Bytes of one file, above zero.
     pub max_size: u64,
-    /// Files, at least one.
+    /// Number of files, at least one.
     pub max_file: u32,
-    /// How long the container may be held up when the ring is full of lines that were not sent; `None` is not at all.
+    /// How long the container may block when the ring is full of unsent lines; `None`: never.
     pub block: Option<Duration>,
-    /// Nothing is kept that was sent.
+    /// Whether sent lines are removed.
     pub no_file: bool,
-    /// It is kept past `RING_RETENTION`.
+    /// Whether the ring is kept beyond `RING_RETENTION`.
     pub keep_file: bool,
 }
 
 // === impl StreamOptions ===
 
 impl StreamOptions {
-    /// Reads what a container was given, on top of the plugin-wide defaults.
+    /// Parses the options of a container, with the plugin's defaults.
     ///
     /// # Errors
     ///
-    /// All mistakes at once: values that do not parse, keys that do not exist, options that
-    /// contradict each other, a missing `loki-url`, and regular expressions that are too large together.
+    /// All mistakes at once: values that do not parse, unknown keys, options that contradict each other, a missing
+    /// `loki-url`, and regular expressions that are too large together.
     pub fn parse(
         container: &BTreeMap<String, String>,
         defaults: &PluginDefaults,
     ) -> Result<StreamOptions, OptionErrors> {
         let container = RawOptions(container.clone());
-        // Stages count theirs apart.
+        // Stages have a budget of their own.
         work::charging(&mut Work::of_expressions(), || Reader::new(&container, defaults).read())
     }
 }
@@ -116,15 +116,14 @@ impl StreamOptions {
 // === impl RingOptions ===
 
 impl RingOptions {
-    /// What of a container's options is about its ring, whatever is wrong with the others; the built-in values where
-    /// these are wrong, too.
+    /// The ring options of a container, whatever mistakes the others have; invalid ones get the built-in values.
     pub fn salvage(container: &BTreeMap<String, String>, defaults: &PluginDefaults) -> RingOptions {
         let built_in = || Reader::new(&RawOptions::default(), &PluginDefaults::default()).ring();
         let ring = Reader::new(&RawOptions(container.clone()), defaults).ring().or_else(built_in);
         ring.unwrap_or(RingOptions { max_size: 0, max_file: 1, block: None, no_file: false, keep_file: false })
     }
 
-    /// The most bytes a container may take on disk.
+    /// The disk budget of one container, in bytes.
     pub fn budget(&self) -> u64 {
         self.max_size.saturating_mul(u64::from(self.max_file))
     }
@@ -148,13 +147,13 @@ mod tests {
         StreamOptions::parse(&map(pairs), &PluginDefaults::default())
     }
 
-    /// Parses with a URL, and expects success.
+    /// Parses options with a URL, and expects success.
     fn good(pairs: &[(&str, &str)]) -> StreamOptions {
         let pairs = [&[URL], pairs].concat();
         parse(&pairs).unwrap_or_else(|errors| panic!("{errors}"))
     }
 
-    /// Parses with a URL, and expects a complaint.
+    /// Parses options with a URL, and expects an error.
     fn bad(pairs: &[(&str, &str)]) -> String {
         let pairs = [&[URL], pairs].concat();
         parse(&pairs).unwrap_err().to_string()
@@ -205,7 +204,7 @@ mod tests {
             ("loki-tls-server-name", "loki.example.com", Some("lo ki")),
             ("loki-tls-insecure-skip-verify", "T", Some("yes")),
             ("loki-proxy-url", "http://u:p@proxy:3128", Some("proxy:3128")),
-            // Of the rest a refusal shows nothing, see `transport`.
+            // An error shows nothing of the other options, see `transport`.
             ("loki-username", "me", None),
             ("loki-password", "x", None),
             ("loki-password-file", "password", None),
@@ -221,7 +220,7 @@ mod tests {
             ("loki-relabel-config", "[{action: labeldrop, regex: host}]", Some("foo")),
             ("loki-pipeline", "json,redact-email", Some("jsn")),
             ("loki-pipeline-stages", "[{labels: {level: }}]", Some("- jsn: {}")),
-            // What a file may be is for those who read it.
+            // The file is checked when it is read.
             ("loki-pipeline-stage-file", "", None),
             ("loki-structured-metadata", "label:app,env:TIER,command", Some("pod")),
             ("loki-filename-label", "true", Some("yes")),
@@ -229,10 +228,10 @@ mod tests {
             ("max-file", "1", Some("0")),
             ("no-file", "1", Some("yes")),
             ("keep-file", "T", Some("on")),
-            // dockerd has checked these two before a plugin hears of them.
+            // dockerd checks these two before it calls a plugin.
             ("mode", "non-blocking", None),
             ("max-buffer-size", "4m", None),
-            // So has it these, or nobody.
+            // dockerd rejects these itself, or nothing does.
             ("compress", "true", None),
             ("cache-*", "any", None),
         ] {
@@ -263,7 +262,7 @@ mod tests {
     #[test]
     fn a_short_longest_wait_shortens_the_first_one_that_nobody_asked_for() {
         let short = map(&[URL, ("loki-max-backoff", "100ms")]);
-        // A managed plugin is given the defaults of its manifest as settings.
+        // A managed plugin gets the defaults of its manifest as settings.
         let managed = PluginDefaults::new([("loki-min-backoff", "500ms"), ("loki-max-backoff", "5m")]);
         for defaults in [PluginDefaults::default(), managed] {
             let retry = StreamOptions::parse(&short, &defaults).unwrap().retry;

@@ -1,14 +1,14 @@
-//! Which tenants there can be.
+//! Validates tenant ids.
 
 use base::refusal::Refusal;
 
-/// The longest tenant id Loki takes (dskit, `tenant.ValidTenantID`), in bytes.
+/// The longest tenant id that Loki accepts (dskit, `tenant.ValidTenantID`), in bytes.
 const MAX_TENANT_ID: usize = 150;
 
-/// The rule of dskit's `tenant.ValidTenantID`, which Loki applies to `X-Scope-OrgID`. A `|` would
+/// Checks a tenant id by the rule of dskit's `tenant.ValidTenantID`, which Loki applies to `X-Scope-OrgID`. A `|` would
 /// mean several tenants, which cannot be pushed to.
 ///
-/// An empty id is none: so one container can do without the plugin's.
+/// An empty id counts as unset, so that a container can override the plugin's.
 pub fn tenant_id(text: &str) -> Result<Option<String>, Refusal> {
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"!-_.*'()".contains(&byte);
     if text.is_empty() {

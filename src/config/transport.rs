@@ -1,7 +1,7 @@
-//! The options about the way to Loki: TLS, proxy, authorization, headers.
+//! Parses the options about TLS, proxy, authorization and headers.
 //!
-//! What they say may be a secret, so a refusal shows paths and names and nothing else of what was typed. An empty value
-//! is none: so one container can do without the plugin's.
+//! A value may be a secret, so an error shows only paths and names. An empty value counts as unset, so that a container
+//! can override the plugin's.
 
 use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
@@ -17,13 +17,13 @@ use base::files::Named;
 use base::refusal::{Refusal, quote};
 use loki::transport::{Authorization, Material, NoProxy, Proxy, Secret, Tls, Transport};
 
-/// What a value begins with that is the text itself, and not the path of a file.
+/// The prefix of a value that is the text itself, not the path of a file.
 const PEM: &str = "-----BEGIN";
 
-/// What a URL says, among options.
+/// The name of the URL's user info in messages.
 const USER_INFO: &str = "the user info in loki-url";
 
-/// Headers that say how a request is sent, or that the driver sets itself, and what to use instead.
+/// Headers that HTTP or the driver sets itself, and what to use instead.
 const TAKEN: [(&str, &str); 16] = [
     ("authorization", "use loki-username or loki-bearer-token-file"),
     ("connection", ""),
@@ -43,7 +43,7 @@ const TAKEN: [(&str, &str); 16] = [
     ("x-scope-orgid", "use loki-tenant-id"),
 ];
 
-/// Who said something. What the container says counts for more.
+/// The source of an option. Later variants take precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Speaker {
     Plugin,
@@ -53,14 +53,14 @@ pub(super) enum Speaker {
 // === impl Reader ===
 
 impl<'a> Reader<'a> {
-    /// The way to Loki. `url_says_who`: there is user info in the URL.
+    /// The transport. `url_says_who`: whether the URL has user info.
     pub(super) fn transport(&mut self, url_says_who: bool) -> Option<Transport> {
         let mistakes = self.errors.len();
         let tls = self.tls();
         let bypass = self.defaults.no_proxy();
         let mut proxy = self.optional(keys::LOKI_PROXY_URL, |text| proxy(text, bypass.cloned().unwrap_or_default()));
         if self.departure.trust && self.container.get(keys::LOKI_PROXY_URL).is_none() {
-            // It is the plugin's, and another server may pass for it.
+            // These credentials are the plugin's, and the certificate may belong to another server.
             proxy.iter_mut().for_each(|proxy| proxy.authorization = None);
         }
         if let (Some(_), Err(refusal)) = (&proxy, bypass) {
@@ -89,8 +89,8 @@ impl<'a> Reader<'a> {
         Tls { ca, identity: certificate.zip(key), server_name, insecure: insecure.unwrap_or_default() }
     }
 
-    /// Whom to be, unless the URL has the say. Two ways at once are refused, but when one is the plugin's and the other
-    /// the container's.
+    /// The authorization, unless the URL takes precedence. Two kinds at once are an error, unless one is the plugin's
+    /// and the other the container's.
     fn authorization(&mut self, url_says_who: bool) -> Option<Authorization> {
         let url =
             url_says_who.then_some((if self.has_own_url() { Speaker::Container } else { Speaker::Plugin }, USER_INFO));
@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `given` is the option that asks for it.
+    /// Basic authentication; `given` is the option that asks for it.
     fn basic(&mut self, given: &str) -> Option<Authorization> {
         let (text, path) = (self.said(keys::LOKI_PASSWORD), self.said(keys::LOKI_PASSWORD_FILE));
         let password = match (text, path) {
@@ -146,7 +146,8 @@ impl<'a> Reader<'a> {
         self.errors.push(OptionError::new(key, format!("contradicts {other} (give one of them)")));
     }
 
-    /// What an option says, and who says it. Credentials of the plugin are not for a container that goes another way.
+    /// The value of an option and its source. A container that uses another way to Loki does not get credentials of the
+    /// plugin.
     pub(super) fn said(&self, key: &str) -> Option<(Speaker, &'a str)> {
         let typed = self.container.get(key).map(|text| (Speaker::Container, text));
         let plugin = || self.defaults.get(key).filter(|_| !self.departure.withholds(key));
@@ -154,17 +155,17 @@ impl<'a> Reader<'a> {
         typed.filter(|(_, text)| !text.is_empty())
     }
 
-    /// Certificates or a key: a file, or the text of it.
+    /// Certificates or a key: a file, or the text itself.
     fn material(&mut self, key: &'static str) -> Option<Material> {
         let (_, text) = self.said(key)?;
         match text.trim_start() {
-            // One line is all that many places have for a value.
+            // In many places a value must be one line.
             pem if pem.starts_with(PEM) => Some(Material::text(key, pem.replace("\\n", "\n"))),
             _ => self.file(key, text),
         }
     }
 
-    /// The file that an option names, below the folders for it. `None` only together with an error on record.
+    /// The file that an option names, in one of the allowed folders. `None` only when an error was recorded.
     pub(super) fn file(&mut self, key: &'static str, path: &str) -> Option<Material> {
         let named = self.defaults.folders().name(path);
         let named = named.map_err(|outside| {
@@ -181,7 +182,7 @@ impl<'a> Reader<'a> {
         Some(Material::file(key, named))
     }
 
-    /// Whether a container that goes another way names what the plugin's settings keep for the plugin's way.
+    /// Whether a container that uses another way to Loki names a file that the settings reserve for the plugin's way.
     fn is_withheld(&self, file: &Named) -> bool {
         let folders = self.defaults.folders();
         let secrets = [keys::LOKI_PASSWORD_FILE, keys::LOKI_BEARER_TOKEN_FILE, keys::LOKI_TLS_KEY_FILE];
@@ -209,7 +210,7 @@ fn proxy(typed: &str, bypass: NoProxy) -> Result<Option<Proxy>, Refusal> {
     }
     let refused = || refuse(text, "is not an http or https URL of a proxy (try http://proxy.example.com:3128)");
     let scheme = scheme_length(text).ok_or_else(refused)?;
-    // The URL standard would skip surplus slashes.
+    // The URL standard would skip additional slashes.
     let mut url = Url::parse(text).ok().filter(|_| !text[scheme..].starts_with(['/', '\\'])).ok_or_else(refused)?;
     let credentials = take_credentials(&mut url).ok_or_else(refused)?;
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
@@ -220,7 +221,7 @@ fn proxy(typed: &str, bypass: NoProxy) -> Result<Option<Proxy>, Refusal> {
     Ok(Some(Proxy { uri, authorization, bypass }))
 }
 
-/// Names and values; a reason to refuse them, in which no value is.
+/// Parses names and values; the error contains no value.
 fn headers(text: &str) -> Result<Vec<(HeaderName, Secret)>, String> {
     let pairs = text.split(',').enumerate().map(|(at, pair)| {
         let (name, value) = pair
@@ -228,7 +229,7 @@ fn headers(text: &str) -> Result<Vec<(HeaderName, Secret)>, String> {
             .ok_or_else(|| format!("is not Name=value,Name=value (part {} has no =, try X-Team=a,X-Site=b)", at + 1))?;
         let name = name.trim();
         let known = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-            // What is no name may be half of a secret that has a comma in it.
+            // An invalid name may be part of a secret that contains a comma.
             format!(
                 "is not Name=value,Name=value (part {} begins with no name of a header, try X-Team=a,X-Site=b)",
                 at + 1
@@ -288,7 +289,7 @@ mod tests {
         ] {
             assert_eq!(good(&[("loki-tls-ca-file", value)]).tls.ca, Some(expected), "{value}");
         }
-        // A token is no PEM text, whatever it looks like.
+        // A token is not PEM text, even if it looks like it.
         let token = good(&[("loki-bearer-token-file", "-----BEGIN")]).authorization;
         assert_eq!(token, Some(Authorization::Bearer(file("loki-bearer-token-file", "-----BEGIN"))));
     }
@@ -496,7 +497,7 @@ mod tests {
         );
         let destination = destination.unwrap();
         assert!(!format!("{destination:?}").contains("hunter2"), "{destination:?}");
-        // Base64 hides nothing.
+        // Base64 is no encryption.
         let proxy = destination.transport.proxy.as_ref().unwrap().authorization.clone().unwrap();
         assert!(!format!("{destination:?}").contains(proxy.expose()), "{destination:?}");
     }

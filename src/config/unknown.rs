@@ -1,16 +1,16 @@
-//! Complaints about options that do not exist.
+//! Errors about unknown options.
 //!
-//! An option with a typing error in its name would otherwise be an option that does nothing, so
-//! each is refused, with the option that was probably meant.
+//! An option with a typing error in its name would have no effect, so each unknown option is rejected, with the option
+//! that was probably meant.
 
 use super::options::{OPTIONS, OptionError, RawOptions, spec};
 use base::refusal::quote;
 use base::suggestion::nearest as nearest_of;
 
-/// Complaints that are worded; of the rest the number is told.
+/// The largest number of errors with text; further ones are only counted.
 const MOST: usize = 10;
 
-/// One complaint for each key that is not in the table, up to `MOST`.
+/// One error for each key that is not in the table, up to `MOST`.
 pub fn complaints(typed: &RawOptions) -> Vec<OptionError> {
     let mut unknown = typed.0.keys().filter(|key| spec(key).is_none());
     let mut complaints: Vec<_> = unknown.by_ref().take(MOST).map(|key| complaint(key)).collect();
@@ -22,13 +22,13 @@ pub fn complaints(typed: &RawOptions) -> Vec<OptionError> {
     complaints
 }
 
-/// The value is not shown: nobody knows what it is, and it may be a secret.
+/// The error does not show the value, because that of an unknown option may be a secret.
 fn complaint(key: &str) -> OptionError {
     let hint = match nearest(key) {
         Some(near) => format!("did you mean {near}?"),
         None => "loki-rs --help lists them".to_owned(),
     };
-    // The key was typed by somebody as well: it gets the same treatment, less the quotes.
+    // A user typed the key as well, so it is escaped in the same way, without the quotes.
     let key = quote(key).trim_matches('"').to_owned();
     let reason = format!("is not an option of loki-rs ({hint})");
     OptionError { key, reason }
@@ -38,7 +38,7 @@ fn complaint(key: &str) -> OptionError {
 fn nearest(key: &str) -> Option<&'static str> {
     let typed = key.to_ascii_lowercase().replace('_', "-");
     let with_prefix = format!("loki-{typed}");
-    // A third of the letters wrong is another word.
+    // A key with more wrong letters is another word.
     let near = |typed: &str| nearest_of(typed, OPTIONS.iter().map(|spec| spec.key), |letters| letters / 4);
     let all = [near(&typed), near(&with_prefix)].into_iter().flatten();
     all.min_by_key(|(distance, _)| *distance).map(|(_, key)| key)

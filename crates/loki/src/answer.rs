@@ -1,7 +1,7 @@
-//! Who answered a push, and what the answer says about the lines: one pure function.
+//! Classifies the answer to a push, purely: who answered, and what it says about the lines.
 //!
-//! A push may be answered by Loki, by a proxy in front of it, or by something else altogether. Only an answer that is recognisably Loki's may
-//! count lines as accepted or let one be dropped; after every other the lines are kept and sent again.
+//! A push may be answered by Loki, by a proxy in front of it, or by another server. Only an answer that is recognisably
+//! Loki's may count lines as accepted or drop one; after all others the lines are kept and retried.
 //!
 //! | status | content type, body | kind |
 //! |---|---|---|
@@ -28,46 +28,46 @@ pub enum Kind {
     Accepted,
     /// A success that Loki does not use, without a body.
     Unconfirmed,
-    /// Loki says that ingestion is blocked; nothing is stored.
+    /// Loki blocks ingestion; nothing is stored.
     Blocked,
-    /// Loki refused some entries and stored the others.
+    /// Loki rejected some entries and stored the others.
     Entries(Refused),
-    /// Loki takes no structured metadata; entries with it were refused.
+    /// Loki accepts no structured metadata; entries with it were rejected.
     Metadata,
-    /// Loki refuses the stream for its labels; nothing is stored.
+    /// Loki rejects the stream for its labels; nothing is stored.
     Stream,
     /// The request is too large; nothing is stored.
     TooLarge {
-        /// Loki says so, and not something in front of it.
+        /// Whether Loki says so, not a proxy in front of it.
         by_loki: bool,
     },
     /// A rate limit; nothing of the stream is stored.
     RateLimit,
-    /// A text that Loki may have written, about something that is not known here; nothing may be concluded.
+    /// A text that Loki may have written, of an unknown kind; nothing may be concluded.
     Unknown,
-    /// A plain error that is not about the lines; whether they are stored is not known.
+    /// A plain error that is not about the lines; whether they are stored is unknown.
     Unavailable,
-    /// Something that Loki does not say.
+    /// An answer that Loki never gives.
     NotLoki,
 }
 
-/// What is judged of an answer.
+/// The parts of an answer that are classified.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
     /// The status.
     pub code: u16,
     /// `Content-Type`, if there is one.
     pub content_type: Option<&'a str>,
-    /// As much of the body as was read.
+    /// The part of the body that was read.
     pub body: &'a [u8],
-    /// Whether that is all of it.
+    /// Whether that is the whole body.
     pub is_whole: bool,
 }
 
 // === impl Kind ===
 
 impl Kind {
-    /// Judges an answer.
+    /// Classifies an answer.
     #[must_use]
     pub fn of(seen: &Seen<'_>) -> Self {
         let text = String::from_utf8_lossy(seen.body);
@@ -89,7 +89,7 @@ impl Kind {
         }
     }
 
-    /// Whether Loki itself has judged the lines, so that it is there and takes requests.
+    /// Whether Loki itself has judged the lines, so it is up and serves requests.
     #[must_use]
     pub const fn is_judgement(self) -> bool {
         matches!(
@@ -164,7 +164,7 @@ mod tests {
             (401, TEXT, "no org id\n", Unavailable),
             (403, None, "", Unavailable),
             (404, TEXT, "404 page not found\n", Unavailable),
-            // The same words with another's content type, or in a page.
+            // Loki's words with another content type, or in a page.
             (400, HTML, TOO_NEW, NotLoki),
             (400, JSON, TOO_NEW, NotLoki),
             (400, None, "<p>entry for stream '{a=\"b\"}' has timestamp too new: 2030-01-01T00:00:00Z</p>", NotLoki),

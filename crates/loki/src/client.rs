@@ -1,4 +1,5 @@
-//! One POST to `/loki/api/v1/push` over a pool of connections that all containers of a destination share.
+//! The client sends one POST to `/loki/api/v1/push` over a pool of connections that all containers of a destination
+//! share.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,10 +20,11 @@ use super::pace::Pace;
 use crate::transport::link::Ready;
 use crate::transport::{Link, Secret, Transport};
 
-/// The most that is read of an answer to anything but a push, in bytes.
+/// The largest part of an answer to a request other than a push that is read, in bytes.
 const LONGEST_ANSWER: usize = 1 << 20;
 
-/// How long the body of an answer may take. A server that stalls there has said its status, and Loki writes both at once.
+/// How long the body of an answer may take. A server that stalls there has sent its status already, and Loki writes
+/// both at once.
 const BODY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Pushes to one URL with one tenant and one set of credentials.
@@ -37,29 +39,29 @@ pub struct Client {
     pace: Mutex<Pace>,
 }
 
-/// Where and as whom to push.
+/// The URL, tenant and credentials of a client.
 #[derive(Clone, Debug)]
 pub struct Target<'a> {
     /// The push URL, without user info.
     pub url: &'a str,
     /// `X-Scope-OrgID`.
     pub tenant: Option<&'a str>,
-    /// How to get there, and as whom.
+    /// TLS, proxy and authentication.
     pub transport: &'a Transport,
-    /// The value of `Authorization`, when the URL says it.
+    /// The value of `Authorization` from the user info of the URL.
     pub authorization: Option<&'a Secret>,
-    /// Until the answer's status has come; its body has a moment more.
+    /// How long the status of the answer may take; the body has a little longer.
     pub timeout: Duration,
-    /// Whether any 2xx without a body says that the lines are stored, but 260 (`loki-accept-any-2xx`).
+    /// Whether any 2xx except 260, without a body, counts as accepted (`loki-accept-any-2xx`).
     pub accepts_any_2xx: bool,
 }
 
-/// What became of a push.
+/// The result of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// `Ok` means that Loki has the lines: 204, or what `loki-accept-any-2xx` allows.
+    /// `Ok` means that Loki accepted the lines: 204, or what `loki-accept-any-2xx` allows.
     pub outcome: Result<(), PushError>,
-    /// What the headers said, whatever the status; nothing when there was no answer.
+    /// Hints from the headers, whatever the status; empty without an answer.
     pub hints: Hints,
 }
 
@@ -71,7 +73,7 @@ pub struct TargetError(String);
 // === impl Client ===
 
 impl Client {
-    /// A client for `target`. Nothing is connected, nor any file read, before the first push.
+    /// A client for `target`. Connections and files are opened with the first push.
     ///
     /// # Errors
     /// When the URL, tenant or credentials cannot be put into a request; secrets are not repeated.
@@ -98,7 +100,7 @@ impl Client {
         })
     }
 
-    /// Sends one body, as `tenant` or else as that of the target. 260 is an error: a 2xx that stored nothing.
+    /// Sends one body, as `tenant` or else as the target's tenant. 260 is an error: a 2xx that stored nothing.
     pub async fn push(&self, body: Bytes, tenant: Option<&str>) -> Answer {
         let (bytes, halvings) = (body.len(), self.pace().halvings());
         let (answer, was_connected) = self.exchange(body, tenant).await;
@@ -107,27 +109,25 @@ impl Client {
             Err(PushError::Timeout | PushError::Transport(_)) if was_connected => {
                 self.pace().stalled(bytes, halvings, Instant::now().into_std());
             }
-            // A proxy, or Loki behind it, that lost its patience with the body.
+            // A proxy, or Loki behind it, gave up waiting for the body.
             Err(PushError::Status(status)) if matches!(status.code, 408 | 504) => {
                 self.pace().stalled(bytes, halvings, Instant::now().into_std());
             }
-            // That there was no connection, or another answer, says nothing about the size.
+            // A failed connection or another answer says nothing about the size.
             Err(_) => {}
         }
         answer
     }
 
-    /// The bytes of lines that a batch should have, where `typed` was asked for: fewer while requests do not get through in time.
+    /// The bytes of lines that a batch should have, where `typed` is configured: fewer while requests time out.
     #[must_use]
     pub fn batch_size(&self, typed: usize) -> usize {
         self.pace().batch_size(typed)
     }
 
-    /// Asks the same server for something else, by path and query. Gives the status and the body, as far as it is worth
-    /// reading.
+    /// Sends a GET request to the same server, by path and query. Returns the status and the body, up to a bound.
     ///
-    /// # Errors
-    /// When it is not answered.
+    /// # Errors When there is no answer.
     pub async fn get(&self, path_and_query: &str) -> Result<(u16, Vec<u8>), PushError> {
         let asked = async {
             let mut parts = self.uri.clone().into_parts();
@@ -143,10 +143,10 @@ impl Client {
         timeout(self.timeout, asked).await.unwrap_or(Err(PushError::Timeout))
     }
 
-    /// One request, and whether there was a connection for it.
+    /// Sends one request; also returns whether there was a connection for it.
     async fn exchange(&self, body: Bytes, tenant: Option<&str>) -> (Answer, bool) {
         let failed = |error| Answer { outcome: Err(error), hints: Hints::default() };
-        // Never under another tenant than was asked for.
+        // Lines must never be sent as another tenant.
         let Ok(tenant) = tenant.map(HeaderValue::from_str).transpose() else {
             return (failed(PushError::Transport("the tenant id is not one that HTTP can carry".into())), false);
         };
@@ -164,7 +164,7 @@ impl Client {
             silent => {
                 let was_connected = connection.connection_metadata().is_some();
                 if was_connected {
-                    // It, and all that were idle beside it, may be dead.
+                    // This connection, and all that were idle beside it, may be dead.
                     self.link.renew(&ready);
                 }
                 let error = silent.map_or(PushError::Timeout, |broken| {
@@ -236,15 +236,15 @@ fn transport(error: &hyper_util::client::legacy::Error) -> PushError {
 #[derive(Debug, Default)]
 struct Body {
     bytes: Vec<u8>,
-    /// Nothing is behind it.
+    /// Whether this is the whole body.
     is_whole: bool,
 }
 
 // === impl Body ===
 
 impl Body {
-    /// Reads until the end, until there is enough, or until it stalls: the status says enough to go on with. What is behind it is not worth waiting
-    /// for; the connection is then closed, not reused.
+    /// Reads until the end, the bound, or a stall: the status is enough. The rest is not worth waiting for; the
+    /// connection is then closed, not reused.
     async fn read(mut body: Incoming, most: usize, patience: Duration) -> Self {
         let mut read = Self::default();
         let reading = async {

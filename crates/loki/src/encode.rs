@@ -1,11 +1,11 @@
-//! Lines of one stream to the body of a push.
+//! Encodes lines of one stream as the body of a push.
 //!
-//! The message is `logproto.PushRequest` (`proto/push.proto`): 1 streams {1 labels, 2 entries {1 timestamp {1
-//! seconds, 2 nanos}, 2 line, 3 structuredMetadata {1 name, 2 value}}}, as one raw snappy block. One request carries
-//! one stream: Loki's 204 tells the fate of the last stream in a request only.
+//! The message is `logproto.PushRequest` (`proto/push.proto`): 1 streams {1 labels, 2 entries {1 timestamp {1 seconds,
+//! 2 nanos}, 2 line, 3 structuredMetadata {1 name, 2 value}}}, as one raw snappy block. One request carries one stream,
+//! because Loki's 204 is about the last stream in a request only.
 //!
-//! Written by hand and not by `prost`, because a line is bytes (Loki stores what it is sent, UTF-8 or not) and
-//! `prost` would want a `String`, and because the length of a message can then be filled in last.
+//! The encoder is written by hand, without `prost`. A line is bytes (Loki stores them, UTF-8 or not), but `prost` needs
+//! a `String`. And the length of a message can be filled in last.
 
 use std::cell::RefCell;
 
@@ -16,35 +16,35 @@ use base::buffers;
 /// Room before the labels for the tag and length of the one stream.
 const HEAD: usize = 6;
 
-/// Encodes one stream, entry by entry. It has memory only while there are entries in it.
+/// Encodes one stream, entry by entry. It holds memory only while it has entries.
 #[derive(Debug)]
 pub struct StreamEncoder {
     /// Room for the head, and the encoded labels.
     beginning: Vec<u8>,
-    /// It has memory of its own, and none of the pool.
+    /// Whether it has its own memory instead of a buffer of the pool.
     is_small: bool,
-    /// That, and the entries.
+    /// The beginning, and the entries.
     buffer: Vec<u8>,
     entries: usize,
     counted: usize,
 }
 
-/// What comes before a line: tags, lengths and the timestamp, put together before they are copied. The head stands right before the
-/// rest, whose length it tells.
+/// The bytes before a line: tags, lengths and the timestamp, assembled before they are copied. The head stands right
+/// before the rest, because it has its length.
 struct Prefix {
     array: [u8; Self::HEAD + Self::MOST],
     begin: usize,
     end: usize,
 }
 
-/// A body in memory that is used again when nobody needs the body any more.
+/// A body in memory that returns to the pool when it is dropped.
 struct Body {
     memory: Vec<u8>,
     len: usize,
 }
 
 thread_local! {
-    /// Has tables that are worth keeping, and nothing in them that outlives a call.
+    /// Its tables are worth keeping, and no state outlives a call.
     static SNAPPY: RefCell<snap::raw::Encoder> = RefCell::new(snap::raw::Encoder::new());
 }
 
@@ -55,12 +55,12 @@ pub struct Metadata {
     counted: usize,
 }
 
-/// The same messages as `prost` sees them, for tests and for whoever must read a push.
+/// The same messages for `prost`, for tests and other readers of a push.
 pub mod proto {
     /// `logproto.PushRequest`.
     #[derive(Clone, PartialEq, Eq, prost::Message)]
     pub struct PushRequest {
-        /// One entry a label set.
+        /// One entry for each label set.
         #[prost(message, repeated, tag = "1")]
         pub streams: Vec<Stream>,
     }
@@ -113,13 +113,13 @@ pub mod proto {
     }
 }
 
-/// A body may take this part more than its length.
+/// The memory of a body may exceed its length by one part in this many.
 const SLACK: usize = 8;
 
 // === impl Metadata ===
 
 impl Metadata {
-    /// Encodes the pairs. Empty names or values are left out: Loki answers an empty name with a 500 that never ends.
+    /// Encodes the pairs. Empty names or values are left out: Loki answers an empty name with a 500 at every retry.
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         Self::default().with(pairs)
     }
@@ -153,14 +153,14 @@ impl Metadata {
 // === impl StreamEncoder ===
 
 impl StreamEncoder {
-    /// Begins a stream with its label string.
+    /// An encoder for a stream with this label string.
     pub fn new(labels: &str) -> Self {
         let mut beginning = vec![0; HEAD];
         put_bytes(0x0a, labels.as_bytes(), &mut beginning);
         Self { beginning, buffer: Vec::new(), is_small: false, entries: 0, counted: 0 }
     }
 
-    /// The same, without a buffer from the pool, which may be much larger than what comes into it.
+    /// An encoder without a buffer from the pool, which may be much larger than its stream.
     pub fn small(labels: &str) -> Self {
         Self { is_small: true, ..Self::new(labels) }
     }
@@ -205,7 +205,7 @@ impl StreamEncoder {
         self.counted
     }
 
-    /// Bytes of the message so far, which is what Loki's limit of 4 MiB a request is about.
+    /// Bytes of the message so far. Loki limits them to 4 MiB for each request.
     pub fn encoded(&self) -> usize {
         self.buffer.len()
     }
@@ -251,10 +251,10 @@ impl StreamEncoder {
         if memory.len() < most {
             memory.resize(most, 0);
         }
-        // Refused only above 4 GiB, which no batch comes near.
+        // This fails only above 4 GiB, far more than any batch has.
         let len = SNAPPY.with_borrow_mut(|snappy| snappy.compress(message, &mut memory)).unwrap_or(0);
         if memory.capacity() > len + len / SLACK + 4096 {
-            // A body may wait for minutes, and the rest of its memory would wait with it.
+            // A body may wait for minutes, so its spare memory is freed.
             let body = copied(&memory[..len]);
             buffers::give(&mut memory);
             return body;
@@ -262,7 +262,7 @@ impl StreamEncoder {
         Bytes::from_owner(Body { memory, len })
     }
 
-    /// The body, once; the entries are counted on, and their memory is given back.
+    /// Returns the body and frees the memory of the entries; they still count.
     pub fn finish(&mut self) -> Bytes {
         let body = self.body();
         self.free();
@@ -280,10 +280,10 @@ impl Default for Prefix {
 }
 
 impl Prefix {
-    /// Room for the head: two tags, the length of the entry, and that of the timestamp in a byte.
+    /// Room for the head: two tags, the length of the entry, and the length of the timestamp in a byte.
     const HEAD: usize = 3 + 10;
 
-    /// Room for all of it: two varints of the timestamp and the length of the line, each with a tag.
+    /// Room for the whole prefix: two varints of the timestamp and the length of the line, each with a tag.
     const MOST: usize = Self::HEAD + 3 * 11 + 2;
 
     /// Bytes without the head.
@@ -292,7 +292,7 @@ impl Prefix {
         self.end - Self::HEAD
     }
 
-    /// Writes eight bytes where it can, also those behind the varint: there is nothing yet.
+    /// Writes eight bytes if possible, more than the varint has: the bytes behind it are not written yet.
     #[inline(always)]
     fn put(&mut self, tag: u8, value: u64) {
         let rest = &mut self.array[self.end..];
@@ -318,7 +318,7 @@ impl Prefix {
         [self.array[Self::HEAD - 2], self.array[Self::HEAD - 1]] = [0x0a, timestamp];
     }
 
-    /// Copies more than there is, because a known number of bytes is copied without a call.
+    /// Copies more bytes than necessary, because a fixed number is copied without a call.
     #[inline]
     fn append_to(&self, buffer: &mut Vec<u8>) {
         let len = buffer.len() + self.end - self.begin;
@@ -341,7 +341,8 @@ impl Drop for Body {
     }
 }
 
-/// A copy made in short pieces. glibc copies longer ones with `rep movsb`, of which callgrind counts each byte as an instruction.
+/// Copies bytes in short pieces. glibc copies longer ones with `rep movsb`, and callgrind counts each byte of that as
+/// an instruction.
 fn copied(bytes: &[u8]) -> Bytes {
     let mut copy = Vec::with_capacity(bytes.len());
     bytes.chunks(2048).for_each(|piece| copy.extend_from_slice(piece));

@@ -1,24 +1,25 @@
-//! What went wrong with a push, in words, and the facts a verdict is made of.
+//! The error of a push: its text, and the facts for the retry policy.
 
 use std::fmt;
 
 use super::answer::{Kind, Seen};
 
-/// The most that is read of an answer's body, in bytes. Loki names each refused second of a stream, and repeats its labels each time.
+/// The largest part of an answer's body that is read, in bytes. Loki names each rejected second of a stream, and
+/// repeats its labels each time.
 pub const MOST: usize = 1 << 20;
 
-/// The most that is kept and shown of it: enough for the operator.
+/// The largest part of it that is kept and shown to the operator.
 const EXCERPT: usize = 1024;
 
-/// The most that is shown of a header that says who answered.
+/// The largest part that is shown of a header that identifies the server.
 const WHO: usize = 64;
 
-/// A push after which it is not sure that Loki has all lines. Whether it stored anything differs by case.
+/// A push whose lines may not all be stored. Whether Loki stored any differs by case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PushError {
-    /// No connection, or it broke. Loki may have stored the lines.
+    /// No connection, or it failed. Loki may have stored the lines.
     Transport(String),
-    /// Nothing was sent: a file that is needed for it cannot be used.
+    /// Nothing was sent: a file that the request needs cannot be used.
     Unready(String),
     /// No answer in time. Loki may have stored the lines.
     Timeout,
@@ -26,30 +27,30 @@ pub enum PushError {
     Status(Status),
 }
 
-/// An answer that does not say that Loki has the lines.
+/// An answer that does not confirm the lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The status code.
     pub code: u16,
-    /// What it says about the lines.
+    /// What the answer says about the lines.
     pub kind: Kind,
-    /// The beginning of the body in one line, for people.
+    /// The beginning of the body in one line, for the operator.
     excerpt: String,
-    /// What the headers say of who answered, for people: `Server`, and `Content-Type` where it is not Loki's.
+    /// Headers that identify the server, for the operator: `Server`, and `Content-Type` where it is not Loki's.
     who: String,
 }
 
 // === impl PushError ===
 
 impl PushError {
-    /// A status with a text, as Loki would send it.
+    /// A status with a text, as Loki sends it.
     #[must_use]
     pub fn status(code: u16, body: &[u8]) -> Self {
         Self::Status(Status::new(&Seen { code, content_type: None, body, is_whole: true }, None))
     }
 
-    /// A word for counters: a status code, a class of them, `transport`, `unready` or `timeout`. There are not more of them than are listed here,
-    /// whatever a server answers.
+    /// The label `code` of metrics: a status code, a class of them, `transport`, `unready` or `timeout`. The set is
+    /// fixed, whatever a server answers.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -90,7 +91,7 @@ impl PushError {
         }
     }
 
-    /// What an answer says about the lines; `None` when there was none.
+    /// What the answer says about the lines; `None` without an answer.
     #[must_use]
     pub const fn kind(&self) -> Option<Kind> {
         match self {
@@ -131,7 +132,7 @@ impl Status {
         &self.excerpt
     }
 
-    /// Judges an answer. `server` is what its header says.
+    /// Classifies an answer. `server` is the value of its `Server` header.
     #[must_use]
     pub fn new(seen: &Seen<'_>, server: Option<&str>) -> Self {
         let kind = Kind::of(seen);
@@ -167,7 +168,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// A text in one line, shortened.
+/// A text in one line, shortened to `most` bytes.
 fn one_line(text: &str, most: usize) -> String {
     let text = text.trim();
     let end = text.floor_char_boundary(most);

@@ -1,4 +1,4 @@
-//! What an answer's headers say beside its status: when to try again, and what time it is there.
+//! Hints from an answer's headers: when to retry, and the server's time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,8 +6,8 @@ use hyper::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
 use base::clock::unix_nanos;
 
-/// The longest `Retry-After` that is honoured. A proxy that asks for a day, or that has a wrong clock, must not stop shipping for longer than
-/// the default `loki-max-backoff` would.
+/// The longest `Retry-After` that is honoured. A proxy that asks for a day, or that has a wrong clock, must not stop
+/// shipping for longer than the default `loki-max-backoff`.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// Facts from an answer's headers, whatever its status.
@@ -22,11 +22,11 @@ pub struct Hints {
 // === impl Hints ===
 
 impl Hints {
-    /// Reads the headers. What is malformed counts as absent.
+    /// Reads the headers. A malformed header counts as absent.
     #[must_use]
     pub fn read(headers: &HeaderMap) -> Self {
         let date = text(headers, DATE).and_then(http_date);
-        // Both dates come from one clock, which need not be ours.
+        // Both dates come from the server's clock, which may differ from this host's.
         let now = date.unwrap_or_else(unix_nanos);
         Self { retry_after: text(headers, RETRY_AFTER).and_then(|value| retry_after(value, now)), date }
     }
@@ -36,10 +36,10 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
-/// Seconds, or an HTTP date; RFC 9110, 10.2.3. A date that is over means now.
+/// Parses seconds or an HTTP date (RFC 9110, 10.2.3). A past date means now.
 fn retry_after(value: &str, now: i64) -> Option<Duration> {
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit are a long time too.
+        // A number with too many digits is a long time too.
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
         Duration::from_nanos(u64::try_from(http_date(value)?.saturating_sub(now)).unwrap_or(0))

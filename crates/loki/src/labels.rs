@@ -1,25 +1,25 @@
-//! Labels as Loki takes them: valid names, bounded values, and the one canonical way to write them.
+//! Labels that Loki accepts: valid names, bounded values, and their canonical form.
 //!
-//! Loki parses the label string of a stream with the grammar of Prometheus and refuses the whole
-//! request if it cannot. So nothing gets into a [`LabelSet`] that could make it refuse: names are
-//! mended, values are escaped as Go's `strconv.Quote` does it, and both are cut to Loki's limits
-//! (`max_label_name_length`, `max_label_value_length`; a longer one costs the stream).
+//! Loki parses the label string of a stream with the grammar of Prometheus, and rejects the whole request if that
+//! fails. So a [`LabelSet`] holds nothing that Loki would reject: names are made valid, values are escaped like Go's
+//! `strconv.Quote`, and both are truncated to Loki's limits (`max_label_name_length`, `max_label_value_length`; Loki
+//! rejects a stream with longer ones).
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use thiserror::Error;
 
-/// Bytes of a label name that Loki takes by default.
+/// Bytes of a label name that Loki accepts by default.
 pub const MAX_NAME: usize = 1024;
 
-/// Bytes of a label value that Loki takes by default.
+/// Bytes of a label value that Loki accepts by default.
 pub const MAX_VALUE: usize = 2048;
 
-/// Labels of a stream that Loki takes by default; `service_name`, which it adds, is not counted.
+/// Labels of a stream that Loki accepts by default; `service_name`, which Loki adds, is not counted.
 pub const MAX_LABELS: usize = 15;
 
-/// `[a-zA-Z_][a-zA-Z0-9_]*`, at most [`MAX_NAME`] bytes.
+/// A label name: `[a-zA-Z_][a-zA-Z0-9_]*`, at most [`MAX_NAME`] bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LabelName(String);
 
@@ -29,7 +29,7 @@ pub struct LabelName(String);
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LabelSet(BTreeMap<LabelName, String>);
 
-/// There is nothing to mend in an empty name.
+/// An empty name cannot be made valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a label needs a name")]
 pub struct EmptyName;
@@ -37,8 +37,8 @@ pub struct EmptyName;
 // === impl LabelName ===
 
 impl LabelName {
-    /// The nearest valid name: every other character becomes `_`, a leading digit gets one in
-    /// front, and what is too long is cut.
+    /// The nearest valid name: every other character becomes `_`, a leading digit gets a `_` in front, and a name that
+    /// is too long is truncated.
     pub fn sanitise(typed: &str) -> Result<LabelName, EmptyName> {
         let first = typed.chars().next().ok_or(EmptyName)?;
         let mut name = String::with_capacity(typed.len() + 1);
@@ -50,7 +50,7 @@ impl LabelName {
         Ok(LabelName(name))
     }
 
-    /// A name out of our own source, which is valid as it stands.
+    /// A name from this source code, which is valid already.
     pub fn known(name: &'static str) -> LabelName {
         debug_assert_eq!(LabelName::sanitise(name).as_ref().map(LabelName::as_str), Ok(name));
         LabelName(name.to_owned())
@@ -82,8 +82,7 @@ impl LabelSet {
 
     /// Sets one label, in place of an earlier one of that name.
     ///
-    /// Answers with a note for the log if the value was too long and had to be cut, at the last
-    /// character that fits whole.
+    /// Returns a note for the log if the value was too long and was truncated at a character boundary.
     pub fn insert(&mut self, name: LabelName, value: impl Into<String>) -> Option<String> {
         let mut value = value.into();
         let length = value.len();
@@ -104,7 +103,7 @@ impl LabelSet {
         labels.find(|(other, _)| other.as_str() == name).map(|(_, value)| value)
     }
 
-    /// In the order of their names.
+    /// The labels in the order of their names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&LabelName, &str)> {
         self.0.iter().map(|(name, value)| (name, value.as_str()))
     }
@@ -118,7 +117,7 @@ impl LabelSet {
     }
 }
 
-/// `{a="v", b="v"}`, as Loki itself would write it.
+/// `{a="v", b="v"}`, as Loki itself writes it.
 impl fmt::Display for LabelSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('{')?;
@@ -156,10 +155,10 @@ fn escape(value: &str, out: &mut impl Write) -> fmt::Result {
     Ok(())
 }
 
-/// Go's `unicode.IsPrint`: letters, marks, numbers, punctuation, symbols, and the ASCII blank.
+/// Go's `unicode.IsPrint`: letters, marks, numbers, punctuation, symbols, and the ASCII space.
 ///
-/// The standard library has the same table behind `escape_debug`, which also escapes a combining
-/// mark that has nothing to combine with; hence the letter in front.
+/// The standard library has the same table behind `escape_debug`, which also escapes a combining mark without a base
+/// character; hence the letter in front.
 fn is_print(c: char) -> bool {
     if c.is_ascii() {
         return (' '..='~').contains(&c);
@@ -215,7 +214,7 @@ mod tests {
             (&[("a", "say \"hi\" \\ {x=1}, y")], "{a=\"say \\\"hi\\\" \\\\ {x=1}, y\"}"),
             (&[("a", "\u{7}\u{8}\u{c}\n\r\t\u{b}")], "{a=\"\\a\\b\\f\\n\\r\\t\\v\"}"),
             (&[("a", "\0\u{1b}\u{7f}")], "{a=\"\\x00\\x1b\\x7f\"}"),
-            // Printable or not is Go's judgement: strconv.Quote of the same text.
+            // The expected forms are those of Go's `strconv.Quote` for the same text.
             (&[("a", "é ü 日本 🦀 e\u{301}")], "{a=\"é ü 日本 🦀 e\u{301}\"}"),
             (&[("a", "\u{301}")], "{a=\"\u{301}\"}"),
             (
@@ -241,7 +240,7 @@ mod tests {
         assert_eq!((labels.len(), labels.is_empty(), labels.get("d")), (3, false, None));
     }
 
-    /// Reads a label string back, by the grammar of Prometheus and knowing nothing of the writer.
+    /// Parses a label string by the grammar of Prometheus, independently of the writer.
     fn read_back(text: &str) -> Option<Vec<(String, String)>> {
         let mut rest = text.strip_prefix('{')?;
         let mut labels = Vec::new();

@@ -2,11 +2,11 @@
 //!
 //! * [`labels`]: names and the canonical label string;
 //! * [`encode`]: lines to protobuf to snappy;
-//! * [`client`]: one POST, one pool of connections a destination;
+//! * [`client`]: one POST, over one pool of connections for each destination;
 //! * [`answer`]: who answered and what it says about the lines, with [`refusal`], the texts of Loki; pure;
-//! * [`error`]: a push that failed, in words;
-//! * [`pace`]: how much goes into one request when requests do not get through; pure;
-//! * [`hints`]: what its headers say beside that.
+//! * [`error`]: the error of a push;
+//! * [`pace`]: the size of requests on a slow link; pure;
+//! * [`hints`]: what the headers of an answer say.
 //!
 //! This crate reports errors; the shipper's retry policy decides what follows.
 

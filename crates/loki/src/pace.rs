@@ -1,39 +1,41 @@
-//! How much goes into one request, after requests that did not get through in time.
+//! The pace limits the size of requests after some did not get through in time.
 //!
-//! On a slow link a full batch needs longer than `loki-timeout`; sent again as it is, it would never arrive. So each request that was on its way
-//! and had no answer halves those that follow, and answers to requests that were large enough let them grow again. All containers of
-//! a destination share this, because they share the link.
+//! On a slow link a full batch needs longer than `loki-timeout`; retried as it is, it would never arrive. So each
+//! request that was sent without an answer halves the following ones, and answers to requests that were large enough
+//! let them grow again. All containers of a destination share the pace, because they share the link.
 
 use std::time::{Duration, Instant};
 
-/// Halvings at most: of 1 MiB, 16 KiB are left. Below that what is around a line costs more than the line.
+/// The largest number of halvings: 1 MiB becomes 16 KiB. Below that the overhead of a request costs more than its
+/// lines.
 const MOST_HALVINGS: u32 = 6;
 
 /// The smallest batch that halving makes, in bytes of lines.
 const SMALLEST_BATCH: usize = 16 << 10;
 
-/// Bodies up to this size get through any link that is worth the name; that they did not says that the other side is silent.
+/// Bodies up to this size pass any usable link; when one gets no answer, the other side is silent.
 const SMALL_BODY: usize = 4 << 10;
 
-/// The most that is waited for a long line, in times of `loki-timeout`.
+/// The longest wait for a long line, as a multiple of `loki-timeout`.
 const MOST_PATIENCE: u32 = 8;
 
-/// Answers that are needed before batches grow; doubled each time that growing was too much, so that a slow link is tried less and less.
+/// Answers that are needed before batches grow. It doubles each time that growing failed, so that a slow link is tested
+/// less and less.
 const NEEDED: u32 = 8;
 
-/// The most that are needed.
+/// The largest number of answers that are needed.
 const MOST_NEEDED: u32 = 64;
 
-/// Any answer lets batches grow when it has been this long since they were halved: lines may be few by now, and bodies never so large.
+/// After this long without a halving any answer lets batches grow: there may be too few lines for a large body.
 const FORGET: Duration = Duration::from_secs(60);
 
-/// The part of a batch that is sent at once. Pure: the time is given.
+/// The part of a batch that is sent at once; pure, because the time is an argument.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     halvings: u32,
     /// The size of the last body that did not get through.
     stalled: usize,
-    /// When it changed last.
+    /// When it last changed.
     changed: Option<Instant>,
     answers: u32,
     needed: u32,
@@ -49,20 +51,21 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// What to compare with when the request is over: several are on their way at once, and together they are one experience.
+    /// The number of halvings when a request starts, for its report. Requests in flight together count as one
+    /// observation.
     #[must_use]
     pub const fn halvings(&self) -> u32 {
         self.halvings
     }
 
-    /// The size of a batch, where `typed` was asked for.
+    /// The size of a batch, where `typed` is configured.
     #[must_use]
     pub fn batch_size(&self, typed: usize) -> usize {
         (typed >> self.halvings).max(SMALLEST_BATCH).min(typed)
     }
 
-    /// How many times `loki-timeout` a body of `bytes` may take: once, unless it is a single long line that cannot be halved on a link that carries
-    /// no more than the smallest batch in that time.
+    /// How long a body of `bytes` may take, as a multiple of `loki-timeout`. It is more than one only for a single long
+    /// line, which cannot be halved, on a link that carries just the smallest batch in that time.
     #[must_use]
     pub fn patience(&self, bytes: usize) -> u32 {
         if self.halvings < MOST_HALVINGS {
@@ -71,7 +74,7 @@ impl Pace {
         u32::try_from(bytes.div_ceil(SMALLEST_BATCH)).unwrap_or(MOST_PATIENCE).clamp(1, MOST_PATIENCE)
     }
 
-    /// A request with a body of `bytes` was on its way, at so many halvings, and had no answer.
+    /// Reports that a request with a body of `bytes`, sent at `halvings`, got no answer.
     pub fn stalled(&mut self, bytes: usize, halvings: u32, now: Instant) {
         if bytes <= SMALL_BODY || halvings != self.halvings {
             return;
@@ -84,10 +87,11 @@ impl Pace {
             Self { halvings, stalled: bytes, changed: Some(now), answers: 0, needed: self.needed, has_grown: false };
     }
 
-    /// A request with a body of `bytes`, at so many halvings, was answered.
+    /// Reports that a request with a body of `bytes`, sent at `halvings`, was answered.
     pub fn answered(&mut self, bytes: usize, halvings: u32, now: Instant) {
         let Some(changed) = self.changed.filter(|_| halvings == self.halvings) else { return };
-        // The next half of what stalled, and what compresses twice as well.
+        // A body is large enough at a quarter of the one that stalled: halving leaves half, and lines may compress
+        // twice as well.
         if bytes.saturating_mul(4) < self.stalled && now.saturating_duration_since(changed) < FORGET {
             return;
         }
@@ -128,7 +132,7 @@ mod tests {
             pace.stalled(MIB, 0, now);
         }
         assert_eq!(pace.halvings(), 1);
-        // One that was sent before the last halving says nothing about what is sent now.
+        // A request that was sent before the last halving says nothing about the current size.
         pace.answered(MIB, 0, now);
         pace.answered(MIB, 0, now);
         assert_eq!(pace.halvings(), 1);
@@ -151,7 +155,8 @@ mod tests {
         assert_eq!(pace.halvings(), 0);
     }
 
-    /// A link that carries at most so much in time: batches come to fit, and the larger ones are tried less and less.
+    /// On a link that carries at most a fixed size in time, batches come to fit, and larger ones are tried less and
+    /// less.
     #[test]
     fn a_slow_link_gets_what_it_can_carry_and_a_mended_one_gets_all() {
         let (mut pace, now) = (Pace::default(), Instant::now());

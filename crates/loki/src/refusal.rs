@@ -1,7 +1,8 @@
-//! The texts in which Loki refuses entries and streams, read at fixed positions.
+//! Parses the texts with which Loki rejects entries and streams, at fixed positions.
 //!
-//! Loki repeats labels in its texts, and labels are the containers' own. So a text is walked from its beginning, a set of labels is passed
-//! over as a whole, quotes and all, and what stands in it decides nothing. What does not have the form to its end is not known.
+//! Loki repeats labels in its texts, and containers choose labels. So a text is parsed from its beginning, and a set of
+//! labels is skipped as a whole, quotes included: its content decides nothing. A text that does not match to its end is
+//! unknown.
 //!
 //! Distributor (`pkg/validation/validate.go`, grouped by `pkg/util/errors/errors.go` in any order):
 //!
@@ -17,22 +18,22 @@
 //! user 'fake', total ignored: 3 out of 5 for stream: {…}
 //! ```
 //!
-//! Forms of Loki 2.0 to 3.7 are known; they differ in capitals and in what is said about the oldest time.
+//! The forms of Loki 2.0 to 3.7 are known; they differ in capitals and in what they say about the oldest time.
 
 use super::answer::Kind;
 
-/// Entries that Loki refused while it stored the others of the stream.
+/// Entries that Loki rejected while it stored the others of the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Refused {
-    /// How many; [`u64::MAX`] when the answer ended before it said so.
+    /// The number of entries; [`u64::MAX`] when the answer ended before it.
     pub entries: u64,
-    /// The oldest time that Loki takes, in nanoseconds since 1970, where it refused one that is older.
+    /// The oldest time that Loki accepts, in nanoseconds since 1970, where an entry was older.
     pub oldest: Option<i64>,
-    /// The earliest time that it called too new, in nanoseconds since 1970.
+    /// The earliest time that Loki called too new, in nanoseconds since 1970.
     pub too_new: Option<i64>,
 }
 
-/// Texts about the labels of a stream; they come alone, because nothing else of such a stream is looked at.
+/// Texts about the labels of a stream. They come alone, because Loki then checks nothing else of the stream.
 const OF_STREAMS: [&str; 6] = [
     "couldn't parse labels: ",
     "Error parsing labels '",
@@ -53,7 +54,7 @@ const OF_SIZES: [&str; 7] = [
     "grpc: received message after decompression larger than max ",
 ];
 
-/// What gRPC puts before its own text.
+/// The prefix of gRPC's own text.
 const OF_GRPC: &str = "rpc error: code = ResourceExhausted desc = ";
 
 /// Whether a text says that a message is too large.
@@ -63,7 +64,7 @@ pub fn is_too_large(text: &str) -> bool {
     OF_SIZES.iter().any(|beginning| text.starts_with(beginning))
 }
 
-/// Reads the text of a 400; `None` when it is none of Loki's that is known here.
+/// Parses the text of a 400; `None` when it is not one of Loki's known texts.
 #[must_use]
 pub fn read(text: &str, is_whole: bool) -> Option<Kind> {
     if OF_STREAMS.iter().any(|beginning| text.starts_with(beginning)) {
@@ -75,13 +76,13 @@ pub fn read(text: &str, is_whole: bool) -> Option<Kind> {
     if text.starts_with(IGNORED) { ingester(text, is_whole) } else { distributor(text, is_whole) }
 }
 
-/// How a line of the ingester's text begins.
+/// The beginning of a line of the ingester's text.
 const IGNORED: &str = "entry with timestamp ";
 
-/// Between groups of the distributor's.
+/// The separator of groups in the distributor's text.
 const GROUPED: &str = " errors like: ";
 
-/// What one entry was refused for.
+/// Why one entry was rejected.
 enum Reason {
     Stream,
     Metadata,
@@ -90,7 +91,7 @@ enum Reason {
     Other,
 }
 
-/// Labels have no line feed that is not escaped, so lines are what they seem.
+/// Labels contain no unescaped line feed, so the text can be split into lines.
 fn ingester(text: &str, is_whole: bool) -> Option<Kind> {
     let mut refused = Refused { entries: u64::MAX, ..Refused::default() };
     let mut has_ignored = false;
@@ -105,11 +106,11 @@ fn ingester(text: &str, is_whole: bool) -> Option<Kind> {
             return Some(Kind::Entries(Refused { entries: total, ..refused }));
         }
     }
-    // It said that it ignored some, and ended before it said how many.
+    // The text says that entries were ignored, and ended before their number.
     (has_ignored && !is_whole).then_some(Kind::Entries(refused))
 }
 
-/// A line about one entry, with the oldest time that Loki takes, if it says so.
+/// Parses a line about one entry, with the oldest time that Loki accepts, if it has one.
 fn ignored(line: &str) -> Option<Option<i64>> {
     let (_, reason) = line.strip_prefix(IGNORED)?.split_once(" ignored, reason: '")?;
     if let Some(rest) = reason.strip_prefix("entry too far behind") {
@@ -123,7 +124,7 @@ fn ignored(line: &str) -> Option<Option<i64>> {
         .then_some(None)
 }
 
-/// `user 'fake', total ignored: 3 out of 5 for stream: {…}`; a tenant's id has no comma.
+/// Parses `user 'fake', total ignored: 3 out of 5 for stream: {…}`; a tenant id has no comma.
 fn total(line: &str) -> Option<u64> {
     let rest = match line.strip_prefix("user '") {
         Some(rest) => rest.split_once("', ")?.1,
@@ -149,7 +150,7 @@ fn distributor(text: &str, is_whole: bool) -> Option<Kind> {
         };
         match reason {
             Reason::Stream => return Some(Kind::Stream),
-            // Without it the same entries say whatever else is wrong with them.
+            // Without metadata, Loki reports other errors of the same entries.
             Reason::Metadata => return Some(Kind::Metadata),
             Reason::TooOld(oldest) => refused.oldest = refused.oldest.max(oldest),
             Reason::TooNew(time) => refused.too_new = Some(refused.too_new.map_or(time, |known| known.min(time))),
@@ -164,10 +165,10 @@ fn distributor(text: &str, is_whole: bool) -> Option<Kind> {
     }
 }
 
-/// Between two times.
+/// The separator of two times.
 const OLDEST: &str = ", oldest acceptable timestamp is: ";
 
-/// One text about one entry, and what is behind it.
+/// Parses the text about one entry, and returns the rest.
 fn entry(text: &str) -> Option<(Reason, &str)> {
     if let Some(rest) = text.strip_prefix("entry for stream '") {
         let rest = labels(rest)?.strip_prefix("' has ")?;
@@ -206,7 +207,7 @@ fn entry(text: &str) -> Option<(Reason, &str)> {
     rest.strip_prefix("' bytes").map(|rest| (Reason::Other, rest))
 }
 
-/// Passes over `{a="b", c="d"}`, with values as Go quotes them.
+/// Skips `{a="b", c="d"}`, with values quoted as by Go.
 fn labels(text: &str) -> Option<&str> {
     let rest = text.strip_prefix('{')?;
     let mut is_quoted = false;
@@ -216,7 +217,7 @@ fn labels(text: &str) -> Option<&str> {
             _ if is_escaped => is_escaped = false,
             b'\\' if is_quoted => is_escaped = true,
             b'"' => is_quoted = !is_quoted,
-            // ASCII, so a boundary of characters.
+            // The byte is ASCII, so this is a character boundary.
             b'}' if !is_quoted => return Some(&rest[at + 1..]),
             _ => {}
         }
@@ -224,13 +225,13 @@ fn labels(text: &str) -> Option<&str> {
     None
 }
 
-/// A number, and what is behind it. One that is too large for its type is the largest.
+/// Parses a number, and returns the rest. A number that is too large for its type becomes the largest.
 fn number(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     (end > 0).then(|| (text[..end].parse().unwrap_or(u64::MAX), &text[end..]))
 }
 
-/// A time of RFC 3339 in nanoseconds since 1970, and what is behind it. Loki writes it in the zone of its host.
+/// Parses a time of RFC 3339 into nanoseconds since 1970, and returns the rest. Loki writes it in the zone of its host.
 fn time(text: &str) -> Option<(i64, &str)> {
     let is_part = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | ':' | '.' | 'T' | 'Z');
     let end = text.find(|c| !is_part(c)).unwrap_or(text.len());

@@ -1,4 +1,4 @@
-//! The rows: one an option, in the words that everybody reads.
+//! The rows of the table: one for each option, in the words of the documentation.
 
 use super::OptionSpec;
 
@@ -44,10 +44,10 @@ pub const MODE: &str = "mode";
 pub const MAX_BUFFER_SIZE: &str = "max-buffer-size";
 pub const COMPRESS: &str = "compress";
 
-/// All that begin so.
+/// The row of all options with this prefix.
 pub const CACHE: &str = "cache-*";
 
-/// Every option, in the order in which it is shown.
+/// All options, in the order in which they are shown.
 pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: LOKI_URL,

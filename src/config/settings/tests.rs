@@ -1,4 +1,4 @@
-//! Every setting is read or refused as it should be.
+//! Every setting is accepted or rejected as documented.
 
 use std::path::Path;
 
@@ -135,7 +135,7 @@ fn a_setting_that_cannot_be_used_has_something_safe_in_its_place() {
         let (mistakes, typed) = (bad.mistakes.clone(), bad.typed.clone());
         assert_eq!(bad, Settings { mistakes, typed, ..safe }, "{name}");
     }
-    // No proxy is used past a list that nobody understands.
+    // No proxy is used with an invalid list of exceptions.
     let bad = read("NO_PROXY", "loki:http");
     let container = |proxy: &str| {
         let url = ("loki-url".to_owned(), EXAMPLE_URL.to_owned());
@@ -177,7 +177,7 @@ fn the_environment_is_one_source() {
 }
 
 proptest! {
-    /// Whatever an operator types, there are settings to go on with, and each mistake is one line.
+    /// Whatever an operator sets, there are usable settings, and each mistake is one line.
     #[test]
     fn no_text_keeps_the_plugin_from_starting(
         row in 0..SETTINGS.len() + OPTIONS.len(),

@@ -159,7 +159,7 @@ fn sums_do_not_overflow() {
     assert_eq!(read(&format!("{}9 errors like: {}", u64::MAX, too_new("{}")), true), entries(u64::MAX, None, true));
 }
 
-/// Pieces of Loki's texts in any order, with any status and type: no panic, and nothing is accepted or refused but by what is listed.
+/// Pieces of Loki's texts in any order, with any status and type: no panic, and only listed texts accept or reject.
 #[test]
 fn any_answer_is_judged_and_only_the_listed_ones_decide_about_lines() {
     use crate::answer::Seen;
@@ -192,7 +192,7 @@ fn any_answer_is_judged_and_only_the_listed_ones_decide_about_lines() {
         let body: String = (0..random.usize(..12)).map(|_| *random.choice(&pieces).unwrap()).collect();
         let code = if random.bool() { 400 } else { random.u16(100..1000) };
         let content_type = *random.choice(&types).unwrap();
-        // Cut anywhere, also inside a character.
+        // Truncated anywhere, also inside a character.
         let body = &body.as_bytes()[..random.usize(..=body.len())];
         let seen = Seen { code, content_type, body, is_whole: random.bool() };
         let kind = Kind::of(&seen);

@@ -1,4 +1,4 @@
-//! One connection: straight to Loki, or by way of a proxy.
+//! Connects to Loki, directly or through a proxy.
 //!
 //! ```text
 //! no proxy          TCP ─▶ (TLS) ─▶ requests
@@ -37,14 +37,14 @@ type Inner = MaybeHttpsStream<TokioIo<TcpStream>>;
 pub struct Connector {
     direct: HttpsConnector<HttpConnector<Names>>,
     proxied: Option<Proxied>,
-    /// How long a connection may take to come about, TLS and proxy included.
+    /// How long it may take to connect, TLS and proxy included.
     patience: Duration,
 }
 
 #[derive(Clone, Debug)]
 struct Proxied {
     proxy: Arc<Proxy>,
-    /// To the proxy itself, under its own name.
+    /// Connects to the proxy itself, under its own name.
     to_it: HttpsConnector<HttpConnector<Names>>,
     through_it: HttpsConnector<Tunnel<HttpsConnector<HttpConnector<Names>>>>,
 }
@@ -53,17 +53,17 @@ struct Proxied {
 #[derive(Debug)]
 pub struct Wire {
     io: Io,
-    /// The proxy wants whole URLs.
+    /// Whether the proxy needs absolute URLs.
     whole_urls: bool,
-    /// The other side takes no more bytes, see [`Wire::or_sunk`].
+    /// Whether the other side accepts no more bytes, see [`Wire::or_sunk`].
     is_sunk: bool,
-    /// Something was written, and nothing was read since.
+    /// Whether bytes were written and none were read since.
     is_owed: bool,
     /// Bytes read since something was written.
     answered: usize,
 }
 
-/// What carries the bytes of a connection.
+/// The stream below HTTP.
 #[derive(Debug)]
 #[cfg_attr(
     any(test, feature = "simulation"),
@@ -75,27 +75,28 @@ enum Io {
     Simulated(super::simulated::Io),
 }
 
-/// A connection on its way.
+/// A connection attempt.
 type Connecting = Pin<Box<dyn Future<Output = Result<Wire, BoxError>> + Send>>;
 
-/// The most that is read of an answer, heads and all, in bytes: above what is kept of any. hyper reads interim answers (100, 103) without an end and
-/// without a pause, and a server that sends nothing else would keep a thread busy for as long.
+/// The largest part of an answer that is read, headers included, in bytes: more than is kept of any. hyper reads
+/// interim answers (100, 103) without a limit and without a pause, so a server that sends nothing else would keep a
+/// thread busy.
 const LONGEST_ANSWER: usize = 2 << 20;
 
-/// Bytes read at once. Answers are small, so that copying them costs nothing.
+/// Bytes that are read at once. Answers are small, so copying them costs nothing.
 const READ: usize = 8 << 10;
 
-/// A server that does not stop.
+/// The answer is longer than [`LONGEST_ANSWER`].
 #[derive(Debug, thiserror::Error)]
 #[error("the answer has no end")]
 struct Endless;
 
-/// Nobody has answered.
+/// The connection attempt took longer than its time limit.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection did not come about in time")]
 struct GivenUp;
 
-/// A proxy that is of no use, by its address.
+/// The proxy, by its address, cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("by way of the proxy {0}")]
 struct ByProxy(Uri, #[source] BoxError);
@@ -103,7 +104,7 @@ struct ByProxy(Uri, #[source] BoxError);
 // === impl Connector ===
 
 impl Connector {
-    /// Connections that are given up after `patience`.
+    /// Makes connections; an attempt that takes longer than `patience` is given up.
     pub fn new(
         config: ClientConfig,
         name: Option<&ServerName<'static>>,
@@ -140,7 +141,8 @@ impl Service<Uri> for Connector {
     fn call(&mut self, target: Uri) -> Self::Future {
         let connecting = self.connect(target);
         let patience = self.patience;
-        // TLS and the proxy have no limit of their own, and the pool goes on with a connection that nobody waits for.
+        // TLS and the proxy have no time limit of their own, and the pool continues a connection attempt whose request
+        // is gone.
         Box::pin(async move { timeout(patience, connecting).await.unwrap_or_else(|_| Err(GivenUp.into())) })
     }
 }
@@ -184,10 +186,11 @@ impl Wire {
         Self { io: Io::Net(io), whole_urls, is_sunk: false, is_owed: false, answered: 0 }
     }
 
-    /// Takes a connection that the other side has closed for writing for one that swallows everything.
+    /// Treats a connection that the other side has closed for writing as one that discards all bytes.
     ///
-    /// A server may answer before it has read the body, a proxy with 413 for one, and close. The answer has arrived then, and hyper would not read it:
-    /// it gives up at the first write that fails. So the rest of the request is sunk, and what there is to read, or that there is nothing, decides.
+    /// A server may answer before it has read the body, and close, as a proxy does with 413. The answer has arrived,
+    /// but hyper would not read it: it gives up at the first failed write. So the rest of the request is discarded, and
+    /// what can be read decides, even if that is nothing.
     fn or_sunk<T>(&mut self, written: io::Result<T>, all: T) -> io::Result<T> {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
         match written {
@@ -200,7 +203,7 @@ impl Wire {
     }
 }
 
-/// Calls a method of what carries the bytes.
+/// Calls a method of the stream below HTTP.
 macro_rules! carry {
     ($wire:expr, $io:ident => $call:expr) => {
         match $wire {
@@ -212,18 +215,18 @@ macro_rules! carry {
 }
 
 impl Drop for Wire {
-    /// Resets a connection whose request is given up. The kernel holds megabytes of it, and would send them all the same: over a slow link in the
-    /// way of what is sent next, and to be stored as well.
+    /// Resets a connection whose request is given up. The kernel holds megabytes of the request and would still send
+    /// them: a slow link would be busy, and Loki would store them.
     fn drop(&mut self) {
         match &self.io {
-            // An error means that it is gone already.
+            // An error means that the connection is gone already.
             Io::Net(io) if self.is_owed => drop(under(under(io)).inner().set_zero_linger()),
             _ => {}
         }
     }
 }
 
-/// What is below TLS, if there is any.
+/// The stream below TLS, if there is TLS.
 fn under<T>(io: &MaybeHttpsStream<T>) -> &T {
     match io {
         MaybeHttpsStream::Http(io) => io,

@@ -1,7 +1,7 @@
-//! The connections to one destination, made anew when a file they were made from has changed.
+//! The connections to one destination, replaced when a file that they depend on has changed.
 //!
-//! Files are looked at before a push, every two seconds at most. When one has changed all are read; what comes of it
-//! replaces what was, if it can be used as a whole: a certificate whose key has not come yet waits for it.
+//! Files are checked before a push, every two seconds at most. When one has changed, all are read. The result replaces
+//! the connections only if it is usable as a whole: a new certificate waits for its key.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,13 +26,13 @@ use super::{Authorization, Material, Transport, sensitive, tls};
 use base::files;
 use telemetry::throttle::Throttle;
 
-/// Between two looks at the files.
+/// The time between two checks of the files.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Loki closes idle connections after 120 s; ours are gone before that, so that no push meets a closing one.
+/// How long idle connections are kept. Loki closes them after 120 s, so no push meets a connection that is closing.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Connections kept open to a destination while there is nothing to send.
+/// Idle connections that are kept open to a destination.
 const IDLE_CONNECTIONS: usize = 8;
 
 /// The connections to one destination.
@@ -41,15 +41,15 @@ pub struct Link {
     transport: Transport,
     /// The URL that requests go to.
     target: Uri,
-    /// How long a connection may take to come about.
+    /// How long it may take to connect.
     patience: Duration,
     state: Mutex<State>,
-    /// Becomes true when files were looked at for the first time.
+    /// Becomes true when the files were checked for the first time.
     first: watch::Sender<bool>,
     unusable: Throttle,
 }
 
-/// What requests are made with.
+/// The connections and headers of requests.
 #[derive(Clone, Debug)]
 pub struct Ready {
     /// The pool.
@@ -58,11 +58,11 @@ pub struct Ready {
     pub headers: HeaderMap,
     contents: Arc<Contents>,
     connector: Connector,
-    /// Counts the pools that were made, so that one is dropped once.
+    /// The number of this pool, so that each is dropped only once.
     pool: u64,
 }
 
-/// What the files had in them.
+/// The contents of the files.
 #[derive(Default, PartialEq, Eq)]
 pub struct Contents {
     pub(super) ca: Option<Vec<u8>>,
@@ -72,16 +72,16 @@ pub struct Contents {
 
 #[derive(Debug)]
 struct State {
-    /// As files were when they were last read.
+    /// The files' stamps when they were last read.
     stamps: Option<Vec<Option<Stamp>>>,
     ready: Result<Ready, Vec<Flaw>>,
-    /// When somebody last looked at them.
+    /// When the files were last checked.
     looked: Option<Instant>,
-    /// Somebody is looking; a file system that hangs is asked once.
+    /// Whether a check is running; a file system that hangs is asked only once.
     looking: bool,
 }
 
-/// The one who looks. When it goes, with or without a look, somebody else may.
+/// A running check. When it is dropped, finished or not, the next one may start.
 struct Looking(Arc<Link>);
 
 impl Drop for Looking {
@@ -95,8 +95,7 @@ impl Drop for Looking {
 impl Contents {
     /// Reads all files.
     ///
-    /// # Errors
-    /// What is wrong with each that cannot be read.
+    /// # Errors A flaw for each file that cannot be read.
     pub fn read(transport: &Transport) -> Result<Contents, Vec<Flaw>> {
         let mut flaws = Vec::new();
         let mut keep = |read: Result<Vec<u8>, Flaw>| read.map_err(|flaw| flaws.push(flaw)).ok();
@@ -142,8 +141,8 @@ impl Authorization {
 // === impl Link ===
 
 impl Link {
-    /// Connections to `target`, of which none is made yet, nor any file read: a file system that hangs holds up nobody but
-    /// those who push there.
+    /// Connections to `target`. None is opened and no file is read yet, so a file system that hangs delays only pushes
+    /// to this destination.
     pub fn new(transport: Transport, target: Uri, patience: Duration) -> Arc<Link> {
         let name: Arc<str> = shown(&target.to_string()).into();
         let state = State { stamps: None, ready: Err(Vec::new()), looked: None, looking: false };
@@ -154,10 +153,9 @@ impl Link {
         Arc::new(Link { transport, target, patience, state, first, unusable })
     }
 
-    /// What to make a request with. Looks at the files when it is time to.
+    /// Returns the connections and headers for a request. Checks the files when that is due.
     ///
-    /// # Errors
-    /// When they could not be used so far, in a sentence for each.
+    /// # Errors When the files could not be used so far, with a sentence for each.
     pub async fn ready(self: &Arc<Self>) -> Result<Ready, String> {
         if self.is_due() {
             let looking = Looking(self.clone());
@@ -168,15 +166,15 @@ impl Link {
             }
         }
         let mut first = self.first.subscribe();
-        // Its sender is in `self`.
+        // `self` holds the sender.
         match timeout(files::PATIENCE, first.wait_for(|looked| *looked)).await {
             Ok(_) => self.state().ready.clone().map_err(|flaws| sentences(&flaws)),
             Err(_) => Err(sentences(&self.transport.unread(files::Silent))),
         }
     }
 
-    /// Drops the connections that a request was made with, all of them, as it found one that is dead: those beside it have been idle for as long,
-    /// and each would cost a timeout. The first who says so does it for all; requests on their way are not touched.
+    /// Drops the pool of a request that found a dead connection: the others have been idle as long, and each would cost
+    /// a timeout. Only the first report for a pool has an effect; requests in flight are not affected.
     pub fn renew(&self, used: &Ready) {
         if let Ok(ready) = &mut self.state().ready
             && ready.pool == used.pool
@@ -186,7 +184,7 @@ impl Link {
         }
     }
 
-    /// Whether the caller is the one to look, by a [`Looking`].
+    /// Whether the caller must check the files, with a [`Looking`].
     fn is_due(&self) -> bool {
         let has_files = self.transport.materials().any(Material::is_file);
         let mut state = self.state();
@@ -195,9 +193,9 @@ impl Link {
         due
     }
 
-    /// Reads what has changed. Waits for the disk.
+    /// Reads files that have changed. Waits for the disk.
     fn look(&self) {
-        // Before they are read: what changes meanwhile is seen the next time.
+        // Stamps are taken before the files are read, so that a change meanwhile is seen the next time.
         let stamps: Vec<_> = self.transport.materials().map(|material| material.stamp()).collect();
         let before = {
             let state = self.state();
@@ -214,13 +212,13 @@ impl Link {
         let Some((made, before)) = made else { return };
         match (made, before) {
             (Err(flaws), Some(_)) => {
-                // The stamps stay as they were, so that it is tried again.
+                // The stamps stay unchanged, so that the next check retries.
                 drop(state);
                 self.unusable.lasts(|| sentences(&flaws));
             }
             (made, before) => {
                 let renewed = matches!((&made, &before), (Ok(now), Some(then)) if now.contents != then.contents);
-                // What could not be read is tried again, however it looks.
+                // A file that could not be read is retried, whatever its stamp.
                 state.stamps = made.is_ok().then_some(stamps);
                 state.ready = made;
                 drop(state);
@@ -235,7 +233,7 @@ impl Link {
         }
     }
 
-    /// Makes what requests are made with; connections stay when nothing has changed that they were made from.
+    /// Makes connections and headers; the pool stays when nothing that it depends on has changed.
     fn make(&self, before: Option<&Ready>) -> Result<Ready, Vec<Flaw>> {
         let contents = Contents::read(&self.transport)?;
         let tls = &self.transport.tls;
@@ -256,7 +254,7 @@ impl Link {
     fn headers(&self, contents: &Contents) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.transport.headers {
-            // Looked at when the options were.
+            // The value was validated with the options.
             if let Ok(value) = sensitive(value.expose()) {
                 headers.append(name, value);
             }
@@ -264,7 +262,7 @@ impl Link {
         if let Some(authorization) = &contents.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        // With https it is said to the proxy alone, see `Connector`.
+        // With https only the proxy gets this header, see `Connector`.
         let asked = self.transport.proxy.as_ref().filter(|proxy| proxy.is_for(&self.target));
         if let Some(authorization) = asked.and_then(|proxy| proxy.authorization.as_ref())
             && self.target.scheme_str() == Some("http")
@@ -280,7 +278,7 @@ impl Link {
     }
 }
 
-/// A pool without a connection.
+/// A pool without connections.
 fn pool(connector: Connector) -> Client<Connector, Full<Bytes>> {
     Client::builder(TokioExecutor::new())
         .pool_idle_timeout(IDLE)

@@ -11,32 +11,32 @@ use thiserror::Error;
 use super::Secret;
 use base::files::Named;
 
-/// More than any certificate bundle takes: that of a Linux distribution has a quarter of it.
+/// The largest file, in bytes: the certificate bundle of a Linux distribution has a quarter of it.
 const LARGEST: u64 = 1 << 20;
 
-/// Clocks of file systems are as coarse as this. A file that was written to so short a time before it was read may be
-/// written to again without its time telling.
+/// The resolution of file system clocks. A file that was written this shortly before it was read may be written again
+/// without a new time.
 const COARSE: Duration = Duration::from_secs(2);
 
-/// What an option names: text, or the file that has it.
+/// The value of an option: text, or the file that contains it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Material {
-    /// The option, for complaints.
+    /// The option, for error messages.
     pub option: &'static str,
     pub source: Source,
 }
 
-/// Where the text is.
+/// The source of the text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// Here.
+    /// The text itself.
     Text(Secret),
-    /// In a file.
+    /// The file with the text.
     File(Named),
 }
 
-/// Something that cannot be used, and why: `loki-tls-ca-file: "/etc/loki-rs/ca.pem" cannot be read: …`. There is no
-/// secret in it.
+/// Why a file or text cannot be used: `loki-tls-ca-file: "/etc/loki-rs/ca.pem" cannot be read: …`. It contains no
+/// secret.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{option}: {reason}")]
 pub struct Flaw {
@@ -44,14 +44,14 @@ pub struct Flaw {
     pub reason: String,
 }
 
-/// What tells whether a file is the one that was read.
+/// Identifies the version of a file that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     inode: (u64, u64),
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
-    /// It had been left alone for long enough when it was looked at for another change to show.
+    /// Whether the file was old enough when its stamp was taken for another change to show.
     settled: bool,
 }
 
@@ -66,7 +66,7 @@ impl Material {
         Material { option, source: Source::File(file) }
     }
 
-    /// The file, if it is one.
+    /// The file, if the source is one.
     pub fn named(&self) -> Option<&Named> {
         match &self.source {
             Source::Text(_) => None,
@@ -74,16 +74,15 @@ impl Material {
         }
     }
 
-    /// A complaint about a file that was not read in time; nothing is looked at for it.
+    /// A flaw for a file that was not read in time; does not access the file.
     pub fn unread(&self, why: impl fmt::Display) -> Flaw {
         let path = self.named().map(Named::path).unwrap_or_default();
         Flaw { option: self.option, reason: format!("{path:?} cannot be read: {why}") }
     }
 
-    /// The whole of it.
+    /// Reads the whole content.
     ///
-    /// # Errors
-    /// When the file cannot be read, or is none that could hold such a thing.
+    /// # Errors When the file cannot be read, or its kind or size is not that of such a file.
     pub fn read(&self) -> Result<Vec<u8>, Flaw> {
         let file = match &self.source {
             Source::Text(text) => return Ok(text.expose().as_bytes().to_vec()),
@@ -106,12 +105,11 @@ impl Material {
         Ok(bytes)
     }
 
-    /// A password or token: one line, without the blanks and the newline that editors leave at its end.
+    /// Reads a password or token: one line, without the spaces and the newline that editors leave at its end.
     ///
-    /// # Errors
-    /// When it cannot be read, or is not one line of text.
+    /// # Errors When it cannot be read, or is not one line of text.
     pub fn read_secret(&self) -> Result<Secret, Flaw> {
-        // What was typed is meant as it is.
+        // Text in an option is used unchanged.
         if let Source::Text(text) = &self.source {
             return Ok(text.clone());
         }
@@ -127,7 +125,7 @@ impl Material {
         Ok(Secret::new(line))
     }
 
-    /// `None` for text, and for a file that is not there.
+    /// `None` for text, and for a file that does not exist.
     pub fn stamp(&self) -> Option<Stamp> {
         let (_, file) = self.named()?.open().ok()?;
         Some(Stamp::new(&file.metadata().ok()?, SystemTime::now()))
@@ -137,7 +135,7 @@ impl Material {
         matches!(self.source, Source::File(_))
     }
 
-    /// A complaint; of what was given, only the path is shown. `reason` goes on from it.
+    /// A flaw that shows only the path, never the text. `reason` continues the sentence.
     pub fn flaw(&self, reason: impl fmt::Display) -> Flaw {
         let subject = match &self.source {
             Source::Text(_) => "the text".to_owned(),
@@ -161,7 +159,7 @@ impl Stamp {
         }
     }
 
-    /// Whether a file that had this stamp before it was read, and has `now`, need not be read again.
+    /// Whether a file with this stamp before it was read, and `now` later, need not be read again.
     pub fn still_holds(&self, now: &Stamp) -> bool {
         self.settled && Stamp { settled: true, ..*now } == *self
     }

@@ -1,14 +1,14 @@
-//! How a request gets to Loki, and as whom: TLS, proxy, authorization, further headers. A leaf.
+//! Connections and authentication for requests to Loki: TLS, proxy, authorization, additional headers.
 //!
-//! * [`Transport`]: what was asked for, validated and without a look at any file; part of the key of the connection pool;
+//! * [`Transport`]: the validated options, without access to files; part of the key of the connection pool;
 //! * [`material`]: certificates, keys and secrets, given as text or as a file;
-//! * [`link`]: the connections, made anew when a file has changed;
+//! * [`link`]: the connections, replaced when a file has changed;
 //! * [`names`]: addresses of hosts, without waiting for a silent name server;
-//! * [`tls`]: whom to trust, and who to be; [`proxy`]: the way round; [`connector`]: one connection;
-//! * [`Secret`]: text that nothing prints; [`shown`]: URLs as they may be shown.
+//! * [`tls`]: trusted certificates and the client's identity; [`proxy`]: the HTTP proxy; [`connector`]: one connection;
+//! * [`Secret`]: text that is never printed; [`shown`]: URLs that are safe to show.
 //!
-//! A file is read when a container starts, where an unusable one is refused, and again when it has changed. One that
-//! cannot be used later keeps what was last read of it in use: rotation is seldom one step.
+//! Files are read when a container starts, which is refused if one is unusable, and again when they have changed. If a
+//! changed file is unusable, the last good content stays in use: rotation is seldom one step.
 
 pub mod connector;
 pub mod link;
@@ -32,52 +32,52 @@ pub use material::{Flaw, Material};
 pub use proxy::{NoProxy, Proxy};
 pub use secret::Secret;
 
-/// How to get to Loki, and as whom. The default is what most have: public certificates, no proxy, nobody in particular.
+/// TLS, proxy and authentication of requests. The default is the common case: public certificates, no proxy, no
+/// credentials.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Transport {
     pub tls: Tls,
     pub proxy: Option<Proxy>,
-    /// Whom to be, when the URL does not say it.
+    /// Credentials, when the URL has none.
     pub authorization: Option<Authorization>,
-    /// Headers of every request, with values that HTTP can carry. Any of them may be a key to something.
+    /// Headers of every request, with values that HTTP can carry. Each value may be a secret.
     pub headers: Vec<(HeaderName, Secret)>,
 }
 
-/// Whom to trust, and who to be, behind an https URL.
+/// Trusted certificates and the client's identity for an https URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Tls {
     /// Certificates that are trusted *instead of* the public ones, as with Grafana's driver.
     pub ca: Option<Material>,
-    /// A chain and its private key, in PEM; both or none.
+    /// The client's certificate chain and private key, in PEM; both or none.
     pub identity: Option<(Material, Material)>,
-    /// The name to ask for and to look for in the certificate, instead of the URL's host.
+    /// The name to send and to verify in the certificate, instead of the URL's host.
     pub server_name: Option<String>,
-    /// Believes every certificate.
+    /// Skips certificate verification (insecure).
     pub insecure: bool,
 }
 
-/// What `Authorization` says.
+/// The content of `Authorization`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Authorization {
-    /// RFC 7617.
+    /// Basic authentication, RFC 7617.
     Basic { username: Secret, password: Option<Material> },
-    /// RFC 6750.
+    /// A bearer token, RFC 6750.
     Bearer(Material),
 }
 
 // === impl Transport ===
 
 impl Transport {
-    /// Looks whether all files can be used.
+    /// Checks whether all files can be used.
     ///
-    /// # Errors
-    /// What is wrong with each that cannot.
+    /// # Errors A flaw for each file that cannot.
     pub fn check(&self) -> Result<(), Vec<Flaw>> {
         link::Contents::read(self).and_then(|contents| tls::config(&self.tls, &contents).map_err(|flaw| vec![flaw]))?;
         Ok(())
     }
 
-    /// What is to be said of files that were not read in time.
+    /// Flaws for files that were not read in time.
     pub fn unread(&self, silent: Silent) -> Vec<Flaw> {
         self.materials().filter(|material| material.is_file()).map(|material| material.unread(silent)).collect()
     }
@@ -88,7 +88,7 @@ impl Transport {
         named.flat_map(Named::paths).map(|path| files::folder(&path)).collect()
     }
 
-    /// All that is text or a file.
+    /// All texts and files.
     fn materials(&self) -> impl Iterator<Item = &Material> {
         let identity = self.tls.identity.as_ref().map(|(certificate, key)| [certificate, key]);
         let secret = self.authorization.as_ref().and_then(|authorization| match authorization {
@@ -99,7 +99,7 @@ impl Transport {
     }
 }
 
-/// A header's value that shows itself to nobody.
+/// A header value that `Debug` does not show.
 fn sensitive(text: &str) -> Result<HeaderValue, InvalidHeaderValue> {
     let mut value = HeaderValue::from_str(text)?;
     value.set_sensitive(true);

@@ -1,14 +1,15 @@
-//! Addresses of host names, without waiting for a name server that is silent.
+//! Resolves host names without waiting for a name server that is silent.
 //!
-//! Names are resolved by the C library (`getaddrinfo`) on the bounded threads of [`Pool::Names`]. It reads `/etc/hosts` and `/etc/resolv.conf`
-//! as every other program on the host does: search domains, options, IPv6, several servers, and both files anew when they have changed. A
-//! resolver in Rust (hickory-resolver) could be cancelled, but would add about a tenth to the program, and would differ in details of these files. The price of
-//! `getaddrinfo` is a thread that waits for as long as `resolv.conf` says, half a minute and more; so:
+//! Names are resolved by the C library (`getaddrinfo`) on the bounded threads of [`Pool::Names`]. It reads `/etc/hosts`
+//! and `/etc/resolv.conf` like every other program on the host: search domains, options, IPv6, several servers, and
+//! both files again when they have changed. A resolver in Rust (hickory-resolver) could be cancelled, but would add
+//! about a tenth to the program, and would treat details of these files differently. `getaddrinfo` blocks a thread as
+//! long as `resolv.conf` says, half a minute and more. So:
 //!
-//! * one look-up a host is in flight, whoever asks meanwhile waits for the same one;
-//! * callers wait only for a while, and the look-up goes on without them;
-//! * while a look-up hangs or fails, the addresses that were found last are used on;
-//! * nothing else is remembered: the next connection looks again, and connections are few.
+//! * one look-up for each host is in flight, and later callers wait for the same one;
+//! * callers wait only for a while, and the look-up continues without them;
+//! * while a look-up hangs or fails, the addresses that were found last stay in use;
+//! * nothing else is cached: each new connection starts a look-up, and connections are few.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -31,22 +32,23 @@ use base::pools::Pool;
 const PATIENCE: Duration = Duration::from_secs(PATIENCE_SECONDS);
 const PATIENCE_SECONDS: u64 = 8;
 
-/// How long a caller waits when addresses are known that served before.
+/// How long a caller waits when earlier addresses are known.
 const PATIENCE_WITH_OLD: Duration = Duration::from_secs(1);
 
-/// How long addresses serve on without a name server. Longer than its outages last; not so long that lines go to a stranger who was given the address.
+/// How long addresses stay in use without a name server. Longer than its outages last; short enough that lines do not
+/// go to a new owner of the address.
 const OLDEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Hosts that are remembered at most; options name few. Beyond it, those used least recently are forgotten, and look-ups in flight bound
-/// what is new.
+/// The largest number of remembered hosts; options name few. Beyond it the least recently used ones are forgotten, and
+/// look-ups in flight bound the number of new ones.
 const MOST_HOSTS: usize = 256;
 
 type LookUp = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
-/// What a look-up found.
+/// The result of a look-up.
 type Found = Result<Arc<[IpAddr]>, Arc<str>>;
 
-/// Resolves names; clones share what they know.
+/// Resolves names; clones share the addresses.
 #[derive(Clone)]
 pub struct Names {
     look_up: Arc<LookUp>,
@@ -56,12 +58,12 @@ pub struct Names {
 #[derive(Debug)]
 struct Host {
     flight: Option<watch::Receiver<Option<Found>>>,
-    /// What was found last, and when.
+    /// The addresses that were found last, and when.
     good: Option<(Arc<[IpAddr]>, Instant)>,
     used: Instant,
 }
 
-/// A name without addresses, in words.
+/// Why a name has no addresses.
 #[derive(Debug, thiserror::Error)]
 pub enum NameError {
     /// No name server has answered so far.
@@ -78,27 +80,26 @@ pub enum NameError {
 // === impl Names ===
 
 impl Names {
-    /// Those of the whole plugin.
+    /// The resolver of the whole plugin.
     #[must_use]
     pub fn shared() -> Self {
         static SHARED: OnceLock<Names> = OnceLock::new();
         SHARED.get_or_init(|| Self::with(system)).clone()
     }
 
-    /// Names that are looked up otherwise than by the system.
+    /// A resolver with another look-up than the system's.
     fn with(look_up: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static) -> Self {
         Self { look_up: Arc::new(look_up), hosts: Arc::default() }
     }
 
     /// The addresses of a host.
     ///
-    /// # Errors
-    /// When there are none, or a name server is silent and none were known before.
+    /// # Errors When there are none, or a name server is silent and no earlier addresses are known.
     pub async fn resolve(&self, host: &str) -> Result<Arc<[IpAddr]>, NameError> {
         let (mut flight, old) = self.flight(host)?;
         let patience = if old.is_some() { PATIENCE_WITH_OLD } else { PATIENCE };
         let landed = timeout(patience, flight.wait_for(Option::is_some)).await;
-        // An error within means that the runtime goes down.
+        // An inner error means that the runtime shuts down.
         let found = landed.ok().and_then(|landed| landed.ok()?.clone());
         match (found, old) {
             (Some(Ok(addresses)), _) | (Some(Err(_)) | None, Some(addresses)) => Ok(addresses),
@@ -107,7 +108,7 @@ impl Names {
         }
     }
 
-    /// The look-up of a host that is in flight, or a new one, and what was found before.
+    /// The look-up of a host that is in flight, or a new one, and the earlier addresses.
     #[expect(clippy::type_complexity, reason = "both are used at once and nowhere else")]
     fn flight(&self, host: &str) -> Result<(watch::Receiver<Option<Found>>, Option<Arc<[IpAddr]>>), NameError> {
         let now = Instant::now();
@@ -127,7 +128,7 @@ impl Names {
         entry.flight = Some(flight.clone());
         drop(hosts);
         let (names, host) = (self.clone(), Box::<str>::from(host));
-        // Beside the caller, who may give up.
+        // The look-up runs beside the caller, which may give up.
         tokio::spawn(async move {
             let (look_up, asked) = (names.look_up.clone(), host.clone());
             let found = match Pool::Names.run(move || look_up(&asked)).await {
@@ -168,7 +169,7 @@ impl Service<Name> for Names {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, NameError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), NameError>> {
-        // Always ready: what is bounded is bounded in `flight`.
+        // Always ready: `flight` bounds the look-ups.
         Poll::Ready(Ok(()))
     }
 
@@ -176,7 +177,7 @@ impl Service<Name> for Names {
         let names = self.clone();
         Box::pin(async move {
             let addresses = names.resolve(name.as_str()).await?;
-            // The connector puts in the port.
+            // The connector sets the port.
             let addresses: Vec<_> = addresses.iter().map(|address| SocketAddr::new(*address, 0)).collect();
             Ok(addresses.into_iter())
         })
@@ -200,7 +201,7 @@ mod tests {
     use super::*;
     use base::pools;
 
-    /// A name server that answers with the address of each look-up's number, or not, and how long that takes.
+    /// A name server that answers each look-up with an address from its number, or not at all, after a delay.
     struct Server {
         names: Names,
         asked: Arc<AtomicUsize>,
@@ -255,7 +256,7 @@ mod tests {
             assert_eq!(answer, Err("no name server answered for loki within 8 s".into()));
         }
         assert_eq!(begun.elapsed(), PATIENCE);
-        // Those who come later join it, and are answered when it lands.
+        // Later callers join it, and are answered when it ends.
         tokio::time::sleep_until(begun + Duration::from_secs(39)).await;
         assert_eq!(server.resolve("loki").await, Ok(1));
         assert_eq!(begun.elapsed(), Duration::from_secs(40));
@@ -272,7 +273,7 @@ mod tests {
         assert_eq!(begun.elapsed(), PATIENCE_WITH_OLD);
         tokio::time::sleep_until(begun + Duration::from_secs(41)).await;
         server.takes.set(Duration::ZERO);
-        // What the look-up that hung has found in the end is what is used while the next one fails.
+        // The result of the look-up that hung is used while the next one fails.
         assert_eq!(server.resolve("loki").await, Ok(2));
         tokio::time::sleep(OLDEST).await;
         assert_eq!(server.resolve("loki").await, Err("loki cannot be resolved: no such name".into()));

@@ -1,4 +1,4 @@
-//! The way round: an HTTP proxy, and the hosts that it is not used for.
+//! An HTTP proxy, and the hosts for which it is not used.
 
 use std::net::IpAddr;
 
@@ -6,19 +6,19 @@ use hyper::Uri;
 
 use super::Secret;
 
-/// An HTTP proxy. It is asked with CONNECT for an https target, and by the whole URL for an http one.
+/// An HTTP proxy. It gets CONNECT for an https target, and the absolute URL for an http one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Proxy {
     /// `http://host:port` or `https://host:port`, without user info.
     pub uri: Uri,
     /// The value of `Proxy-Authorization`.
     pub authorization: Option<Secret>,
-    /// For whom it is not used.
+    /// The hosts for which it is not used.
     pub bypass: NoProxy,
 }
 
-/// Hosts that no proxy is used for. The grammar is that of Go's `httpproxy`, which most programs share: `*`, addresses,
-/// networks, and domains with all that is below them, each with a port if need be.
+/// Hosts for which no proxy is used. The grammar is that of Go's `httpproxy`, which most programs share: `*`,
+/// addresses, networks, and domains with their subdomains, each optionally with a port.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct NoProxy(Vec<Rule>);
 
@@ -31,9 +31,9 @@ struct Rule {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Hosts {
     All,
-    /// An address, and how many bits of it count.
+    /// An address, and its number of significant bits.
     Network(IpAddr, u8),
-    /// Below `.example.com`, and with `itself` also `example.com`.
+    /// The subdomains of `example.com`, and with `itself` also `example.com`.
     Domain {
         suffix: String,
         itself: bool,
@@ -43,7 +43,7 @@ enum Hosts {
 // === impl Proxy ===
 
 impl Proxy {
-    /// Whether requests to this target go through it.
+    /// Whether requests to this target use it.
     pub fn is_for(&self, target: &Uri) -> bool {
         !self.bypass.has(target)
     }
@@ -52,10 +52,9 @@ impl Proxy {
 // === impl NoProxy ===
 
 impl NoProxy {
-    /// Reads a list between commas.
+    /// Parses a comma-separated list.
     ///
-    /// # Errors
-    /// The first part that is neither.
+    /// # Errors The first invalid part.
     pub fn parse(text: &str) -> Result<NoProxy, &str> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         parts.map(|part| Rule::parse(part).ok_or(part)).collect::<Result<_, _>>().map(NoProxy)
@@ -83,7 +82,7 @@ impl Rule {
             let bits = bits.parse().ok().filter(|bits| *bits <= width(address))?;
             return Some(Rule { hosts: Hosts::Network(address, bits), port: None });
         }
-        // An IPv6 address has colons of its own.
+        // An IPv6 address contains colons.
         if let Ok(address) = part.trim_matches(['[', ']']).parse() {
             return Some(Rule { hosts: Hosts::Network(address, width(address)), port: None });
         }
@@ -118,7 +117,7 @@ impl Hosts {
     }
 }
 
-/// The bits of an address that count, and of which kind it is.
+/// The significant bits of an address, and its family.
 fn prefix(address: IpAddr, bits: u8) -> (u8, u128) {
     let (width, value) = match address {
         IpAddr::V4(address) => (32, u128::from(address.to_bits())),

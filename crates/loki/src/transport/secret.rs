@@ -1,10 +1,10 @@
-//! Text that nothing prints.
+//! Text that is never printed.
 
 use std::fmt;
 
 use zeroize::Zeroize;
 
-/// A password, a token, a key, or what may be one. Shown as `***`, and overwritten in memory when it goes.
+/// A password, token or key, or a text that may be one. Shown as `***`, and overwritten in memory when dropped.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
@@ -15,7 +15,7 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// The text itself, for whoever sends it.
+    /// The text itself, to be sent.
     pub fn expose(&self) -> &str {
         &self.0
     }

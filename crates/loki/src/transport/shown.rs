@@ -1,13 +1,13 @@
-//! URLs as they may be shown.
+//! URLs that are safe to show.
 //!
-//! Gateways and hosted services take keys in a URL's path or query, so of both only words of the API are shown. What
-//! is hidden is told apart by a few digits of its checksum: `https://gate/***/loki/api/v1/push#3f2a`. They are too few
-//! to find a secret by.
+//! Gateways and hosted services accept keys in a URL's path or query, so of both only words of the API are shown. URLs
+//! whose hidden parts differ are distinguished by a few digits of a checksum: `https://gate/***/loki/api/v1/push#3f2a`.
+//! They are too few to find a secret.
 
-/// Words of paths that logs are pushed to.
+/// Words in the paths of push APIs.
 const KNOWN: [&str; 6] = ["loki", "api", "v1", "push", "insert", ""];
 
-/// A URL without user info, as it may be shown.
+/// A URL without user info, safe to show.
 pub fn shown(url: &str) -> String {
     let path = url.find("://").map_or(0, |scheme| scheme + 3);
     let path = url[path..].find(['/', '?']).map_or(url.len(), |at| path + at);

@@ -1,4 +1,4 @@
-//! A network of one thread, for a simulation: connections are what its dialer makes of a URL.
+//! A network for a simulation in one thread: its dialer makes the connections of a URL.
 
 use std::cell::RefCell;
 use std::io;
@@ -12,7 +12,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
 
-/// A connection on its way; its end without one is what the network says.
+/// A connection attempt; its error is that of the simulated network.
 pub type Dialing = Pin<Box<dyn Future<Output = io::Result<DuplexStream>> + Send>>;
 
 type Dialer = Rc<dyn Fn(&Uri) -> Dialing>;
@@ -21,16 +21,16 @@ thread_local! {
     static DIALER: RefCell<Option<Dialer>> = const { RefCell::new(None) };
 }
 
-/// A connection that leaves no process.
+/// A connection inside the process.
 #[derive(Debug)]
 pub struct Io(TokioIo<DuplexStream>);
 
-/// Makes all connections of this thread by `dialer`, without TLS and without a proxy.
+/// Makes all connections of this thread with `dialer`, without TLS and proxy.
 pub fn set(dialer: impl Fn(&Uri) -> Dialing + 'static) {
     DIALER.set(Some(Rc::new(dialer)));
 }
 
-/// Goes back to the machine's network.
+/// Returns to the machine's network.
 pub fn reset() {
     DIALER.set(None);
 }

@@ -1,8 +1,8 @@
-//! Whom to trust, and who to be.
+//! TLS: trusted certificates and the client's identity.
 //!
-//! As with Grafana's driver, that is Go: certificates in `loki-tls-ca-file` are trusted instead of the public ones, and a
-//! server's own certificate in there is enough, even one that says of itself that it is a CA's. So most self-signed
-//! certificates are made, and webpki alone would refuse them.
+//! As with Grafana's driver (Go), certificates in `loki-tls-ca-file` are trusted instead of the public ones. A server's
+//! own certificate in that file is enough, even if it is marked as a CA's. Most self-signed certificates are, and
+//! webpki alone would reject them.
 
 use std::sync::Arc;
 
@@ -18,21 +18,20 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 use super::link::Contents;
 use super::{Flaw, Material, Tls};
 
-/// Trusts some certificates, and the servers that show one of them.
+/// Trusts some certificates, and servers that present one of them.
 #[derive(Debug)]
 struct Own {
     inner: Arc<WebPkiServerVerifier>,
     certificates: Vec<CertificateDer<'static>>,
 }
 
-/// Trusts everybody who has the key of the certificate that they show.
+/// Trusts any server that has the key of the certificate that it presents.
 #[derive(Debug)]
 struct Blind(Arc<CryptoProvider>);
 
-/// What `tls` comes to with these contents of its files.
+/// The TLS configuration of `tls` with these contents of its files.
 ///
-/// # Errors
-/// When there is no certificate or key in one of them, or they do not belong together.
+/// # Errors When a file contains no certificate or key, or they do not match.
 pub fn config(tls: &Tls, contents: &Contents) -> Result<ClientConfig, Flaw> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -41,7 +40,7 @@ pub fn config(tls: &Tls, contents: &Contents) -> Result<ClientConfig, Flaw> {
     let own = tls.ca.as_ref().zip(contents.ca.as_deref());
     let own = own.map(|(material, pem)| Own::new(material, pem, provider.clone())).transpose()?;
     let builder = match own {
-        // The file is still read, so that a mistake in it does not wait for the day when it is needed.
+        // The file is still read, so that an error in it shows before verification is enabled.
         _ if tls.insecure => builder.dangerous().with_custom_certificate_verifier(Arc::new(Blind(provider))),
         Some(own) => builder.dangerous().with_custom_certificate_verifier(Arc::new(own)),
         None => builder.with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }),
@@ -60,7 +59,7 @@ pub fn config(tls: &Tls, contents: &Contents) -> Result<ClientConfig, Flaw> {
     })
 }
 
-/// Puts TLS over what `http` connects to, where a URL asks for it.
+/// Adds TLS to the connections of `http`, where a URL needs it.
 pub fn over<C>(http: C, config: &Arc<ClientConfig>, name: Option<&ServerName<'static>>) -> HttpsConnector<C> {
     match name {
         None => HttpsConnector::from((http, config.clone())),
@@ -85,7 +84,7 @@ impl Own {
     fn new(material: &Material, pem: &[u8], provider: Arc<CryptoProvider>) -> Result<Own, Flaw> {
         let certificates = certificates(material, pem)?;
         let mut roots = RootCertStore::empty();
-        // What is not understood among others is skipped, as Go does.
+        // Unparsable certificates among others are skipped, as Go does.
         let (_, skipped) = roots.add_parsable_certificates(certificates.iter().cloned());
         let unusable = || material.flaw("has a certificate that cannot be understood");
         if skipped == certificates.len() {
@@ -106,7 +105,7 @@ impl ServerCertVerifier for Own {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let verified = self.inner.verify_server_cert(end_entity, intermediates, name, ocsp, now);
-        // Webpki has looked at the dates before it comes to this, and not yet at the name.
+        // At this point webpki has checked the dates, but not the name.
         if is_a_ca(&verified) && self.certificates.iter().any(|own| own == end_entity) {
             rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
             return Ok(ServerCertVerified::assertion());
@@ -137,7 +136,7 @@ impl ServerCertVerifier for Own {
     }
 }
 
-/// Whether a server's certificate was refused for being that of a CA.
+/// Whether a server's certificate was rejected because it is that of a CA.
 fn is_a_ca(verified: &Result<ServerCertVerified, Error>) -> bool {
     let Err(Error::InvalidCertificate(CertificateError::Other(other))) = verified else { return false };
     matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
