@@ -14,7 +14,7 @@ const WORDS: &str = "' includes structured metadata, but this feature is disallo
 const RECURSION: &str = "{{define \"a\"}}{{template \"a\" .}}{{template \"a\" .}}{{end}}{{template \"a\" .}}";
 
 /// How many containers fail closed: those of [`failed_closed`].
-pub const FAIL_CLOSED: f64 = 4.0;
+pub const FAIL_CLOSED: f64 = 6.0;
 
 /// Ten lines a second, for as long as the container runs: each may cost a second of a core.
 const SLOW: &str = "lines:1000000@10";
@@ -88,6 +88,25 @@ fn kinds(surroundings: &Surroundings) -> Vec<Kind> {
             options: stages(&format!(
                 "- template: {{source: j, template: '{{\"a\":1}}'}}\n- json: {{source: j, expressions: {{x: '{doublings}'}}}}"
             )),
+            steps: &[SLOW],
+            sign: failed_closed,
+        },
+        Kind {
+            name: "texts",
+            containers: 1,
+            // A text of 15 KB, 2^15 times.
+            options: stages(&format!(
+                "- template: {{source: j, template: '{{\"a\":\"{{{{repeat 15000 \"x\"}}}}\"}}'}}\n\
+                 - json: {{source: j, expressions: {{x: 'a|{}|length(to_string(@))'}}}}",
+                vec!["[@,@]"; 15].join("|")
+            )),
+            steps: &[SLOW],
+            sign: failed_closed,
+        },
+        Kind {
+            name: "large-label",
+            containers: 1,
+            options: stages("- template: {source: big, template: '{{repeat 1000000 \"x\"}}'}\n- labels: {big: }"),
             steps: &[SLOW],
             sign: failed_closed,
         },
