@@ -1,4 +1,5 @@
-//! Something else answers in Loki's place, or half an answer comes, or none: nothing is lost, and what is accepted moves on.
+//! Another server answers in Loki's place, or half an answer comes, or none: no line is lost, and accepted lines move
+//! the cursor.
 
 use crate::harness::{Scene, assert_eventually, numbered};
 use crate::standin::{Failure, Limits, Standin, Times};
@@ -9,7 +10,7 @@ fn proxy(code: u16, content_type: &str, body: &str) -> Failure {
     Failure::Proxy { code, content_type: content_type.into(), body: body.into(), retry_after: None }
 }
 
-/// Lines that snappy cannot make shorter.
+/// Lines that snappy cannot compress.
 fn incompressible(count: usize, length: usize) -> Vec<String> {
     let mut random = fastrand::Rng::with_seed(7);
     (0..count).map(|at| format!("{at:06} {}", (7..length).map(|_| random.alphanumeric()).collect::<String>())).collect()
@@ -34,7 +35,7 @@ fn pages_in_place_of_loki_lose_nothing_and_count_as_nothing_delivered() {
         proxy(422, "application/json", "{}"),
         proxy(431, "text/html", PAGE),
         proxy(502, "text/html", PAGE),
-        // Loki's own words, in a page that shows what it was told.
+        // Loki's own words, in a page that repeats the request.
         proxy(400, "text/html", "entry for stream '{}' has timestamp too new: 2030-01-01T00:00:00Z"),
     ]
     .into_iter()
@@ -45,7 +46,7 @@ fn pages_in_place_of_loki_lose_nothing_and_count_as_nothing_delivered() {
         let more = numbered(&format!("round {at}"), 20, 50);
         run.out_all(&more);
         written.extend(more);
-        // Enough that halving would have come down to single lines, and lost some.
+        // Enough pushes that halving would have reached single lines, and dropped some.
         assert_eventually!(scene.loki.pushes().len() >= seen + 8, "{failure:?} is tried again");
         scene.loki.heal();
         scene.assert_lines_in_loki("web", &written);
@@ -140,7 +141,7 @@ fn connections_that_fell_silent_cost_one_timeout_and_not_one_each() {
     let scene = Scene::new();
     let runs: Vec<_> =
         (0..8).map(|at| scene.container(&format!("c{at}")).option("loki-timeout", "5s").start()).collect();
-    // All are on their way at once, so that each has a connection.
+    // All are in flight at once, so that each has a connection.
     scene.loki.fail(Failure::Delay(std::time::Duration::from_millis(500)), Times::Next(8));
     for run in &runs {
         run.out("before");
@@ -168,7 +169,7 @@ fn connections_that_fell_silent_cost_one_timeout_and_not_one_each() {
 fn an_answer_without_an_end_holds_up_nobody() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/loki/api/v1/push", listener.local_addr().expect("it has an address"));
-    // Ends with the process: it waits for connections that nobody makes.
+    // Ends with the process: it waits for connections that never come.
     std::thread::spawn(move || {
         for connection in listener.incoming().flatten() {
             std::thread::spawn(move || flood(connection));
@@ -198,7 +199,7 @@ fn an_answer_without_an_end_holds_up_nobody() {
     web.stop();
 }
 
-/// Says without an end that one may go on.
+/// Sends interim answers without an end.
 fn flood(mut connection: std::net::TcpStream) {
     use std::io::{Read, Write};
     let _ = connection.read(&mut [0; 4096]);

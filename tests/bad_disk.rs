@@ -1,6 +1,6 @@
-//! Disks that are full, cannot be written to, are damaged or in the way: containers go on, and it is said.
+//! Disks that are full, read-only, damaged or obstructed: containers continue, and the plugin logs it.
 //!
-//! Every scene in which one container suffers has a second one, which must not.
+//! Every scenario that affects one container has a second one, which must not be affected.
 
 use std::fs;
 use std::io::Write;
@@ -15,7 +15,7 @@ use crate::standin::{Limits, Standin};
 
 // === The disk ===
 
-/// Lines that the disk would not take reach Loki and `docker logs` all the same.
+/// Checks that lines that the disk did not accept reach Loki and `docker logs`.
 fn is_logged_from_memory(scene: &Scene, run: &Run) {
     let written = numbered("line", 1000, 1000);
     run.out_all(&written);
@@ -57,7 +57,7 @@ fn a_disk_that_is_full_keeps_nobody_from_logging_and_is_used_again_when_there_is
     let filler = scene.plugin.inner_state().join("filler");
     let bystander = Bystander::new(&scene);
     scene.wait_for_lines("bystander", 1);
-    // All but what is there.
+    // Takes all the free space.
     let mut full = fs::File::create(&filler).expect("there is room");
     while full.write_all(&[b'x'; 4096]).is_ok() {}
     let container = scene.container("web");
@@ -68,7 +68,7 @@ fn a_disk_that_is_full_keeps_nobody_from_logging_and_is_used_again_when_there_is
     assert!(!on_disk(&ring));
     fs::remove_file(&filler).expect("it is there");
     drop(full);
-    // It is tried again every ten seconds, when there is something to write.
+    // The plugin retries every ten seconds, when there is something to write.
     assert_eventually!(
         {
             web.out("still there");
@@ -134,7 +134,7 @@ fn a_ring_that_is_deleted_under_a_running_container_costs_its_past_and_nothing_e
     let scene = Scene::new();
     let bystander = Bystander::new(&scene);
     let run = scene.container("web").option("max-size", "600k").option("max-file", "1").start();
-    // Sorted before "after".
+    // The prefix sorts before "after".
     run.out_all(numbered("a", 400, 1000));
     scene.wait_for_lines("web", 400);
     // The plugin may be writing its cursor.
@@ -145,7 +145,7 @@ fn a_ring_that_is_deleted_under_a_running_container_costs_its_past_and_nothing_e
     assert_eventually!(scene.lines_in_loki("web").last() == after.last());
     assert_eventually!(lines(&run.logs(Query::all().tail(5))) == after[995..]);
     run.stop();
-    // What was in the deleted file and not sent yet is gone, and said to be.
+    // Unsent lines of the deleted file are lost, and the plugin logs it.
     let arrived = scene.lines_in_loki("web");
     assert!(arrived.is_sorted() && arrived.len() > 1000, "{} lines arrived", arrived.len());
     let missing = 1400 - arrived.len() as u64;
@@ -153,7 +153,7 @@ fn a_ring_that_is_deleted_under_a_running_container_costs_its_past_and_nothing_e
     bystander.must_be_unharmed(&scene);
 }
 
-/// A container's name, and what is done to its ring.
+/// A container's name, and how its ring is damaged.
 type Hurt = (&'static str, fn(&Path));
 
 #[test]
@@ -200,7 +200,7 @@ fn damage_that_is_found_at_boot_is_one_containers_alone() {
     for run in runs {
         let container = run.container().clone();
         run.out("after");
-        // A ring that cannot be opened is not written to, and that is said. Its container goes on all the same.
+        // A ring that cannot be opened is not written to, and the plugin logs it. Its container continues.
         if container.name() == "folder" {
             let log = scene.plugin.log();
             assert!(log.contains("is not logged any more; what it prints is lost\" container=folder "), "{log}");
@@ -229,7 +229,7 @@ fn segment(ring: &Path) -> PathBuf {
     file(ring, |name| name.ends_with(".seg"))
 }
 
-/// The last file of a ring that has such a name.
+/// The last file of a ring whose name matches.
 fn file(ring: &Path, is_meant: impl Fn(&String) -> bool) -> PathBuf {
     ring.join(names_in(ring).into_iter().rfind(is_meant).expect("a ring that was written to has one"))
 }

@@ -1,7 +1,7 @@
-//! What nobody should send: a clear error or a counted drop, no panic, and no effect on another container.
+//! Invalid input gets a clear error or a counted drop, causes no panic, and affects no other container.
 //!
-//! Every scene has a second container, and at the end of each it must still be logged. That the plugin did not panic is
-//! looked at whenever one goes down, see [`crate::harness::plugin`].
+//! Every scenario has a second container, which must still be logged at the end. Whether the plugin panicked is checked
+//! when it ends, see [`crate::harness::plugin`].
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use crate::harness::plugin::{Start, names_in};
 use crate::harness::{Scene, assert_eventually, assert_same, numbered};
 use crate::standin::Standin;
 
-/// What the log says of bytes that were no entry.
+/// What the log says of bytes that are no entry.
 const GARBAGE: &str = "were no log entry and were dropped";
 
 fn honest(count: usize) -> Vec<String> {
@@ -41,7 +41,7 @@ fn frames_that_lie_about_their_length_cost_themselves_and_no_other() {
         run.out_all(&after);
         run.stop();
         let all = [before, after].concat();
-        // A lie that could be true is found out at the end of the pipe.
+        // A length that could be true is found to be false at the end of the pipe.
         scene.assert_lines_in_loki(container.name(), &all);
         assert_same(&container.lines(), &all);
     }
@@ -83,8 +83,8 @@ fn garbage_in_the_fifo_is_counted_and_what_follows_it_is_found() {
     bystander.must_be_unharmed(&scene);
 }
 
-/// A frame that was cut off swallows what follows it until there is more, or the FIFO ends: these lines come to light
-/// when the shipper has nothing to do and is about to go.
+/// A truncated frame swallows the frames behind it until more bytes come or the FIFO ends. Their lines are found when
+/// the shipper has nothing to do and is about to end.
 #[test]
 fn lines_behind_a_cut_off_frame_are_sent_though_they_are_found_only_at_the_end_of_the_stream() {
     let scene = Scene::new();
@@ -124,15 +124,15 @@ fn unknown_fields_are_skipped_and_entries_without_a_needed_one_are_dropped() {
     let run = container.start();
     let entry = |line: &str| Entry::new("stdout", now(), line);
     let attribute = Attribute { key: "k".into(), value: "v".into() };
-    // Newer engines, and ones to come.
+    // Fields of newer and future engines.
     run.log(&Entry { attributes: vec![attribute.clone(), attribute], ..entry("with attributes") });
     let known = entry("with unknown fields").to_frame().split_off(4);
     let unknown =
         [&known[..], &[0x98, 0x06, 0x2a], &[0xa2, 0x06, 3, 1, 2, 3], &[0xa9, 0x06, 1, 2, 3, 4, 5, 6, 7, 8]].concat();
     run.write(&framed(&unknown));
-    // proto3 leaves out what is empty.
+    // proto3 omits empty fields.
     run.log(&entry(""));
-    // Nothing can be done about these.
+    // These entries cannot be used.
     for lost in [
         Entry { source: String::new(), ..entry("no source") },
         Entry { source: "stdlog".into(), ..entry("unknown source") },
@@ -214,7 +214,7 @@ fn what_is_not_json_is_refused_with_a_sentence() {
         assert!(refusal.len() > 20 && !refusal.contains('\n'), "{body:?}: {refusal}");
         let refusal = scene.dockerd.call("ReadLogs", body.as_bytes()).expect_err("it says nothing to read");
         assert!(refusal.starts_with("LogDriver.ReadLogs: ") && refusal.len() > 40, "{body:?}: {refusal}");
-        // Whatever this was, an error would leak dockerd's reference.
+        // An error would leak dockerd's reference, whatever the body was.
         assert_eq!(scene.dockerd.call("StopLogging", body.as_bytes()), Ok(()), "{body:?}");
     }
     let invalid = scene.dockerd.call("StartLogging", b"{\"File\":\"\xff\xfe\"}");
@@ -234,7 +234,7 @@ fn what_a_read_asks_for_may_be_odd_or_missing() {
         let body = format!(r#"{{"Info":{{"ContainerID":"{}"}}{config}}}"#, container.id());
         scene.dockerd.client().call("/LogDriver.ReadLogs", body.as_bytes()).expect("an answer")
     };
-    // Docker's documentation calls the member otherwise than dockerd does, and leaves times out.
+    // Docker's documentation names the member differently from dockerd, and omits times.
     let all = ask("").body;
     assert!(all.contains("one\n") && all.contains("two\n"));
     assert_eq!(ask(r#","Config":{}"#).body, all);
@@ -248,7 +248,7 @@ fn what_a_read_asks_for_may_be_odd_or_missing() {
     {
         let reply = ask(config);
         assert_eq!(reply.status, 500);
-        // The place is shown, and nothing of the body.
+        // The error shows the position, and nothing of the body.
         assert!(reply.body.contains("(line 1, column ") && !reply.body.contains(what), "{}", reply.body);
     }
     run.stop();
@@ -259,7 +259,7 @@ fn what_a_read_asks_for_may_be_odd_or_missing() {
 fn a_huge_call_is_refused_and_a_large_one_is_served() {
     let scene = Scene::new();
     let bystander = Bystander::new(&scene);
-    // Environments are as large as people make them.
+    // Environments may be large.
     let large = scene.container("large").env(&format!("LARGE={}", "x".repeat(4 << 20))).start();
     large.out("hello");
     scene.assert_lines_in_loki("large", &["hello"]);
@@ -267,7 +267,7 @@ fn a_huge_call_is_refused_and_a_large_one_is_served() {
     let memory = scene.plugin.memory();
     let huge = vec![b' '; 64 << 20];
     for method in ["StartLogging", "ReadLogs", "StopLogging"] {
-        // The answer comes before all of the call was taken; whether it is seen depends on who is quicker.
+        // The answer comes before the whole call was read; the client may see it or a reset.
         if let Ok(reply) = scene.dockerd.client().once("POST", &format!("/LogDriver.{method}"), "", &huge)
             && method != "StopLogging"
         {
@@ -287,7 +287,7 @@ fn what_is_not_http_disturbs_nobody() {
     for bytes in [&b"\0\0\0\0"[..], b"EHLO example.org\r\n", b"POST\r\n\r\n", b"\x16\x03\x01\x02\x00", head.as_bytes()]
     {
         let mut connection = scene.dockerd.client().connect().expect("it listens");
-        // It may hang up before it has all of it.
+        // The plugin may close the connection before it has read everything.
         let _ = connection.write_all(bytes);
         let _ = connection.shutdown(std::net::Shutdown::Write);
         let mut answer = Vec::new();

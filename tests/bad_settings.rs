@@ -1,5 +1,4 @@
-//! A setting of the plugin that cannot be used: the plugin starts all the same, goes on reading what containers print,
-//! and refuses new ones with the sentence.
+//! With an invalid setting the plugin starts, reads what containers print, and refuses new containers with an error.
 
 use std::process::Command;
 
@@ -8,8 +7,7 @@ use crate::harness::status::{get, scrape, status};
 use crate::harness::{Scene, assert_eventually, assert_same, numbered};
 use crate::standin::Standin;
 
-/// Settings with a value that cannot be used, what is said of it, and whether lines of containers that were there before
-/// are sent meanwhile.
+/// Settings with an invalid value, the error, and whether lines of earlier containers are sent meanwhile.
 const BAD: [(&str, &str, &str, bool); 11] = [
     ("RING_BUDGET", "ten", r#"RING_BUDGET: "ten" is not a size above zero (try 20m, 512k, 1g)"#, true),
     ("RING_BUDGET", "0%", r#"RING_BUDGET: "0%""#, true),
@@ -49,17 +47,17 @@ fn it_stops_nobody_who_was_there_and_lets_in_nobody_new() {
         assert!(refusal.contains(sentence) && !refusal.contains('\n'), "{name}: {refusal}");
         assert!(!refusal.contains("hunter2"), "{refusal}");
 
-        // What runs is read, and what it printed can be seen.
+        // Running containers are read, and their lines can be shown.
         let more = numbered(name, 2_000, 100);
         run.out_all(&more);
         written.extend(more);
-        assert_eventually!(!run.has_unread(), "nobody is held up by {name}");
+        assert_eventually!(!run.has_unread(), "no container is blocked by {name}");
         assert_eventually!(run.lines().len() == written.len(), "docker logs has them with {name}");
         assert_eq!(stopped.lines(), ["of old"], "{name}");
         if is_sent {
             scene.assert_lines_in_loki("web", &written);
         }
-        // It is stopped and started again.
+        // The container is stopped and started again.
         run.stop();
         run = web.start();
         assert_same(&run.lines(), &written);

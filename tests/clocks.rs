@@ -1,4 +1,5 @@
-//! Clocks that are wrong, on the host, at Loki, or in what a stage reads: every line arrives, in order, and none is refused for ever.
+//! Wrong clocks, on the host, at Loki, or in what a stage parses: every line arrives, in order, and none is rejected
+//! for ever.
 
 use crate::harness::dockerd::{Run, now};
 use crate::harness::frame::Entry;
@@ -11,20 +12,20 @@ const SECOND: i64 = 1_000_000_000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 
-/// A Loki whose clock is ahead by so much.
+/// A Loki whose clock is this far ahead.
 fn scene(loki_ahead: i64) -> Scene {
     let limits = Limits { clock_ahead: loki_ahead, ..Limits::generous() };
     Scene::with(Start::default(), Standin::builder().limits(limits))
 }
 
-/// Lines under a clock that is ahead by so much.
+/// Prints lines while the host's clock is this far ahead.
 fn print(run: &Run, ahead: i64, lines: &[String]) {
     for line in lines {
         run.log(&Entry::new("stdout", now() + ahead, line.as_str()));
     }
 }
 
-/// Waits for these lines, in the order of their times. Gives their times, and whether they were clamped.
+/// Waits for these lines, in the order of their timestamps. Returns the timestamps, and whether they were clamped.
 fn assert_arrived(scene: &Scene, expected: &[String]) -> Vec<(i64, bool)> {
     scene.wait_for_lines("web", expected.len());
     let mut entries = scene.loki.entries();

@@ -1,4 +1,4 @@
-//! What the running plugin has given up.
+//! The privileges that the running plugin has dropped.
 
 use std::fs;
 
@@ -13,14 +13,14 @@ fn the_plugin_keeps_one_capability_and_can_neither_run_programs_nor_dump_core() 
     assert_confined(scene.plugin.pid());
 }
 
-/// Holds a process to what the kernel says of it.
+/// Checks a process by what the kernel reports about it.
 pub fn assert_confined(pid: u32) {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let value = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.unwrap_or_else(|| panic!("no {name} in {status}")).trim()
     };
-    // CAP_DAC_OVERRIDE: files of secrets may belong to others.
+    // CAP_DAC_OVERRIDE: files of secrets may belong to other users.
     for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
         let held = u64::from_str_radix(value(set), 16).expect("a mask");
         assert_eq!(held & !(1 << 1), 0, "{set} {held:x}");

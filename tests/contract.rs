@@ -1,4 +1,4 @@
-//! One table of options and one of settings: what the manifest and the documentation say is what the program does.
+//! The manifest and the documentation match the program's tables of options and settings.
 
 use loki_rs::config::options::{self, OPTIONS};
 use loki_rs::config::settings::{self, DEFAULT_FILES_DIR, FILES_DIR, SETTINGS, SOCKET};
@@ -24,7 +24,7 @@ fn the_manifest_has_every_setting_with_its_default_and_its_text() {
     let expected: Vec<Value> = settings
         .chain(defaults)
         .map(|(name, value, description)| {
-            // A managed plugin's socket and its folder of files are where the manifest says, and nowhere else.
+            // The socket and the folder of files of a managed plugin are fixed by the manifest.
             let settable: &[&str] = if [SOCKET, FILES_DIR].contains(&name) { &[] } else { &["value"] };
             json!({"name": name, "description": description, "value": value, "settable": settable})
         })
@@ -44,15 +44,16 @@ fn the_manifest_is_that_of_a_log_driver_that_outlives_its_upgrades() {
     assert_eq!(manifest["interface"]["types"], json!(["docker.logdriver/1.0"]));
     // The host's network, its resolver and its hosts file.
     assert_eq!(manifest["network"]["type"], "host");
-    // Whatever is below is kept when the rest of the plugin is replaced: state, and the FIFOs of running containers.
-    // The folder of the socket must not be: see DEFAULT_STATE_DIR.
+    // Files below it survive an upgrade of the plugin: state, and the FIFOs of running containers. The socket's folder
+    // must not be there: see DEFAULT_STATE_DIR.
     let kept = manifest["propagatedMount"].as_str().unwrap();
     assert_eq!(kept, "/run/docker/logging");
     assert!(settings::DEFAULT_STATE_DIR.starts_with(&format!("{kept}/")));
     let socket = format!("/run/docker/plugins/{}", manifest["interface"]["socket"].as_str().unwrap());
     assert_eq!(socket, settings::DEFAULT_SOCKET);
-    // A mount whose source is missing on some machine keeps the plugin from starting there, so nobody has to set this one.
-    // What it has, the plugin sees in its own /sys anyway; the control groups mounted below it are left out without rbind.
+    // A mount whose source is missing on a machine keeps the plugin from starting there, so the default source always
+    // exists. The plugin sees the content of it in its own /sys anyway; without rbind the control groups mounted below
+    // it are left out.
     let [files] = manifest["mounts"].as_array().unwrap().as_slice() else { panic!("there is one mount") };
     assert_eq!((&files["name"], &files["source"]), (&json!("files"), &json!("/sys/fs")));
     assert_eq!(files["settable"], json!(["source"]));

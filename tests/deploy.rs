@@ -1,11 +1,11 @@
-//! What is in `deploy/` can be used as it is: the stack comes up, what is shown is there, and alerts fire in time.
+//! The files in `deploy/` work as they are: the stack starts, dashboards show data, and alerts fire in time.
 //!
-//! * [`alerts`]: promtool takes the rules, and they fire when they should and not before;
-//! * [`boards`]: dashboards as Grafana reads them; [`sound`]: which have nothing in them that it would stumble over;
-//! * [`promql`]: what they and the alerts ask of Prometheus, asked of a real one that scrapes the real plugin;
-//! * [`outages`]: and what alerts ask sees real outages;
-//! * [`logql`]: what they ask of Loki, read always, and asked of a real one when `LOKI_URL` names it;
-//! * [`stack`]: the compose file, what it mounts, and that those who are to find each other do.
+//! * [`alerts`]: promtool accepts the rules, and alerts fire when they should and not before;
+//! * [`boards`]: dashboards as Grafana reads them; [`sound`]: they contain nothing that breaks in Grafana;
+//! * [`promql`]: expressions of dashboards and alerts, run in a real Prometheus that scrapes the real plugin;
+//! * [`outages`]: expressions of alerts during real outages;
+//! * [`logql`]: queries of dashboards, always parsed, and run in a real Loki when `LOKI_URL` names it;
+//! * [`stack`]: the compose file, its mounts, and the connections between its services.
 
 mod alerts;
 mod boards;

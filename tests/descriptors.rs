@@ -1,5 +1,4 @@
-//! The plugin has too few file descriptors: containers wait for them, nothing is thrown away, and everything goes on when
-//! there are some again.
+//! With too few file descriptors containers wait, no line is lost, and everything resumes when there are some again.
 
 use std::fs::File;
 
@@ -11,14 +10,14 @@ use crate::harness::status::scrape;
 use crate::harness::{Scene, assert_eventually, assert_same, numbered};
 use crate::standin::{Failure, Limits, Standin, Times};
 
-/// Far more than have room under the limit, of which some forty are for the plugin itself.
+/// Far more than fit under the limit, of which the plugin itself needs some forty.
 const CONTAINERS: usize = 40;
 const TOO_FEW: u64 = 64;
 
 /// What the log says meanwhile.
 const WAITS: &str = "container waits: the plugin has no file descriptor left";
 
-/// A plugin whose metrics can be seen, and a Loki that is away.
+/// A plugin with metrics, and a Loki that is down.
 fn scene() -> Scene {
     let limits = Limits { max_global_streams_per_user: 10_000, ..Limits::generous() };
     let scene = Scene::with(Start::default().serve_status(), Standin::builder().limits(limits));
@@ -43,7 +42,7 @@ fn containers_that_a_new_process_has_no_descriptors_for_wait_and_lose_nothing() 
         *printed = numbered("before", 20, 100);
         run.out_all(&*printed);
         assert_eventually!(run.lines().len() == printed.len(), "the ring has them");
-        // Of every fourth nothing is left but its ring.
+        // Every fourth container leaves nothing but its ring.
         if at % 4 == 3 {
             run.stop();
         } else {
@@ -86,7 +85,7 @@ fn containers_that_a_new_process_has_no_descriptors_for_wait_and_lose_nothing() 
 #[test]
 fn lines_that_a_running_process_has_no_descriptor_for_wait_in_their_pipe() {
     let scene = scene();
-    // Nothing is on disk of them yet.
+    // They have nothing on disk yet.
     let runs: Vec<_> = (0..4).map(|at| scene.container(&format!("c{at}")).start()).collect();
     scene.plugin.limit_files(Some(8));
     let printed = numbered("line", 20, 100);

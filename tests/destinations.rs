@@ -1,10 +1,10 @@
-//! A container that logs to several Lokis: each gets every line once, and one that is away holds up no other.
+//! A container that logs to several Lokis: each gets every line once, and an outage of one delays no other.
 
 use crate::harness::plugin::Start;
 use crate::harness::{Scene, assert_eventually, assert_lines_in, assert_same, lines_in, numbered, wait_for_lines_in};
 use crate::standin::{Failure, Limits, Standin, Times};
 
-/// A scene with a second Loki, and the URL that means both.
+/// A scene with a second Loki, and the URLs of both as one option.
 fn two() -> (Scene, Standin, String) {
     let scene = Scene::generous();
     let second = Standin::builder().limits(Limits::generous()).start();
@@ -62,7 +62,7 @@ fn lines_from_after_a_rename_go_to_each_as_soon_as_it_has_those_from_before() {
     let run = container.clone().with("ContainerName", "/new".into()).start();
     run.out("after");
     assert_lines_in(&scene.loki, "new", &["after"]);
-    // The next process finds one here and the other there.
+    // The next process finds one destination behind the switch and the other before it.
     scene.plugin.terminate();
     scene.plugin.restart();
     run.out("later");
@@ -76,7 +76,8 @@ fn lines_from_after_a_rename_go_to_each_as_soon_as_it_has_those_from_before() {
     assert_eventually!(scene.plugin.files_of_containers() == 0, "the container is let go of");
 }
 
-/// The one that has got nothing has nothing to remember. The next process must not take it for one that was just added.
+/// A destination that has got nothing has no cursor to load. The next process must not treat it as one that was just
+/// added.
 #[test]
 fn one_that_has_got_nothing_when_the_plugin_is_killed_gets_everything_from_the_next() {
     let (mut scene, second, both) = two();
@@ -118,8 +119,8 @@ fn one_that_is_added_to_a_running_container_gets_what_comes_from_then_on_and_one
     run.stop();
 }
 
-/// With loki-backpressure=block the container is held up for the one that is away, and after loki-block-timeout only
-/// that one's lines go: the other loses none.
+/// With loki-backpressure=block the container waits for the destination that is down. After loki-block-timeout only
+/// that destination loses lines.
 #[test]
 fn when_a_ring_that_blocks_gives_up_one_of_two_the_other_loses_nothing() {
     let (scene, second, both) = two();
@@ -137,7 +138,7 @@ fn when_a_ring_that_blocks_gives_up_one_of_two_the_other_loses_nothing() {
     run.stop();
 }
 
-/// The CRC-32 of both URLs is the same.
+/// Both URLs have the same CRC-32.
 #[test]
 fn each_of_two_urls_with_one_checksum_has_its_own_cursor() {
     let scene = Scene::generous();

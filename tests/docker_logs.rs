@@ -1,8 +1,8 @@
 //! `docker logs` gives what `json-file` would give: newline for newline, tail, since, until, follow, after exit.
 //!
-//! The first half plays dockerd's own tests for whoever can be read (moby, `daemon/logger/loggertest/logreader.go`)
-//! over the socket, under their names. Times are held to the nanosecond here, and nothing passes through dockerd, which
-//! would look at `since` and `until` once more.
+//! The first half runs dockerd's own tests of log readers (moby, `daemon/logger/loggertest/logreader.go`) over the
+//! socket, under their names. Here times are compared to the nanosecond, and without dockerd, which would filter by
+//! `since` and `until` again.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,8 +17,8 @@ use crate::harness::{Scene, assert_eventually, assert_same, numbered};
 const MILLISECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60_000 * MILLISECOND;
 
-/// loggertest's seven messages: lines, a line that is one chunk, a line of two chunks, a long one, and one from before
-/// the others.
+/// loggertest's seven messages: lines, a line of one chunk, a line of two chunks, a long one, and one that is older
+/// than the others.
 fn messages() -> Vec<Entry> {
     let ago = |minutes: i64| now() - minutes * MINUTE;
     let long = format!("a really long message {}", "a".repeat(4096));
@@ -33,17 +33,17 @@ fn messages() -> Vec<Entry> {
     ]
 }
 
-/// Writes messages, and gives what is expected to be read back.
+/// Writes messages, and returns what must be read back.
 fn log(run: &Run, messages: &[Entry]) -> Vec<Entry> {
     messages.iter().for_each(|message| run.log(message));
     messages.iter().map(Entry::shown).collect()
 }
 
-/// TestTail, with what each of its cases asks for and what it expects of `expected`.
+/// TestTail: each case has a query and what it expects of `expected`.
 fn test_tail(read: impl Fn(Query) -> Vec<Entry>, messages: &[Entry], expected: &[Entry]) {
     let (all, count) = (Query::all(), messages.len());
     let tail = |count: usize| all.tail(count as i64);
-    // loggertest cuts its bounds to milliseconds, for drivers that do.
+    // loggertest truncates its bounds to milliseconds, for drivers that do.
     let since = messages[1].time / MILLISECOND * MILLISECOND;
     for (case, query, expected) in [
         ("Exact", tail(count), expected),
@@ -55,7 +55,7 @@ fn test_tail(read: impl Fn(Query) -> Vec<Entry>, messages: &[Entry], expected: &
         ("LessThanSince", tail(count - 2).since(since), &expected[2..]),
         ("Until", all.until(messages[2].time - MILLISECOND), &expected[..2]),
         ("SinceAndUntil", all.since(since).until(messages[1].time + MILLISECOND), &expected[1..2]),
-        // Not among loggertest's: both bounds belong to what is asked for, and a negative tail is none.
+        // Not in loggertest: both bounds are inclusive, and a negative tail means no limit.
         ("SinceItself", all.since(messages[1].time), &expected[1..]),
         ("UntilItself", all.until(messages[1].time), &expected[..2]),
         ("NegativeTail", all.tail(-5), expected),
@@ -85,7 +85,7 @@ fn tail_stopped() {
     let expected = log(&run, &messages);
     run.stop();
     test_tail(|query| container.logs(query), &messages, &expected);
-    // One stream for many questions, as loggertest has it.
+    // One stream for many queries, as in loggertest.
     let probe = container.start();
     test_tail(|query| probe.logs(query), &messages, &expected);
     probe.stop();
@@ -104,7 +104,7 @@ fn tail_stopped_and_read_by_the_next_process() {
     test_tail(|query| container.logs(query), &messages, &expected);
 }
 
-/// The cases of `testTailEmptyLogs`. loggertest asks the first question six times by mistake; here each is asked.
+/// The cases of `testTailEmptyLogs`. loggertest runs the first query six times by mistake; here each is run.
 fn test_tail_empty(run: &Run) {
     let far = 4_102_448_461_000_000_000;
     let all = Query::all();
@@ -132,7 +132,7 @@ fn tail_of_empty_logs() {
     probe.stop();
 }
 
-/// A TestFollow: what was logged before the follower came, what it asks for, and what it is to see of all messages.
+/// A TestFollow: the messages before the follower, its query, and what it must see of all messages.
 fn test_follow(
     name: &str,
     before: usize,
@@ -181,7 +181,7 @@ fn follow_tail_1() {
     test_follow("followtail00", 2, |_| Query::all().tail(1), |shown| shown[1..].to_vec());
 }
 
-/// These end by themselves, before the container does.
+/// These followers end by themselves, before the container does.
 fn test_follow_until(name: &str, query: impl Fn(&[Entry]) -> Query, expected: impl Fn(&[Entry]) -> Vec<Entry>) {
     let scene = Scene::new();
     let run = scene.container(name).start();
@@ -245,11 +245,11 @@ fn follow_concurrent() {
 
 // === What dockerd's command line tests hold, and what was learnt on a live engine ===
 
-/// What a container prints, and `docker logs` must print, byte for byte.
+/// Output that `docker logs` must print byte for byte.
 fn odd_output() -> Vec<u8> {
     let mut output = b"plain\n\n\n  blanks  \ncarriage\r\nbinary \x00\x01\xff\xfe\x80\nlatin1 \xe9\n".to_vec();
     output.extend_from_slice("umlauts ä ö ü 😀\n".as_bytes());
-    // Lengths around those at which dockerd cuts.
+    // Lengths around those at which dockerd splits lines.
     for length in [16_383, 16_384, 16_385, 32_767, 32_768, 33_000, 70_000] {
         output.extend((0..length).map(|at| b'a' + (at % 26) as u8));
         output.push(b'\n');
@@ -329,7 +329,7 @@ fn a_follower_ends_when_the_container_stops_and_has_everything() {
     assert_eq!(follower.next().map(|entry| entry.text()), Some("one\n".into()));
     let written = numbered("burst", 3000, 100);
     run.out_all(&written);
-    // It has not read a byte of the burst when the container is gone.
+    // The follower has not read a byte of the burst when the container is gone.
     run.stop();
     assert_same(&lines(&follower.collect::<Vec<_>>()), &written);
 }
@@ -341,7 +341,7 @@ fn following_a_container_that_does_not_run_ends_at_once() {
     let run = container.start();
     run.out("one");
     run.stop();
-    // dockerd does not let it come to this; a read on its own has no stream to wait for.
+    // dockerd does not allow this; a direct read has no stream to wait for.
     let probe = container.start();
     let follower = probe.read(Query::all().follow());
     probe.stop();
@@ -356,7 +356,7 @@ fn looking_at_a_container_does_not_end_those_who_follow_it() {
     run.out("one");
     let mut follower = run.read(Query::all().follow());
     assert_eq!(follower.next().map(|entry| entry.text()), Some("one\n".into()));
-    // As when `docker logs` asks while the container restarts.
+    // As when `docker logs` is called while the container restarts.
     for _ in 0..3 {
         assert_eq!(container.lines(), ["one"]);
     }
@@ -388,13 +388,13 @@ fn a_follower_that_does_not_read_holds_nobody_up() {
     let container = scene.container("web");
     let run = container.start();
     let slow = run.read(Query::all().follow());
-    // Far more than sockets and pipes hold between the two.
+    // Far more than the sockets and pipes between them hold.
     let written = numbered("line", 20_000, 500);
     run.out_all(&written);
     scene.wait_for_lines("web", written.len());
     assert_same(&lines(&run.logs(Query::all().tail(10))), &written[written.len() - 10..]);
     let memory = scene.plugin.memory();
-    assert!(memory < 64 * 1024, "{memory} KiB of memory for ten megabytes that nobody reads");
+    assert!(memory < 64 * 1024, "{memory} KiB of memory for ten megabytes without a reader");
     run.stop();
     assert_same(&lines(&slow.collect::<Vec<_>>()), &written);
 }
@@ -407,7 +407,7 @@ fn followers_that_do_not_read_share_what_memory_there_is() {
     assert_eventually!(!run.has_unread());
     let memory = scene.plugin.memory();
     let slow: Vec<_> = (0..200).map(|_| run.read(Query::all().follow())).collect();
-    // Each has as much as the sockets between it and the plugin hold, and waits.
+    // Each follower has as much as its sockets hold, and waits.
     assert_eq!(run.logs(Query::all().tail(1)).len(), 1, "others are served");
     let grown = scene.plugin.memory().saturating_sub(memory);
     assert!(grown < 80 << 10, "200 followers take {grown} KiB");
@@ -417,7 +417,7 @@ fn followers_that_do_not_read_share_what_memory_there_is() {
 #[test]
 fn a_follower_that_was_overtaken_goes_on_with_whole_lines() {
     let scene = Scene::new();
-    // The smallest ring there is: half a megabyte.
+    // The smallest possible ring: half a megabyte.
     let run = scene.container("web").option("max-size", "100k").option("max-file", "1").start();
     let slow = run.read(Query::all().follow());
     let written = numbered("line", 20_000, 500);
@@ -428,7 +428,7 @@ fn a_follower_that_was_overtaken_goes_on_with_whole_lines() {
     assert!(seen.len() < written.len(), "it was meant to be overtaken");
     assert_eq!(seen.last(), written.last());
     assert!(seen.is_sorted(), "out of order");
-    assert!(seen.iter().all(|line| written.binary_search(line).is_ok()), "a line that nobody wrote");
+    assert!(seen.iter().all(|line| written.binary_search(line).is_ok()), "a line that was never written");
 }
 
 #[test]
@@ -444,7 +444,7 @@ fn followers_that_hang_up_leave_nothing_open() {
     }
     assert!(scene.plugin.files().len() >= before + 100);
     drop(followers);
-    // The container says nothing meanwhile. Other connections come and go.
+    // The container prints nothing meanwhile. Other connections come and go.
     assert_eventually!(scene.plugin.files().len() < before + 10, "{:?}", scene.plugin.files());
     run.stop();
 }
@@ -464,7 +464,7 @@ fn a_follower_sees_the_runs_before_and_not_the_one_after() {
     third.out("third run");
     assert_eventually!(third.lines().len() == 3);
     let seen = lines(&follower.collect::<Vec<_>>());
-    // It may have come to see the third while it was still reading.
+    // The follower may have seen the third run while it was still reading.
     assert_eq!(seen[..2], ["first run", "second run"]);
     third.stop();
 }
@@ -499,7 +499,7 @@ fn what_is_in_a_full_ring_is_found_from_every_side() {
     let container = scene.container("web").option("max-size", "1m").option("max-file", "2");
     let run = container.start();
     let begin = now();
-    // Four times what the ring holds, a second between one line and the next.
+    // Four times what the ring holds, with one second between lines.
     for at in 0..20_000 {
         run.log(&Entry::new("stdout", begin + at * 1_000 * MILLISECOND, format!("{at:0400}")));
     }
@@ -531,7 +531,7 @@ fn a_container_that_nobody_has_heard_of_has_an_empty_log() {
     other.stop();
 }
 
-/// What a power loss or damage takes leaves a gap in the numbers of lines.
+/// A power loss or damage leaves a gap in the numbers of lines.
 #[test]
 fn tail_counts_lines_across_a_gap() {
     let mut scene = Scene::generous();

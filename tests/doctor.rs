@@ -1,11 +1,11 @@
-//! `loki-rs doctor` says before there is a container what would become of its lines.
+//! `loki-rs doctor` predicts, before a container exists, whether its lines will arrive.
 
 use std::net::TcpListener;
 use std::process::Command;
 
 use crate::standin::{Failure, Standin, Times};
 
-/// Runs it; gives whether it is content, and all that it said.
+/// Runs it; returns whether it succeeded, and its output.
 fn doctor(options: &[&str], environment: &[(&str, &str)]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loki-rs"));
     command.arg("doctor").args(["--name", "web", "--label", "tier=front"]).env_clear();
@@ -19,7 +19,7 @@ fn doctor(options: &[&str], environment: &[(&str, &str)]) -> (bool, String) {
     (output.status.success(), said)
 }
 
-/// An option that says where a Loki is.
+/// An option with the URL of a Loki.
 fn url(loki: &Standin) -> String {
     format!("loki-url={}", loki.push_url())
 }

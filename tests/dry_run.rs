@@ -1,4 +1,4 @@
-//! `loki-rs pipeline`: stages are tried out before a container has them.
+//! `loki-rs pipeline` runs stages without a container.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -13,12 +13,12 @@ fn run(arguments: &[&str], stages: &str, input: &[u8]) -> Output {
     command.args(["pipeline", arguments[0]]).arg(file.path()).args(&arguments[1..]);
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.expect("the binary can be started");
-    // One that refuses its stages reads nothing.
+    // A command that rejects its stages reads no input.
     let _ = child.stdin.take().expect("it is piped").write_all(input);
     child.wait_with_output().expect("it ends")
 }
 
-/// What was said on the standard output, or what went wrong.
+/// The standard output, or the error.
 fn shown(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
@@ -105,7 +105,7 @@ fn stages_inside_of_others_are_told_of_under_their_name() {
 fn nobody_waits_for_a_limit_and_what_is_held_comes_at_the_end() {
     let stages = "- limit: {rate: 0.001, burst: 1}\n- multiline: {firstline: ^A}\n- pack: {}\n";
     let output = shown(&run(&["run", "--now", NOON], stages, b"A\nmore\nA\n"));
-    // The clock is put forward by what the limit asks for: the third line comes behind it.
+    // The clock is advanced by the wait of the limit, so the third line comes after it.
     assert_eq!(
         output,
         "2024-01-31T12:00:00.000000000Z {} {\"_entry\":\"A\\nmore\"}\n\
@@ -122,7 +122,7 @@ fn what_was_counted_is_shown_at_the_end() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
 }
 
-/// What `pipeline show` prints of presets.
+/// The output of `pipeline show` for presets.
 fn show(presets: &str) -> Output {
     let command = Command::new(env!("CARGO_BIN_EXE_loki-rs")).args(["pipeline", "show", presets]).output();
     command.expect("the binary can be started")
@@ -148,7 +148,7 @@ fn what_is_shown_of_presets_is_a_pipeline_that_does_the_same() {
     );
 }
 
-/// Stages behind `<!-- pipeline -->`, and behind them lines with what becomes of them.
+/// Runs each pipeline after `<!-- pipeline -->` on the lines behind it, and compares the output.
 #[test]
 fn pipelines_of_the_recipes_give_what_is_shown() {
     let page = pages::page("docs/recipes.md");
@@ -159,7 +159,7 @@ fn pipelines_of_the_recipes_give_what_is_shown() {
             from.split_once("```").expect("a block ends").0
         };
         let (stages, session) = (block("yaml"), block("console"));
-        // `< ` is what is printed, all else what `pipeline run` says of it.
+        // `< ` marks an input line; all else is the output of `pipeline run`.
         let input: Vec<&str> = session.lines().filter_map(|line| line.strip_prefix("< ")).collect();
         let said: Vec<&str> = session.lines().filter(|line| !line.starts_with("< ")).collect();
         assert!(!input.is_empty(), "{part}");

@@ -1,4 +1,4 @@
-//! What is in `examples/` can be used as it is: Compose takes the files, and the driver the options in them.
+//! The files in `examples/` work as they are: Compose accepts them, and the driver accepts their options.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,12 +8,12 @@ use promtail::yaml::{self, Node, Value};
 
 use crate::harness::compose::{self, Service, entry, text, texts};
 
-/// The services of a file of the project that say how they log.
+/// The services of a project file that have logging options.
 pub fn services(name: &str, variables: &[(&str, &str)]) -> BTreeMap<String, Service> {
     compose::services(&compose::file(name), variables)
 }
 
-/// The driver takes these, with nothing set for the plugin.
+/// Checks that the driver accepts these options, with no setting of the plugin.
 pub fn accept(whose: &str, options: &BTreeMap<String, String>) -> StreamOptions {
     let nothing = PluginDefaults::new([]);
     StreamOptions::parse(options, &nothing).unwrap_or_else(|errors| panic!("{whose}: {errors}"))
@@ -41,7 +41,7 @@ fn compose_takes_each_file_and_the_driver_takes_each_services_options() {
             );
         }
     }
-    // A Loki that logged to itself would never come to rest.
+    // A Loki that logged to itself would never be idle.
     assert_eq!(services("examples/compose.yaml", &[])["loki"].driver, "local");
 }
 
@@ -58,7 +58,7 @@ fn what_people_have_for_grafanas_driver_is_taken_as_it_is() {
     assert_eq!(services.len(), 2);
 }
 
-/// Options of all that is logged through the driver, wherever in a tree it stands.
+/// The options of all services that log through the driver, anywhere in a tree.
 fn logging_in(node: &Node, found: &mut Vec<BTreeMap<String, String>>) {
     let Value::Map(entries) = &node.value else { return };
     if let (Some(driver), options @ Some(_)) = (entry(node, "driver"), entry(node, "options"))
@@ -98,7 +98,7 @@ fn daemon_json_is_as_dockerd_wants_it_and_the_driver_takes_its_options() {
     let daemon = fs::read_to_string(compose::file("examples/daemon.json")).expect("the example is there");
     let daemon: serde_json::Value = serde_json::from_str(&daemon).expect("it is JSON");
     assert_eq!(daemon["log-driver"], "loki-rs");
-    // dockerd does not start with a value that is no text.
+    // dockerd does not start with a value that is not text.
     let options = daemon["log-opts"].as_object().expect("options by name").iter();
     let options: BTreeMap<String, String> =
         options.map(|(key, value)| (key.clone(), value.as_str().expect(key).to_owned())).collect();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 const PAGE: &str = include_str!("../ARCHITECTURE.md");
 
-/// By crate, the crates of the workspace that it uses.
+/// The crates of the workspace that each crate uses.
 type Plan = BTreeMap<String, BTreeSet<String>>;
 
 /// What the table of the page says: | [`crate`](path) | `used`, `used` | …
@@ -32,7 +32,7 @@ fn folders() -> BTreeMap<String, String> {
     folders
 }
 
-/// What the manifests say, without dependencies of tests.
+/// The same from the manifests, without test dependencies.
 fn actual() -> Plan {
     let folders = folders();
     let uses = |folder: &String| {

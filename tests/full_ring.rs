@@ -1,5 +1,5 @@
-//! Loki is away for longer than the ring lasts: the oldest lines go, and each is counted and said; or the container
-//! waits, because it was asked to, for as long as it was asked to.
+//! Loki is down for longer than the ring lasts: the oldest lines are dropped, counted and logged. With
+//! `loki-backpressure=block` the container waits instead, up to its timeout.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -18,7 +18,7 @@ fn too_much() -> Vec<String> {
     numbered("line", 10_000, 1000)
 }
 
-/// Somebody who prints as fast as the container may, and how far they have come.
+/// A container that prints as fast as it may, and how far it has come.
 struct Printing<'a> {
     printed: &'a AtomicUsize,
     done: &'a AtomicBool,
@@ -46,7 +46,7 @@ fn when_the_ring_is_full_the_oldest_lines_go_and_each_is_counted() {
     let web = scene.container("web").option("max-size", "1m").option("max-file", "1");
     let run = web.start();
     let written = numbered("line", 6000, 1000);
-    // The shipper tries and fails all the while.
+    // The shipper retries all the time.
     for part in written.chunks(1000) {
         run.out_all(part);
         let tries = scene.plugin.log().len();
@@ -60,10 +60,10 @@ fn when_the_ring_is_full_the_oldest_lines_go_and_each_is_counted() {
     let (arrived, kept) = (scene.lines_in_loki("web"), web.lines());
     assert!(kept.len() > 500, "a ring of a megabyte holds more than {} lines of a thousand bytes", kept.len());
     assert_same(&kept, &written[written.len() - kept.len()..]);
-    // A few more may have arrived: those that were on their way when they were overwritten.
+    // A few more may have arrived: lines in flight when they were overwritten.
     assert_same(&arrived[arrived.len() - kept.len()..], &kept);
     assert!(arrived.is_sorted_by(|a, b| a < b), "out of order, or twice");
-    assert!(arrived.iter().all(|line| written.binary_search(line).is_ok()), "a line that nobody wrote");
+    assert!(arrived.iter().all(|line| written.binary_search(line).is_ok()), "a line that was never written");
     let (lost, counted) = (written.len() - arrived.len(), scene.plugin.sum_in_log("the ring was full", "lines"));
     assert_eq!(counted, lost as u64, "what is said to be lost is what is missing");
 }
@@ -76,7 +76,7 @@ fn what_each_container_loses_is_said_while_loki_is_still_away() {
     let first = slow(scene.container("first")).start();
     first.out("hello");
     assert_eventually!(scene.plugin.log().contains("Loki takes no lines"));
-    // One of them knocks for all, every five seconds; the turn of the last would come after minutes.
+    // One stream probes for all, every five seconds, so the last one would be tried only after minutes.
     let names: Vec<_> = (0..15).map(|at| format!("c{at}")).collect();
     let runs: Vec<_> = names.iter().map(|name| slow(small(&scene, name)).start()).collect();
     let written = numbered("line", 1300, 1000);
@@ -108,7 +108,7 @@ fn a_container_that_asked_for_it_waits_and_loses_nothing() {
     let (run, written) = (web.start(), too_much());
     while_printing(&run, &written, |printing| {
         assert_eventually!(scene.plugin.log().contains("the container waits"), "the container is held up, and told");
-        // What was kept is readable meanwhile, and another container is none the worse.
+        // Buffered lines are readable meanwhile, and another container is not affected.
         let shown = lines(&run.logs(Query::all()));
         assert!(shown.len() > 500, "{} lines", shown.len());
         assert_same(&shown, &written[..shown.len()]);
@@ -154,7 +154,7 @@ fn a_stop_does_not_wait_for_room_in_a_ring_that_blocks() {
     scene.loki.go_away();
     let web = small(&scene, "web").option("loki-backpressure", "block").option("loki-block-timeout", "1h");
     let (run, written) = (web.start(), numbered("line", 1500, 1000));
-    // A ring and a pipe full of lines: the container is at its end, and its last words are in the pipe.
+    // The ring and the pipe are full: the container ends, and its last lines are in the pipe.
     run.out_all(&written);
     assert!(run.has_unread());
     let taken = run.stop();

@@ -1,5 +1,5 @@
-//! A stream that Loki refuses, limits or does not answer waits by itself: the other streams of its container, of whatever tenant, go on, and
-//! what was held back comes later, each line once.
+//! A stream that Loki rejects, limits or does not answer waits by itself. The other streams of its container, of any
+//! tenant, continue, and its lines come later, each once.
 
 use crate::harness::{Scene, assert_eventually, assert_same, numbered, patience};
 use crate::standin::{Failure, Standin, Times};
@@ -15,12 +15,12 @@ fn lines(loki: &Standin, label: (&str, &str)) -> Vec<String> {
     loki.lines(&[label]).iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
 }
 
-/// While pushes of stdout fail, stderr arrives, first lines and later ones; afterwards stdout does.
+/// While pushes of stdout fail, lines of stderr arrive; afterwards stdout does.
 fn errors_arrive_while_chatter_fails(failure: Failure) {
     let scene = Scene::new();
     scene.loki.fail_only(&[OUT], failure.clone(), Times::UntilHealed);
     let run = scene.container("web").option("loki-timeout", "2s").option("loki-batch-size", "20000").start();
-    // More than a batch of it stands before the first line of the other.
+    // More than one batch of it stands before the first line of the other.
     let chatter = numbered("chatter", 300, 200);
     run.out_all(&chatter);
     assert_eventually!(!scene.loki.pushes().is_empty());
@@ -129,7 +129,7 @@ fn a_tenant_that_is_refused_says_nothing_about_another() {
     assert!(scene.loki.wait_for(|state| state.count(&[("team", "red")]) == 5, patience()));
 }
 
-/// More containers than may push at once are not answered, for longer than a test may last: those that are answered do not wait for them.
+/// Pushes of more containers than may push at once get no answer until the test ends; the others do not wait for them.
 fn pushes_that_hang_hold_up_nobody(retries: Option<&str>) {
     let scene = Scene::new();
     scene.loki.fail_only(&[("team", "slow")], Failure::Hang, Times::UntilHealed);
@@ -162,7 +162,7 @@ fn of_pushes_that_hang_the_others_learn_nothing_when_tries_are_counted() {
     pushes_that_hang_hold_up_nobody(Some("3"));
 }
 
-/// The ring overwrites what is held back, and only that is missing and counted; what went on is not.
+/// The ring overwrites lines that are held back. Only those are missing and counted.
 #[test]
 fn of_what_the_ring_overwrites_meanwhile_only_the_lines_that_were_held_back_count() {
     let scene = Scene::new();

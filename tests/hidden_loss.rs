@@ -1,10 +1,10 @@
-//! What Loki loses behind a 204, and what it refuses because of its age: the driver loses nothing of it.
+//! The driver loses no line that Loki loses behind a 204 or rejects for its age.
 //!
-//! Loki's answer to a request is about its last stream. A stream before that one which is above its rate, or whose
-//! lines are too old, is lost and nothing says so. So each request carries one stream, and its answer is the truth.
+//! Loki's answer to a request is about its last stream. An earlier stream that exceeds its rate, or whose lines are too
+//! old, is lost without an error. So each request carries one stream, and its answer is reliable.
 //!
-//! Scenes with a [`Target`] are played to the stand-in, and to a real Loki when `LOKI_URL`, or for a rate
-//! `LOKI_URL_STREAM_RATE`, names one; see [`crate::loki_contract`] for what those must be like.
+//! Scenarios with a [`Target`] run against the fake Loki, and against a real Loki when `LOKI_URL`, or for a rate
+//! `LOKI_URL_STREAM_RATE`, names one; see [`crate::loki_contract`] for their configuration.
 
 use std::env;
 
@@ -15,7 +15,7 @@ use crate::loki_contract::special;
 use crate::loki_contract::target::{DAY, HOUR, Target};
 use crate::standin::{Builder, Standin};
 
-/// Plays a scene to the stand-in, and to the real Loki that a variable names.
+/// Runs a scenario against the fake Loki, and against the real Loki that a variable names.
 fn play(prepare: fn(Builder) -> Builder, variable: &str, scene: fn(&Scene, &Target)) {
     let standin = prepare(Standin::builder()).start();
     let mut urls = vec![standin.url()];
@@ -28,7 +28,7 @@ fn play(prepare: fn(Builder) -> Builder, variable: &str, scene: fn(&Scene, &Targ
     }
 }
 
-/// A container whose lines are found under [`Target::labels`] of its name.
+/// A container whose lines are found by [`Target::labels`] of its name.
 fn container(scene: &Scene, loki: &Target, name: &str, stream: &str) -> Container {
     let labels = format!("run={},name={stream}", loki.run());
     scene
@@ -46,7 +46,7 @@ fn expect(loki: &Target, stream: &str, written: &[String]) {
     assert_same(&loki.lines(stream), written);
 }
 
-/// Lines of a time.
+/// Lines with a given time.
 fn log_at(run: &Run, time: i64, lines: &[String]) {
     for (at, line) in lines.iter().enumerate() {
         run.log(&Entry::new("stdout", time + at as i64, line.as_str()));
@@ -77,7 +77,7 @@ fn a_stream_over_its_rate_is_slowed_down_and_loses_nothing_and_others_do_not_not
     play(special::slow_streams, "LOKI_URL_STREAM_RATE", |scene, loki| {
         let (noisy, quiet) = (container(scene, loki, "noisy", "noisy"), container(scene, loki, "quiet", "quiet"));
         let (noisy, quiet) = (noisy.start(), quiet.start());
-        // Three times the burst at once, a request of which would never pass.
+        // Three times the burst at once: one request with all of them would never pass.
         let written = numbered("line", 120, 500);
         noisy.out_all(&written);
         assert_eventually!(scene.plugin.log().contains("Loki limits the rate"));
@@ -98,14 +98,14 @@ fn a_stream_hours_behind_loses_nothing_and_others_do_not_notice() {
         |builder| builder,
         "LOKI_URL",
         |scene, loki| {
-            // A container was made anew in an outage of hours, and its successor was first to get through.
+            // A container was recreated in an outage of hours, and lines of its successor arrived first.
             let (new, good) =
                 (container(scene, loki, "new", "web").start(), container(scene, loki, "good", "good").start());
             let newest = numbered("new", 20, 50);
             new.out_all(&newest);
             expect(loki, "web", &newest);
             let old = container(scene, loki, "old", "web").start();
-            // As many as two requests, in the second of which some are not too old.
+            // As many as two requests; some lines of the second are not too old.
             let behind = numbered("behind", 30, 50);
             let time = now() - 3 * HOUR;
             log_at(&old, time, &behind[..20]);

@@ -1,11 +1,12 @@
-//! One container never harms another: what its options ask for is bounded, and when that is exceeded again and again, nothing of it is sent.
+//! One container never harms another: its options are bounded, and when it exceeds the bounds again and again, its
+//! lines are no longer sent.
 
 use crate::harness::plugin::Start;
 use crate::harness::status::{scrape, status};
 use crate::harness::{Scene, assert_eventually, assert_same, numbered};
 use crate::standin::Standin;
 
-/// A template that calls itself twice, for ever. Lines that it is not for pass.
+/// A template that calls itself twice, for ever. Other lines pass.
 const BOMB: &str = "- match:\n    selector: '{container_name=~\".+\"} |= \"boom\"'\n    stages:\n    - template: {source: x, template: \
                     '{{define \"a\"}}{{template \"a\" .}}{{template \"a\" .}}{{end}}{{template \"a\" .}}'}";
 
@@ -54,7 +55,7 @@ fn a_container_whose_lines_always_cost_too_much_fails_closed_and_holds_up_nobody
     run.out_all(vec!["boom".to_owned(); 30]);
     victim.out("before");
     assert_eventually!(scene.plugin.log().contains("container failed closed"), "{}", scene.plugin.log());
-    // What would be good is not evaluated either.
+    // Lines within the budget are not evaluated either.
     let written = numbered("line", 3000, 1000);
     run.out_all(&written);
     victim.out("after");

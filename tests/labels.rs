@@ -1,4 +1,4 @@
-//! What stands beside a line in Loki is what its options ask for: relabelling, tenants, tag, filename, metadata.
+//! Labels and metadata of a line are what its options ask for: relabelling, tenants, tag, filename, metadata.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use crate::harness::plugin::Start;
 use crate::harness::{Scene, assert_eventually, patience};
 use crate::standin::{Failure, Standin, State, Stored, Times};
 
-/// Waits for so many lines in Loki, whatever their labels, and gives all there are.
+/// Waits for `count` lines in Loki, whatever their labels, and returns all.
 fn entries(scene: &Scene, count: usize) -> Vec<Stored> {
     let came = scene.loki.wait_for(|state: &State| state.entries().len() >= count, patience());
     assert!(came, "{count} lines are expected, and Loki has {}", scene.loki.entries().len());
@@ -64,16 +64,16 @@ fn what_rules_drop_is_not_sent_and_is_in_docker_logs() {
         run.err(format!("err {at}"));
         run.out(format!("out {at}"));
     }
-    // An end that never comes is no reason to keep the rest.
+    // An end that never comes must not keep the rest of the ring.
     run.print(1, &[b'x'; 20_000]);
     run.out("last");
     scene.wait_for_lines("web", 21);
     assert_eq!(run.lines().iter().filter(|line| line.starts_with("err ")).count(), 20);
     run.stop();
-    // It is let go of, and the next process has nothing to send.
+    // The container is released, and the next process has nothing to send.
     assert_eventually!(scene.plugin.files_of_containers() == 0);
     assert_eq!(web.lines().len(), 42);
-    // A request is on record a moment after its lines are.
+    // A request is recorded a moment after its lines are stored.
     let sent = || scene.loki.pushes().iter().flat_map(|push| &push.streams).map(|(_, lines)| lines).sum::<usize>();
     assert_eventually!(sent() == 21);
     scene.plugin.kill();
@@ -92,7 +92,7 @@ fn what_rules_drop_is_not_sent_and_is_in_docker_logs() {
 fn a_container_of_which_nothing_is_sent_waits_for_no_loki() {
     let scene = Scene::new();
     scene.loki.fail(Failure::Hang, Times::UntilHealed);
-    // As many as may be on their way at once, and none comes back; who wants to send something waits for them.
+    // As many as may be in flight at once, and none is answered; a container with lines to send waits for them.
     let container = |name: &str| scene.container(name).option("loki-timeout", "1h");
     let others: Vec<_> = (0..8).map(|at| container(&format!("other{at}")).start()).collect();
     others.iter().for_each(|other| other.out("hello"));
@@ -107,7 +107,7 @@ fn a_container_of_which_nothing_is_sent_waits_for_no_loki() {
     assert_eventually!(scene.plugin.files_of_containers() == files, "the container is let go of");
     assert_eq!(web.lines(), ["one", "two"]);
     scene.loki.heal();
-    // What hangs goes on hanging, until its connection is gone.
+    // Requests that hang continue to hang until their connection is closed.
     scene.loki.go_away();
     scene.loki.come_back();
     assert_eq!(entries(&scene, 8).len(), 8);

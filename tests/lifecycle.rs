@@ -10,7 +10,7 @@ use crate::harness::dockerd::{Query, lines, now};
 use crate::harness::frame::Entry;
 use crate::harness::{Scene, assert_eventually, assert_same, numbered};
 
-/// What the call is to be answered with.
+/// The answer that a call must get.
 fn answer(scene: &Scene, path: &str) -> (u16, String) {
     let reply = scene.dockerd.client().call(path, b"").unwrap_or_else(|error| panic!("{path}: {error}"));
     (reply.status, reply.body)
@@ -49,7 +49,7 @@ fn dockerd_learns_that_this_is_a_log_driver_that_can_be_read() {
 #[test]
 fn any_host_will_do() {
     let scene = Scene::new();
-    // 20.10 sends an empty one, newer engines a name, the last one is what a person types.
+    // 20.10 sends an empty host, newer engines a name; the last one is what a person types.
     for host in ["", "plugin.moby.localhost", "localhost"] {
         let reply = scene.dockerd.client().once("POST", "/LogDriver.Capabilities", host, b"");
         assert_eq!(reply.expect("an answer").status, 200, "{host:?}");
@@ -72,7 +72,7 @@ fn an_unknown_path_is_answered_with_404_and_a_sentence() {
 fn a_stop_reads_the_pipe_empty_before_it_is_answered() {
     let scene = Scene::new();
     let burst = scene.container("burst");
-    // `docker logs` may follow the exit of a container at once, and most of what it wrote is still in the pipe then.
+    // `docker logs` may follow the exit of a container at once, when most of its output is still in the pipe.
     for round in 0..5 {
         let run = burst.start();
         let written = numbered(&format!("round {round}"), 600, 100);
@@ -103,12 +103,12 @@ fn a_stop_without_a_body_reads_every_pipe_empty_and_succeeds() {
     let written = numbered("line", 500, 100);
     a.out_all(&written);
     b.out_all(&written);
-    // dockerd repeats a StopLogging whose connection broke without its body: which stream it means is not said.
+    // dockerd repeats a StopLogging whose connection broke without its body, so its stream is unknown.
     assert_eq!(scene.dockerd.call("StopLogging", b""), Ok(()));
     assert!(!a.has_unread() && !b.has_unread());
     assert_same(&a.lines(), &written);
     assert_same(&b.lines(), &written);
-    // One of the two was not meant.
+    // One of the two streams still runs.
     b.out("and on");
     assert_eventually!(b.lines().last().is_some_and(|line| line == "and on"));
     a.stop();
@@ -144,7 +144,7 @@ fn a_stop_without_a_body_is_answered_while_another_container_writes_as_fast_as_i
 #[test]
 fn a_start_without_a_body_is_refused_with_a_sentence() {
     let scene = Scene::new();
-    let refusal = scene.dockerd.call("StartLogging", b"").expect_err("nobody knows which FIFO it means");
+    let refusal = scene.dockerd.call("StartLogging", b"").expect_err("its FIFO is unknown");
     assert!(refusal.contains("no body"), "{refusal}");
 }
 

@@ -1,11 +1,11 @@
-//! Who judges queries where there is no Loki ([`crate::harness::logql`]) is held to what Loki says of the same ones.
+//! The LogQL parser for tests without a Loki ([`crate::harness::logql`]) must agree with Loki.
 
 use proptest::prelude::*;
 
 use crate::harness::logql::parse;
 use crate::loki_contract::target::Target;
 
-/// Expressions, and whether Loki takes them.
+/// Expressions, and whether Loki accepts them.
 const TABLE: &str = include_str!("data/logql.txt");
 
 fn rows() -> impl Iterator<Item = (&'static str, bool)> {
@@ -16,7 +16,7 @@ fn rows() -> impl Iterator<Item = (&'static str, bool)> {
     })
 }
 
-/// Those of which somebody says something else than the table does.
+/// The expressions for which `asked` disagrees with the table.
 fn differing(asked: impl Fn(&str) -> Result<(), String>) -> Vec<String> {
     let differing = rows().filter_map(|(expression, taken)| match (asked(expression), taken) {
         (Ok(()), false) => Some(format!("{expression} is taken")),
@@ -41,7 +41,7 @@ fn a_real_loki_says_what_the_table_says() {
     };
     let loki = Target::new(&url, "logql");
     let ask = |expression: &str| {
-        // The first reads all of it, the second also what is between quotes.
+        // The first path parses the whole expression, the second also what is between quotes.
         for path in ["format_query", "query_range"] {
             let reply = loki.ask(path, &[("query", expression), ("step", "15")]);
             if reply.status != 200 {

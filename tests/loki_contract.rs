@@ -1,18 +1,16 @@
-//! What loki-rs relies on of Loki, as scenes that are played to the stand-in and to a real Loki.
+//! What loki-rs relies on of Loki, as scenarios that run against the fake Loki and a real one.
 //!
-//! A scene is a function that talks HTTP to whatever stands at a URL, so that both are held to the
-//! same words. The stand-in is always played to. A real Loki is played to when `LOKI_URL` names one
-//! (`http://127.0.0.1:3100`), with default limits and without tenants. Scenes that need other
-//! limits are then named and skipped, unless a variable of their own names a Loki that has those:
-//! `LOKI_URL_STREAM_RATE` for `special::stream_rate`, freshly started. Every scene writes under
-//! label values of its own, so they can be played again to the same Loki.
+//! A scenario is a function that talks HTTP to the server at a URL, so that both must give the same answers. It always
+//! runs against the fake. It runs against a real Loki when `LOKI_URL` names one (`http://127.0.0.1:3100`), with default
+//! limits and without tenants. Scenarios that need other limits are then named and skipped, unless a variable of their
+//! own names a Loki that has those: `LOKI_URL_STREAM_RATE` for `special::stream_rate`, freshly started. Every scenario
+//! writes under its own label values, so it can run again on the same Loki.
 //!
 //! - [`accepted`] what is stored, in which spellings, and what is read back
-//! - [`refused`] what cannot be read or understood, and with which status and sentence it is
-//!   refused
-//! - [`limited`] what is refused for going over a limit, and what becomes of the rest
+//! - [`refused`] what cannot be parsed, and with which status and sentence it is rejected
+//! - [`limited`] what is rejected for exceeding a limit, and what happens to the rest
 //! - [`lost`] what is lost, doubled or hidden behind a 204
-//! - [`asked`] what can be asked
+//! - [`asked`] queries
 //! - [`special`] the same under limits that are not the default
 
 mod accepted;
@@ -27,10 +25,10 @@ use crate::standin::{Builder, Standin};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use target::Target;
 
-/// A scene for any Loki with default limits.
+/// A scenario for any Loki with default limits.
 type Scene = (&'static str, fn(&Target));
 
-/// A scene for a Loki that was started in a special way.
+/// A scenario for a Loki with special limits.
 type SpecialScene = (&'static str, fn(Builder) -> Builder, fn(&Target));
 
 macro_rules! scenes {
@@ -124,7 +122,7 @@ fn a_real_loki_keeps_the_contract() {
     assert!(failed.is_empty(), "the Loki at {url} failed in {failed:?}");
 }
 
-/// Plays a scene; what goes wrong in it is printed, and does not keep the others from playing.
+/// Runs a scenario; a failure is printed, and does not stop the others.
 fn perform(name: &'static str, url: &str, play: fn(&Target), failed: &mut Vec<&'static str>) {
     let target = Target::new(url, name);
     match catch_unwind(AssertUnwindSafe(|| play(&target))) {

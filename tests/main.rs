@@ -1,46 +1,46 @@
 //! All black-box tests, one binary. Table of contents:
 //!
-//! * [`contract`]: the manifest and the documentation say what the program does.
-//! * [`examples`]: what is in `examples/` can be used as it is.
-//! * [`recipes`]: and its recipes give what they say.
-//! * [`deploy`]: and so can what is in `deploy/`: alerts, dashboards, a stack;
-//! * [`logql`]: who judges queries without a Loki, judged by one;
-//! * [`readme`]: what the documentation shows can be done as it is shown;
-//! * [`migrating`]: what the guide for those who come from elsewhere says is refused;
+//! * [`contract`]: the manifest and the documentation match the program.
+//! * [`examples`]: the files in `examples/` work as they are.
+//! * [`recipes`]: the recipes produce what their pages show.
+//! * [`deploy`]: the files in `deploy/` work as they are: alerts, dashboards, a stack.
+//! * [`logql`]: the LogQL parser of the tests agrees with Loki.
+//! * [`readme`]: what the documentation shows works as shown.
+//! * [`migrating`]: what the migration guide says is refused is refused.
 //! * [`operating`]: commands, log lines, metrics and figures in the documentation are those of the program.
-//! * [`loki_contract`]: what is relied on of Loki, held against the stand-in and, with `LOKI_URL`, a real one.
+//! * [`loki_contract`]: what loki-rs relies on of Loki, checked against the fake and, with `LOKI_URL`, a real one.
 //!
-//! The real binary between a fake dockerd and the stand-in, a file for each promise ([`harness`] has the stage):
+//! The real binary between a fake dockerd and a fake Loki, a file for each promise ([`harness`] has the fixtures):
 //!
 //! * [`lifecycle`]: streams start and stop, and leave nothing behind;
-//! * [`docker_logs`]: `docker logs` gives what `json-file` would give;
-//! * [`transport`]: they get there by TLS, past passwords and round proxies;
+//! * [`docker_logs`]: `docker logs` shows what `json-file` would show;
+//! * [`transport`]: lines reach Loki by TLS, with credentials and through proxies;
 //! * [`shipping`]: lines arrive in Loki as they should;
-//! * [`destinations`]: to several Lokis, each for itself;
-//! * [`options`]: every option is taken or refused as it should be;
-//! * [`labels`]: under the labels that were asked for, and nobody else's tenant;
-//! * [`relabel`]: rules can be tried out on the command line;
-//! * [`pipeline`]: changed by stages, if there are any;
-//! * [`isolation`]: and one container's stages cost no other anything;
-//! * [`hidden_loss`]: nor is anything lost that Loki does not speak of;
-//! * [`outage`]: Loki is away, and nobody notices;
-//! * [`answers`]: others answer in its place, and nothing is lost;
-//! * [`full_ring`]: it is away for longer than the ring lasts;
-//! * [`restart`]: the plugin or dockerd dies, and nothing is lost;
-//! * [`status`]: an operator sees at a glance what is late, refused or lost;
-//! * [`own_log`]: what the plugin says of itself is short, and can be read by a program;
-//! * [`rings`]: what is on disk can be listed and printed;
-//! * [`retention`]: logs of containers that are gone are kept for a while, and within a budget;
-//! * [`no_file`]: what was sent is not kept, if that is what is wanted;
+//! * [`destinations`]: a container ships to several Lokis, independently;
+//! * [`options`]: every option is accepted or refused as documented;
+//! * [`labels`]: labels, metadata and tenants are those that were configured;
+//! * [`relabel`]: rules can be tried on the command line;
+//! * [`pipeline`]: stages change lines before they are sent;
+//! * [`isolation`]: one container's stages do not slow down another;
+//! * [`hidden_loss`]: no line is lost behind an answer of Loki that hides it;
+//! * [`outage`]: an outage of Loki affects no container;
+//! * [`answers`]: other servers answer in Loki's place, and no line is lost;
+//! * [`full_ring`]: Loki is down for longer than the ring lasts;
+//! * [`restart`]: the plugin or dockerd dies, and no line is lost;
+//! * [`status`]: an operator sees at a glance which lines are late, rejected or dropped;
+//! * [`own_log`]: the plugin's own log is short and machine-readable;
+//! * [`rings`]: rings on disk can be listed and printed;
+//! * [`retention`]: rings of removed containers are kept for a while, and within a budget;
+//! * [`no_file`]: sent lines are not kept with `no-file`;
 //! * [`many`]: many containers, one after another and at once;
-//! * [`bad_disk`]: nor does a disk that takes nothing, or damage on it, harm more than it has to;
-//! * [`power_loss`]: nor does a power loss cost what was synced;
-//! * [`descriptors`]: nor does a lack of file descriptors cost a line;
-//! * [`bad_input`]: what nobody should send harms nobody else;
-//! * [`bad_settings`]: nor does a setting that cannot be used;
+//! * [`bad_disk`]: a disk that fails or is damaged does only limited harm;
+//! * [`power_loss`]: a power loss costs no line that was synced;
+//! * [`descriptors`]: a lack of file descriptors costs no line;
+//! * [`bad_input`]: invalid input affects no other container;
+//! * [`bad_settings`]: neither does an invalid setting;
 //! * [`unusable`]: options and files that cannot be used make lines wait, and nothing else;
-//! * [`dry_run`]: stages can be tried out on the command line;
-//! * [`doctor`]: what would become of a container's lines can be known before.
+//! * [`dry_run`]: stages can be tried on the command line;
+//! * [`doctor`]: problems can be found before a container starts.
 //!
 //! And the plugin as users have it:
 //!

@@ -1,4 +1,4 @@
-//! Many containers, one after another and at once: what they take is given back.
+//! Many containers, one after another and at once: their resources are released.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use crate::harness::plugin::Start;
 use crate::harness::{Scene, assert_eventually, patience};
 use crate::standin::{Limits, Standin};
 
-/// A stand-in that has room for the streams of so many containers.
+/// A fake Loki that allows the streams of this many containers.
 fn roomy() -> Scene {
     let limits = Limits { max_global_streams_per_user: 10_000, ..Limits::default() };
     Scene::with(Start::default(), Standin::builder().limits(limits))
@@ -29,14 +29,14 @@ fn two_thousand_containers_one_after_another_leave_no_memory_and_no_descriptors(
         assert_eventually!(scene.plugin.names_in("streams").is_empty(), "no record is left");
         scene.plugin.memory()
     };
-    // The first few hundred make the allocator and the pools as large as they will be.
+    // The first few hundred let the allocator and the pools reach their final size.
     let before = round(0, 500);
     let after = round(500, 2000);
     let grown = after.saturating_sub(before);
     assert!(grown < 8 * 1024, "fifteen hundred more containers left {grown} KiB, {before} KiB before");
 }
 
-/// dockerd writes each line by itself, and the kernel tells everybody who polls a pipe of every write.
+/// dockerd writes each line by itself, and the kernel wakes every process that polls the pipe at each write.
 #[test]
 fn a_container_that_prints_a_line_at_a_time_wakes_the_plugin_for_many_at_once() {
     const LINES: usize = 50_000;

@@ -1,10 +1,10 @@
-//! `docs/migrating.md`: what started with Grafana's driver and is refused here.
+//! `docs/migrating.md`: containers that started with Grafana's driver and are refused here.
 
 use std::collections::BTreeSet;
 
 use crate::harness::Scene;
 
-/// Options that the guide says are refused, in the words of the log driver, and what the refusal names.
+/// Options that the guide says are refused, with the driver's names, and what the error names.
 const REFUSED: [(&[(&str, &str)], &str); 12] = [
     (&[("loki-url", "")], "loki-url"),
     (&[("loki-url", "127.0.0.1:3100")], "loki-url"),
@@ -29,14 +29,14 @@ fn what_started_there_and_is_refused_here() {
         let Err(refusal) = draft.try_start() else { panic!("{options:?} starts") };
         assert!(refusal.contains(named), "{options:?}: {refusal}");
     }
-    // Of labels there is a test among those of labels.
+    // `labels` has its own test.
     let guide = include_str!("../docs/migrating.md");
     let (_, table) = guide.split_once("| option | refused |\n| --- | --- |\n").expect("the guide has a table");
     let (table, _) = table.split_once("\n\n").expect("it ends");
     let first = |row: &'static str| row.trim_matches('|').split(" |").next().unwrap_or_default();
     let told = table.lines().flat_map(|row| first(row).split('`').skip(1).step_by(2)).collect::<BTreeSet<_>>();
     assert_eq!(told, REFUSED.iter().flat_map(|(options, _)| options.iter().map(|(key, _)| *key)).collect());
-    // And what is mended instead.
+    // This is what is corrected instead.
     let bare = scene.dockerd.container("bare").option("loki-url", &scene.loki.url()).option("loki-batch-wait", "20ms");
     let run = bare.start();
     run.out("a line");

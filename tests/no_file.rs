@@ -1,9 +1,9 @@
-//! `no-file=true`: nothing stays on disk but what has still to be sent, and `docker logs` says why it shows nothing.
+//! `no-file=true`: only unsent lines stay on disk, and `docker logs` says why it shows nothing.
 
 use crate::harness::dockerd::{Query, Run};
 use crate::harness::{Scene, assert_eventually, numbered};
 
-/// Files with lines in the ring of a container.
+/// The number of segments in a container's ring.
 fn segments(scene: &Scene, run: &Run) -> usize {
     let ring = scene.plugin.ring(run.container().id());
     let files = std::fs::read_dir(ring).into_iter().flatten().flatten();

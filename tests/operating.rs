@@ -1,8 +1,8 @@
-//! The documentation is true: its commands and settings exist, what it quotes of the log is said, its formulas and figures
-//! come out, and what it promises happens.
+//! The documentation is true: its commands and settings exist, quoted log lines are logged, formulas and figures are
+//! right, and promises hold.
 //!
-//! - [`commands`] what can be typed; [`figures`] what can be computed; [`links`] where pages lead to
-//! - here: what can be seen
+//! - [`commands`] commands and settings; [`figures`] formulas and figures; [`links`] links of pages
+//! - here: everything that can be observed
 
 mod commands;
 mod figures;
@@ -20,7 +20,7 @@ use crate::harness::status::get;
 use crate::harness::{Scene, assert_eventually, assert_same, numbered};
 use crate::standin::{Failure, Standin, Stored, Times};
 
-/// The documentation, or the part of it between its marks of this name.
+/// The documentation, or the part of it between the marks of this name.
 fn guide(part: &str) -> String {
     if part.is_empty() { pages::all() } else { pages::marked(part) }
 }
@@ -68,7 +68,7 @@ fn metrics_that_it_names_are_there_with_the_reasons_that_it_names() {
     let names: BTreeSet<&str> = names.flatten().collect();
     assert!(names.len() > 8, "{names:?}");
     for name in names {
-        // Those that count are registered without what the format adds to their names.
+        // Counters are registered without the suffix that the format adds.
         let registered = format!("\"{}\"", name.strip_suffix("_total").unwrap_or(name));
         assert!(source.contains(&registered), "there is no metric {name}");
     }
@@ -149,7 +149,7 @@ fn who_reads_metrics_reads_names_and_failures_and_no_line() {
 
 #[test]
 fn a_container_prints_on_while_the_plugin_is_away_and_no_line_is_missing() {
-    // With what dockerd adds to a line, a thousand bytes each.
+    // With what dockerd adds, a line has a thousand bytes.
     for (name, before, meanwhile) in [("quiet", 1, 60), ("busy", 5000, 60)] {
         let mut scene = Scene::generous();
         let run = scene.container(name).start();

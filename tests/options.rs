@@ -1,5 +1,5 @@
-//! Every option is taken when it should be and refused when not, as `docker run` shows it: one [`table`], which has to have
-//! a row for each row of the program's own.
+//! Every option is accepted or refused as documented, as `docker run` shows it. The one [`table`] must have a row for
+//! each row of the program's own.
 
 mod table;
 
@@ -40,7 +40,7 @@ impl Stage {
         Self { scene: Scene::with(Start::default().set("NO_PROXY", "*"), Standin::builder()), files }
     }
 
-    /// A text of the tables, with what its words stand for.
+    /// A text of the tables, with its placeholders replaced.
     fn fill(&self, text: &str) -> String {
         let files = self.files.path("");
         let files = files.to_str().expect("temporary directories have plain names").trim_end_matches('/');
@@ -48,9 +48,9 @@ impl Stage {
         text.replace("$LOKI", &loki.push_url()).replace("$HOST", &loki.url()).replace("$FILES", files)
     }
 
-    /// Starts a container with these options, and stops it when Loki has a line of it.
+    /// Starts a container with these options, and stops it when Loki has its line.
     fn delivers(&self, options: &[(&str, &str)]) {
-        // A container is known by its id, so each has another; its line tells what it is about.
+        // A container is known by its id, so each gets another one; its line names the options.
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let line = format!("{number}: {options:?}");
@@ -73,7 +73,7 @@ impl Stage {
     }
 }
 
-/// A refusal names the option first and ends with what to do.
+/// Checks that an error names the option first and ends with advice.
 fn assert_helps(key: &str, refusal: &str, options: impl Debug) {
     let about = refusal.split_once(": ").map(|(about, _)| about);
     assert_eq!(about, Some(key), "{options:?}: {refusal}");
@@ -82,7 +82,7 @@ fn assert_helps(key: &str, refusal: &str, options: impl Debug) {
     assert!(!refusal.contains("hunter2"), "it tells a secret: {refusal}");
 }
 
-/// The key as somebody types it: a row may stand for several.
+/// A key for the row: a row may stand for several.
 fn typed_key(key: &str) -> String {
     key.replace('*', "disabled")
 }
@@ -183,7 +183,7 @@ fn several_mistakes_are_told_at_once() {
     }
     assert!(refusal.contains("did you mean loki-password?") && !refusal.contains("hunter2"), "{refusal}");
 
-    // And of those that show only when the container is looked at.
+    // The same for mistakes that show only with the container's own data.
     let refusal = stage.refuses(&[
         ("loki-tls-ca-file", "nowhere.pem"),
         ("loki-username", "me"),

@@ -1,8 +1,8 @@
-//! Loki is away, refuses, hangs or lies, and nobody notices: no container waits, `docker logs` is current, a stop is
-//! answered at once, memory stays where it was, and when Loki is back every line is there, once.
+//! Loki is down, rejects, hangs or lies, and containers are not affected. No container waits, `docker logs` is current,
+//! a stop is answered at once, and memory stays where it was. When Loki is back every line is there, once.
 //!
-//! Each row of the retry table (`src/shipper/verdict.rs`) is played here. That no container waits is shown by what it
-//! writes: three times more than the largest pipe holds goes into the FIFO while Loki takes nothing.
+//! Each row of the retry policy (`src/shipper/verdict.rs`) is tested here. A container writes three times more than the
+//! largest pipe holds while Loki accepts nothing, which shows that it does not wait.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -11,24 +11,24 @@ use crate::harness::dockerd::{Query, lines};
 use crate::harness::{Scene, assert_eventually, assert_same, numbered, patience};
 use crate::standin::{Failure, Standin, Times};
 
-/// A stop is promised in under a second. A busy machine may take longer; a stop that waits for Loki takes for ever, and
-/// one that gives up reading the pipe takes five.
+/// The longest time of a stop; under a second is promised. A busy machine may take longer. A stop that waits for Loki
+/// never ends, and one that gives up reading the pipe takes five seconds.
 const STOP: Duration = Duration::from_secs(3);
 
 fn status(code: u16, body: &str) -> Failure {
     Failure::Status { code, body: body.into() }
 }
 
-/// Lines that snappy cannot make shorter.
+/// Lines that snappy cannot compress.
 fn incompressible(count: usize, length: usize) -> Vec<String> {
     let mut random = fastrand::Rng::with_seed(7);
     (0..count).map(|at| format!("{at:06} {}", (7..length).map(|_| random.alphanumeric()).collect::<String>())).collect()
 }
 
-/// The scene that all outages share.
+/// The scenario that all outages share.
 fn nobody_notices(fail: impl FnOnce(&Standin), heal: impl FnOnce(&Standin)) {
     let scene = Scene::new();
-    // Long enough that a busy machine answers in time, and no longer than a test may wait for a Loki that does not.
+    // Long enough that a busy machine answers in time, and short enough for a test without an answer.
     let web = scene.container("web").option("loki-timeout", "4s");
     let (run, brief) = (web.start(), scene.container("brief").option("loki-timeout", "4s").start());
     let mut written = numbered("before", 100, 100);
@@ -122,10 +122,10 @@ fn it_redirects() {
     nobody_notices_that(Failure::Redirect { to: "http://127.0.0.1:1/login".into() });
 }
 
-/// Loki has the lines, and the driver cannot know.
+/// Loki has stored the lines, but the driver cannot know.
 fn stored_all_the_same(failure: Failure) {
     let scene = Scene::new();
-    // Loki knows a repeated line within 256 KiB, which is more than these are.
+    // Loki detects a repeated line within 256 KiB, which is more than these are.
     let run = scene.container("web").option("loki-timeout", "2s").start();
     let written = numbered("line", 500, 300);
     let mut at = 0;
@@ -181,7 +181,7 @@ fn it_reads_slowly() {
     assert_eventually!(run.lines() == written, "docker logs is current");
     assert!(run.stop() < STOP);
     scene.assert_lines_in_loki("web", &written);
-    // Slower than any push may take, until it recovers.
+    // Slower than any push may be, until it recovers.
     scene.loki.fail(Failure::SlowRead { bytes_per_second: 1000 }, Times::UntilHealed);
     let stuck = scene.container("stuck").option("loki-timeout", "1s").start();
     stuck.out_all(&written);
@@ -244,7 +244,7 @@ fn of_a_batch_with_a_poisonous_line_only_that_line_is_dropped_and_it_is_counted(
     let run = scene.container("web").start();
     run.out("before");
     scene.wait_for_lines("web", 1);
-    // Eight lines, four, two, one: the first one is refused alone.
+    // Batches of eight lines, four, two, one: the first line is rejected alone.
     scene.loki.fail(status(503, "later"), Times::UntilHealed);
     let written = numbered("line", 8, 50);
     run.out_all(&written);
@@ -323,7 +323,7 @@ fn loki_is_found_again_within_seconds_whatever_the_longest_backoff() {
         let begin = Instant::now();
         scene.assert_lines_in_loki("web", &["hello"]);
         let waited = begin.elapsed();
-        assert!(waited < Duration::from_secs(30), "{failure:?} was over, and nobody looked for {waited:?}");
+        assert!(waited < Duration::from_secs(30), "the end of {failure:?} was noticed only after {waited:?}");
         run.stop();
     }
 }
@@ -394,7 +394,7 @@ fn one_knocks_for_all(failure: Failure, said: &str) {
     let backoff = |name: String| scene.container(&name).option("loki-min-backoff", "200ms");
     let runs: Vec<_> = (0..20).map(|at| backoff(format!("c{at}")).start()).collect();
     runs.iter().for_each(|run| run.out("hello"));
-    // Those that were on their way when it was noticed come on top.
+    // Pushes in flight when the outage was noticed are additional.
     assert_eventually!(scene.loki.pushes().len() >= 8);
     let (begin, known) = (Instant::now(), scene.loki.pushes().len());
     assert_eventually!(scene.loki.pushes().len() >= known + 12);
@@ -442,5 +442,5 @@ fn lines_keep_the_name_and_labels_that_their_container_had_also_when_it_is_renam
     scene.plugin.restart();
     let former =
         || crate::harness::plugin::names_in(&ring).into_iter().filter(|name| name.starts_with("info-")).count();
-    assert_eventually!(former() == 0, "what nobody needs any more is removed");
+    assert_eventually!(former() == 0, "descriptions without unsent lines are removed");
 }

@@ -1,5 +1,5 @@
-//! What the plugin says of itself: each event is one line that a program can read, on the output of its level, and nothing
-//! that happens to many containers makes many lines.
+//! The plugin's own log: each event is one machine-readable line on the output of its level, and an event of many
+//! containers does not make many lines.
 
 mod summary;
 
@@ -13,15 +13,15 @@ use crate::harness::plugin::{Output, Said, Start};
 use crate::harness::{Scene, assert_eventually, numbered};
 use crate::standin::{Failure, Standin, Times};
 
-/// A line of the log, by its fields; all are texts in logfmt.
+/// The fields of a log line; in logfmt all values are texts.
 type Fields = Map<String, Value>;
 
-/// Reads a line, which must be one of this format.
+/// Parses a line, which must be in this format.
 fn read(format: &str, line: &str) -> Fields {
     if format == "json" {
         return serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     }
-    // A mistake ends the reading, and then this is not read.
+    // Parsing stops at an error, and then this field is missing.
     let ended = format!("{line} end=read");
     let pairs = logfmt::pairs(ended.as_bytes());
     let pair = |(name, value): (&str, Vec<u8>)| (name.to_owned(), String::from_utf8(value).expect("text").into());
@@ -30,7 +30,7 @@ fn read(format: &str, line: &str) -> Fields {
     fields
 }
 
-/// All lines of the log, each read in its format and found on the output of its level.
+/// All lines of the log, each parsed and checked against the output of its level.
 fn all(format: &str, scene: &Scene) -> Vec<Fields> {
     let said = scene.plugin.said().into_iter().filter(|said| said.output != Output::Nobody);
     said.map(|Said { output, line }| {
@@ -89,7 +89,7 @@ fn each_event_is_one_line_of_the_format_on_the_output_of_its_level() {
         let error = outage["error"].as_str().expect("a text");
         assert!(error.contains("503") && error.contains("\"the ring\" is=unhealthy"), "{error}");
         assert_eq!(one("not logging")["container"], "refused");
-        // Counts are numbers where there are numbers.
+        // In JSON, counts are numbers.
         let dropped = one("lines were dropped");
         assert_eq!(dropped["lines"], if format == "json" { json!(1) } else { json!("1") });
         assert_eq!(

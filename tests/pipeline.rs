@@ -1,12 +1,12 @@
-//! Lines through a container's stages: what gets to Loki is what Promtail would make of them, nothing is lost on the
-//! way that no stage drops, and `docker logs` shows what was printed.
+//! Lines through a container's stages: Loki gets what Promtail would make of them, no line is lost that no stage drops,
+//! and `docker logs` shows what was printed.
 
 use std::time::Instant;
 
 use crate::harness::{Scene, assert_eventually, assert_same, numbered, patience};
 use crate::standin::{Failure, Standin, State, Stored, Times};
 
-/// Waits for so many lines in Loki, whatever their labels, and gives all there are.
+/// Waits for `count` lines in Loki, whatever their labels, and returns all.
 fn entries(scene: &Scene, count: usize) -> Vec<Stored> {
     let came = scene.loki.wait_for(|state: &State| state.entries().len() >= count, patience());
     assert!(came, "{count} lines are expected, and Loki has {}: {}", scene.loki.entries().len(), scene.plugin.log());
@@ -64,7 +64,7 @@ fn stages_make_streams_lines_and_metadata_and_docker_logs_shows_what_was_printed
 #[test]
 fn a_line_has_the_time_that_its_stage_reads() {
     let scene = Scene::new();
-    // Loki takes nothing older than a week, and neither does its stand-in.
+    // Loki accepts nothing older than a week, and neither does the fake.
     let now = jiff::Timestamp::now();
     let then = now - jiff::SignedDuration::from_mins(10);
     let stages = "[{regex: {expression: '^(?P<at>\\S+)'}}, {timestamp: {source: at, format: RFC3339Nano}}]";

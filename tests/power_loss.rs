@@ -1,13 +1,13 @@
-//! A power loss costs nothing that was synced, and invents nothing, on the file systems that people have.
+//! A power loss costs no synced line, and invents none, on common file systems.
 //!
-//! The plugin's state is on a file system in a file. That file is copied at a random instant, with a reflink, which is
-//! atomic: the copy is what the disk had been given. It is mounted, the plugin is started on it with another boot id, and
-//! the containers are started again. Held against what had been synced and what the containers print:
+//! The plugin's state is on a file system in a file. That file is copied at a random instant with a reflink, which is
+//! atomic: the copy is what the disk had at that moment. It is mounted, the plugin is started on it with another boot
+//! id, and the containers are started again. The result is compared with what was synced and what the containers print:
 //!
-//! * what had been synced is shown by `docker logs`, and is with each Loki;
+//! * synced lines are shown by `docker logs`, and are in each Loki;
 //! * no line is there that was not printed, none is out of order, none comes twice from one process;
-//! * whatever is printed from then on is shown and gets to each Loki;
-//! * lines that cannot be sent, because nobody knows any more whose they are, are said.
+//! * lines that are printed afterwards are shown and reach each Loki;
+//! * lines that cannot be sent, because their stream is unknown, are logged.
 //!
 //! `make power-loss N=40` asks for more images; `POWER_LOSS_SEED` repeats the instants.
 
@@ -19,7 +19,7 @@ use crate::harness::dockerd::now;
 use disk::Disks;
 use play::Play;
 
-/// How many images of all file systems together.
+/// The number of images of all file systems together.
 fn images() -> usize {
     std::env::var("POWER_LOSS_IMAGES").ok().and_then(|text| text.parse().ok()).unwrap_or(4)
 }

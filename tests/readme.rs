@@ -1,4 +1,4 @@
-//! The documentation is true: its labels, its addresses, its examples of commands.
+//! The documentation is true: its labels, its addresses, its example commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -100,7 +100,7 @@ fn the_session_with_a_pipeline_goes_like_that() {
     let (command, shown) = rest.split_once('\n').expect("and says something");
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("stages.yaml"), stages).expect("it can be written");
-    // What is shown first is the line as it was, behind the time at which it was tried.
+    // The first line shown is the input, behind the time of the run.
     let first = shown.lines().next().expect("a line");
     let (time, line) = first.split_once(" {app=\"web\"} ").expect("the line as it came in");
     let time = time.rsplit_once(' ').expect("the time is last").1;

@@ -1,10 +1,10 @@
-//! Each page of `examples/recipes` is played as it stands: containers with its options print its lines, and what is in
-//! Loki then is what the page says. Its queries are parsed, and where `LOKI_URL` names a real Loki (for pages with
-//! tenants `LOKI_URL_TENANTS`, one with `auth_enabled`), the lines go there as well and the queries give what the page
-//! says.
+//! Each page of `examples/recipes` is run as it is: containers with its options print its lines, and Loki must then
+//! have what the page shows. Its queries are parsed. Where `LOKI_URL` names a real Loki (for pages with tenants
+//! `LOKI_URL_TENANTS`, one with `auth_enabled`), the lines go there as well, and the queries must return what the page
+//! shows.
 //!
-//! - [`page`] what is on a page; [`moment`] its times, which are moved to the present
-//! - [`play`] containers and what comes of them; [`ask`] queries
+//! - [`page`] the content of a page; [`moment`] its times, which are moved to the present
+//! - [`play`] containers and their entries; [`ask`] queries
 
 mod ask;
 mod moment;

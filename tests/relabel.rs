@@ -1,4 +1,4 @@
-//! `loki-rs relabel`: rules are tried out before a container has them.
+//! `loki-rs relabel` runs rules without a container.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -11,7 +11,7 @@ fn run(arguments: &[&str], rules: &str, input: &str) -> Output {
     command.args(["relabel", arguments[0]]).arg(file.path()).args(&arguments[1..]);
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.expect("the binary can be started");
-    // One that refuses its rules reads nothing.
+    // A command that rejects its rules reads no input.
     let _ = child.stdin.take().expect("it is piped").write_all(input.as_bytes());
     child.wait_with_output().expect("it ends")
 }

@@ -1,8 +1,8 @@
-//! The plugin or dockerd dies, at any instant, and nothing is lost; whoever comes next goes on where the other stopped.
+//! The plugin or dockerd dies, at any instant, and no line is lost; the next process resumes where the other stopped.
 //!
-//! The judge is outside: what the containers printed is known to the test, and is held against `docker logs` and Loki
-//! afterwards. `docker logs` owes every byte once. Loki is owed every line at least once after a kill, exactly once
-//! after an end in order.
+//! The check is outside of the plugin: the test knows what the containers printed, and compares it with `docker logs`
+//! and Loki. `docker logs` must show every byte once. Loki must have every line at least once after a kill, and exactly
+//! once after a regular end.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -21,7 +21,7 @@ use crate::harness::plugin::Start;
 use crate::harness::{Scene, assert_eventually, assert_same, kills, numbered, patience};
 use crate::standin::{Failure, Standin, Times};
 
-/// dockerd kills a plugin that has not ended by then.
+/// dockerd kills a plugin that takes longer to end.
 const DOCKERDS_PATIENCE: Duration = Duration::from_secs(10);
 
 const SOURCES: [&str; 2] = ["stdout", "stderr"];
@@ -45,19 +45,19 @@ fn long(at: usize) -> (Vec<u8>, bool) {
     if at.is_multiple_of(50) { (text(at, 40_000 + at), false) } else { (text(at, 100), true) }
 }
 
-/// Lines whose ends look like what was never written.
+/// Lines that end in zeros, like a part of a file that was never written.
 fn zeros(at: usize) -> (Vec<u8>, bool) {
     let mut line = text(at, 30 + at % 50);
     line.resize(line.len() + at % 70, 0);
     (line, false)
 }
 
-/// Lines of any length, above and below what a pipe takes at once.
+/// Lines of any length, below and above what a pipe accepts at once.
 fn mixed(at: usize) -> (Vec<u8>, bool) {
     (text(at, at * 7919 % if at.is_multiple_of(7) { 6000 } else { 300 }), at.is_multiple_of(5))
 }
 
-/// Prints until told to stop, and gives back what was printed, by output.
+/// Prints until `done` is set, and returns what was printed, by output.
 fn print(run: &Run, habit: Habit, done: &AtomicBool, printed: &AtomicUsize) -> [Vec<Vec<u8>>; 2] {
     let mut all = [Vec::new(), Vec::new()];
     let mut at = 0;
@@ -75,8 +75,8 @@ fn print(run: &Run, habit: Habit, done: &AtomicBool, printed: &AtomicUsize) -> [
     all
 }
 
-/// Holds what `docker logs` shows of an output against what was printed, byte for byte. `is_cut`: the beginning may
-/// be gone.
+/// Compares what `docker logs` shows of an output with what was printed, byte for byte. `is_cut`: the beginning may be
+/// missing.
 fn judge_docker_logs(shown: &[Entry], source: &str, printed: &[Vec<u8>], is_cut: bool) {
     let of = shown.iter().filter(|entry| entry.source == source);
     let shown: Vec<u8> = of.flat_map(|entry| entry.line.iter().copied()).collect();
@@ -98,14 +98,14 @@ fn judge_docker_logs(shown: &[Entry], source: &str, printed: &[Vec<u8>], is_cut:
     );
 }
 
-/// Holds what Loki has of an output against what was printed: nothing missing, nothing invented, in order when first
-/// seen. Gives the number of lines that came more than once.
+/// Compares what Loki has of an output with what was printed: nothing missing, nothing invented, in order at first
+/// arrival. Returns the number of lines that came more than once.
 fn judge_loki(scene: &Scene, name: &str, source: &str, printed: &[Vec<u8>]) -> usize {
     let labels = [("container_name", name), ("source", source)];
     let distinct = |stored: &[Vec<u8>]| stored.iter().collect::<HashSet<_>>().len();
     let mut stored = Vec::new();
     while distinct(&stored) < printed.len() {
-        // Those that came twice do not count.
+        // Repeated lines do not count.
         let enough = printed.len().max(stored.len() + 1);
         let came = scene.loki.wait_for(|state| state.count(&labels) >= enough, patience());
         stored = scene.loki.lines(&labels);
@@ -119,12 +119,12 @@ fn judge_loki(scene: &Scene, name: &str, source: &str, printed: &[Vec<u8>]) -> u
     stored.len() - first.len()
 }
 
-/// Kills, or ends, the plugin again and again while containers print, and judges.
+/// Kills or ends the plugin again and again while containers print, and checks the result.
 fn survive(mut scene: Scene, end: impl Fn(&mut Scene)) -> usize {
     let habits: [(&str, Habit); 4] = [("short", short), ("long", long), ("zeros", zeros), ("mixed", mixed)];
-    // Rings that hold it all, however often the plugin is killed.
+    // Rings that hold everything, however often the plugin is killed.
     let runs: Vec<_> = habits.iter().map(|(name, _)| scene.container(name).option("max-size", "1g").start()).collect();
-    // Its ring rolls over all the time.
+    // The ring of this container overwrites lines all the time.
     let small = scene.container("small").option("max-size", "600k").option("max-file", "1").start();
     let (done, printed) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut random = fastrand::Rng::with_seed(11);
@@ -148,8 +148,8 @@ fn survive(mut scene: Scene, end: impl Fn(&mut Scene)) -> usize {
         let goal = printed.load(Ordering::Relaxed) + 1000;
         assert_eventually!(printed.load(Ordering::Relaxed) >= goal, "the containers go on");
         done.store(true, Ordering::Relaxed);
-        let all: Vec<_> = writers.into_iter().map(|writer| writer.join().expect("nobody was held up")).collect();
-        (all, small.join().expect("nobody was held up"))
+        let all: Vec<_> = writers.into_iter().map(|writer| writer.join().expect("no container was blocked")).collect();
+        (all, small.join().expect("no container was blocked"))
     });
     let mut doubled = 0;
     for ((run, printed), (name, _)) in runs.into_iter().zip(printed_by_all).zip(habits) {
@@ -175,7 +175,7 @@ fn survive(mut scene: Scene, end: impl Fn(&mut Scene)) -> usize {
 #[test]
 fn kills_under_load_lose_nothing_and_invent_nothing() {
     let doubled = survive(Scene::generous(), |scene| scene.plugin.kill());
-    // A batch that was on its way is sent again. Loki knows most of its lines again.
+    // A batch in flight is sent again, and Loki detects most of its lines as repeated.
     eprintln!("{doubled} lines are in Loki more than once");
 }
 
@@ -185,11 +185,11 @@ fn ends_in_order_lose_nothing_and_double_nothing() {
     let doubled = survive(Scene::generous(), |scene| {
         let (taken, status) = scene.plugin.terminate();
         assert!(status.success(), "{status}");
-        // Under two seconds are promised, and this machine has more to do than any should. dockerd kills after ten.
+        // Under two seconds are promised, but a test machine is busy. dockerd kills after ten.
         assert!(taken < Duration::from_secs(5), "it took {taken:?} to end");
         unanswered.set(scene.plugin.log().matches("pushes that Loki has not answered").count());
     });
-    // A push that a busy machine could not answer within the time there was is sent again, and said.
+    // A push that a busy machine could not answer in time is sent again, and logged.
     assert!(doubled == 0 || unanswered.get() > 0, "{doubled} lines are in Loki more than once");
 }
 
@@ -247,7 +247,7 @@ fn what_waits_in_the_pipe_while_there_is_no_plugin_is_read_by_the_next() {
     let written = numbered("line", 400, 100);
     run.out_all(&written);
     scene.plugin.restart();
-    // A stop that came as soon as it listens still finds what the pipe held.
+    // A stop as soon as the plugin listens still finds what the pipe held.
     run.stop();
     let mut all = vec!["before".to_owned()];
     all.extend(written);
@@ -271,7 +271,7 @@ fn a_stop_that_met_no_plugin_is_answered_by_the_next() {
     assert_eventually!(scene.plugin.names_in("streams").is_empty());
 }
 
-/// It waits in the middle of what the process before has left.
+/// The start waits for the disk while it recovers the former process's state.
 #[test]
 fn a_disk_that_hangs_at_the_start_does_not_keep_the_plugin_from_ending() {
     let mut plugin = Start::default().prepare();
@@ -305,7 +305,7 @@ fn a_second_process_on_one_state_ends_in_a_sentence_and_harms_nothing() {
 #[test]
 fn a_process_that_is_still_ending_is_waited_for() {
     let mut plugin = Start::default().prepare();
-    let hold = Hold::take(&plugin.state()).expect("it can be locked").expect("nobody has it");
+    let hold = Hold::take(&plugin.state()).expect("it can be locked").expect("the lock is free");
     let ending = thread::spawn(move || {
         thread::sleep(Duration::from_millis(300));
         drop(hold);
@@ -341,7 +341,7 @@ fn a_loki_that_hangs_does_not_keep_the_plugin_from_ending() {
     run.out_all(&written);
     assert_eventually!(scene.plugin.connections_to(scene.loki.port()).len() == 1, "a push is on its way");
     let (taken, status) = scene.plugin.terminate();
-    // dockerd kills after ten seconds. Two are promised, most of which go to the push.
+    // dockerd kills after ten seconds. Two are promised, most of which the push may use.
     assert!(status.success() && taken < Duration::from_secs(5), "{status}, after {taken:?}");
     scene.loki.heal();
     scene.plugin.restart();
@@ -372,7 +372,7 @@ fn lines_that_were_not_sent_when_their_container_was_gone_are_sent_by_the_next_p
         assert_eq!(of("stderr"), [b"no newline"]);
     }
     assert_eventually!(scene.plugin.files_of_containers() == 0, "and then they are let go");
-    // Once is enough.
+    // One push is enough.
     let pushes = scene.loki.pushes().len();
     scene.plugin.kill();
     scene.plugin.restart();
@@ -409,9 +409,9 @@ fn when_dockerd_dies_the_pipe_is_read_to_its_end_and_the_next_stream_goes_on() {
     run.out_all(&written);
     let fifo = run.crash();
     assert_same(&lines(&follower.collect::<Vec<_>>()), &written);
-    assert_eventually!(!fifo.exists(), "nobody else removes the FIFO");
+    assert_eventually!(!fifo.exists(), "the plugin removes the FIFO");
     assert_eventually!(scene.plugin.names_in("streams").is_empty());
-    // A live restore: the container ran all the while.
+    // A live restore: the container ran all the time.
     let second = numbered("second", 500, 100);
     let run = web.start();
     run.out_all(&second);
@@ -429,14 +429,14 @@ fn the_old_pipe_may_end_after_the_new_one_was_opened() {
     old.out("one");
     assert_eventually!(old.lines() == ["one"]);
     let follower = old.read(Query::all().follow());
-    // Whether the old descriptor is closed before the new daemon comes is up to the kernel.
+    // The kernel decides whether the old descriptor is closed before the new daemon comes.
     let new = web.start();
     new.out("two");
     let fifo = old.crash();
     new.out("three");
     assert_eventually!(!fifo.exists());
-    // Its stream has ended. The container has not; what it prints then need not be followed by it, but must not be
-    // cut short.
+    // Its stream has ended, but the container has not. The follower need not show what it prints then, but must not end
+    // in the middle of a line.
     let seen = lines(&follower.collect::<Vec<_>>());
     assert!(["one", "two", "three"].starts_with(&seen.iter().map(String::as_str).collect::<Vec<_>>()), "{seen:?}");
     new.stop();
@@ -470,8 +470,8 @@ fn a_record_whose_fifo_is_gone_is_forgotten() {
     scene.wait_for_lines("web", 1);
     scene.plugin.kill();
     let fifo = run.crash();
-    // The directory of FIFOs does not outlive a reboot.
-    fs::remove_file(fifo).expect("nobody else has removed it");
+    // The directory of FIFOs does not survive a reboot.
+    fs::remove_file(fifo).expect("it is still there");
     scene.plugin.restart();
     assert_eventually!(scene.plugin.names_in("streams").is_empty());
     assert_eq!(scene.container("web").lines(), ["hello"]);
@@ -488,7 +488,7 @@ fn a_container_that_runs_again_and_again_has_one_log() {
         run.out_all(&lines);
         written.extend(lines);
         match round {
-            // Between two runs, and while it runs.
+            // Between two runs, and while the container runs.
             1 => {
                 run.stop();
                 scene.plugin.kill();
@@ -535,7 +535,7 @@ fn a_plugin_that_is_enabled_with_settings_of_no_use_keeps_the_lines_until_they_a
     let cursors = scene.plugin.cursors(web.id());
     let sent: Vec<_> = cursors.iter().map(|cursor| fs::read(cursor).expect("a cursor")).collect();
     assert_eq!(sent.len(), 1);
-    // The containers rely on a URL that is not there any more.
+    // The containers need a URL that is no longer set.
     scene.plugin.set("LOKI_URL", "");
     scene.plugin.restart();
     assert_eventually!(scene.plugin.log().matches("lines are buffered on disk and not sent: options").count() == 2);
@@ -543,7 +543,7 @@ fn a_plugin_that_is_enabled_with_settings_of_no_use_keeps_the_lines_until_they_a
     run.out_all(&kept);
     leaving.out("last words");
     leaving.stop();
-    assert_eventually!(!run.has_unread(), "nobody is held up");
+    assert_eventually!(!run.has_unread(), "no container is blocked");
     assert_eventually!(run.lines().len() == 4001, "docker logs has them");
     scene.plugin.terminate();
     let kept_cursors: Vec<_> = cursors.iter().map(|cursor| fs::read(cursor).ok()).collect();
@@ -563,7 +563,7 @@ fn a_plugin_that_is_enabled_with_settings_of_no_use_keeps_the_lines_until_they_a
     assert_same(&web.lines(), &all);
 }
 
-/// An earlier release named the file after a checksum of the URL.
+/// An earlier release named the file by a checksum of the URL.
 #[test]
 fn a_cursor_of_an_earlier_release_is_found_after_an_upgrade() {
     let mut scene = Scene::new();

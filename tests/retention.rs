@@ -1,8 +1,8 @@
-//! dockerd never says that a container was removed. Rings of containers that have stopped are kept for a while, and go
-//! when they are old, or when all rings together take too much; what was not sent goes last, and what is written to
-//! never.
+//! Retention: dockerd never says that a container was removed, so rings of stopped containers are kept for a while.
+//! They are removed when they are old, or when all rings together exceed the budget. Unsent lines go last, and rings in
+//! use never.
 //!
-//! The plugin looks at its rings when it starts, and every minute.
+//! The plugin checks its rings when it starts, and every minute.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use crate::harness::status::{scrape, status};
 use crate::harness::{Scene, assert_eventually, numbered};
 use crate::standin::{Failure, Standin, Times};
 
-/// A megabyte of log that Loki has, of a container that has stopped.
+/// Writes a megabyte that Loki accepts, and stops the container.
 fn sent(scene: &Scene, name: &str) -> Container {
     let container = scene.container(name);
     let run = container.start();
@@ -20,11 +20,11 @@ fn sent(scene: &Scene, name: &str) -> Container {
     run.out_all(&written);
     scene.wait_for_lines(name, written.len());
     run.stop();
-    assert_eventually!(scene.plugin.files_of_containers() == 0, "nobody holds on to the ring of {name}");
+    assert_eventually!(scene.plugin.files_of_containers() == 0, "the ring of {name} is closed");
     container
 }
 
-/// The names of those whose rings are there.
+/// The names of the containers whose rings exist.
 fn kept<'a>(scene: &Scene, all: &[&'a Container]) -> Vec<&'a str> {
     all.iter()
         .filter(|container| scene.plugin.ring(container.id()).exists())
@@ -32,14 +32,14 @@ fn kept<'a>(scene: &Scene, all: &[&'a Container]) -> Vec<&'a str> {
         .collect()
 }
 
-/// Starts the plugin again with a setting.
+/// Restarts the plugin with a setting.
 fn restart_with(scene: &mut Scene, name: &str, value: &str) {
     scene.plugin.terminate();
     scene.plugin.set(name, value);
     scene.plugin.restart();
 }
 
-/// Whether the plugin has said, in one line, these words about a container.
+/// Whether the plugin has logged these words about a container in one line.
 fn has_said(scene: &Scene, words: &str, container: &Container) -> bool {
     let name = format!("container={} ", container.name());
     scene.plugin.log().lines().any(|line| line.contains(words) && line.contains(&name))
@@ -51,7 +51,7 @@ fn a_log_is_kept_for_a_week_after_its_container_has_stopped_and_for_as_long_as_t
     let web = sent(&scene, "web");
     scene.plugin.terminate();
     scene.plugin.restart();
-    // A start of it looks at all rings, and this container comes after that.
+    // Its start checks all rings, and this container comes after that.
     let other = sent(&scene, "other");
     assert_eq!(kept(&scene, &[&web, &other]), ["web", "other"]);
     assert_eq!(web.lines().len(), 1000);
@@ -84,7 +84,7 @@ fn a_log_that_is_to_be_kept_outlives_the_retention() {
         scene.wait_for_lines(container.name(), 1);
         run.stop();
     }
-    assert_eventually!(scene.plugin.files_of_containers() == 0, "nobody holds on to the rings");
+    assert_eventually!(scene.plugin.files_of_containers() == 0, "the rings are closed");
     restart_with(&mut scene, "RING_RETENTION", "1ns");
     assert_eventually!(kept(&scene, &[&web, &other]) == ["web"], "what is not to be kept goes");
     assert_eq!(web.lines(), ["hello"]);
@@ -116,7 +116,7 @@ fn lines_that_were_not_sent_outlive_the_retention() {
 #[test]
 fn above_the_budget_the_oldest_go_first_and_those_with_unsent_lines_last() {
     let mut scene = Scene::with(Start::default().serve_status(), Standin::builder());
-    // Another Loki, so that the others get rid of their lines.
+    // Another Loki, so that the other containers can send their lines.
     let there = Standin::start();
     let both = format!("{},{}", scene.loki.push_url(), there.push_url());
     let unsent = scene.container("unsent").option("loki-url", &both);
@@ -133,7 +133,7 @@ fn above_the_budget_the_oldest_go_first_and_those_with_unsent_lines_last() {
         let run = container.start();
         run.out_all(numbered(name, 1000, 1000));
         run.stop();
-        // Which is the oldest is what the last sync of each says.
+        // The last sync of each ring decides which is the oldest.
         let lag = || scrape(&scene.plugin).sum("loki_rs_container_lag_lines", &[("container_name", name)]);
         assert_eventually!(there.count(&[("container_name", name)]) == 1000 && lag().is_none(), "{name} has left");
         stopped.push(container);
@@ -145,7 +145,7 @@ fn above_the_budget_the_oldest_go_first_and_those_with_unsent_lines_last() {
 
     let [old, middle, new] = &stopped[..] else { unreachable!("three were started") };
     let all = [&unsent, old, middle, new, &running];
-    // Five times a megabyte and something are there.
+    // There are a little more than five megabytes.
     restart_with(&mut scene, "RING_BUDGET", "4m");
     assert_eventually!(kept(&scene, &all) == ["unsent", "new", "running"], "{:?}", kept(&scene, &all));
     assert_eventually!(has_said(

@@ -1,4 +1,4 @@
-//! `loki-rs ring list` and `ring dump` show what is on disk, with nothing else at hand, and leave it as it is.
+//! `loki-rs ring list` and `ring dump` show rings on disk, without a running plugin, and do not change them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::harness::{Scene, assert_eventually, assert_same, numbered};
 
-/// Runs `loki-rs ring`; gives whether it is content, and what it said.
+/// Runs `loki-rs ring`; returns whether it succeeded, and its output.
 fn ring(arguments: &[&str]) -> (bool, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loki-rs"));
     let output = command.arg("ring").args(arguments).env_clear().output().expect("it runs");
@@ -27,7 +27,7 @@ fn list(scene: &Scene) -> Vec<Vec<String>> {
 #[test]
 fn the_largest_come_first_with_what_was_not_sent() {
     let scene = Scene::new();
-    // The largest is neither the first nor the last that was made.
+    // The largest is neither the first nor the last that was created.
     let sizes = [("small", 1), ("large", 20_000), ("middle", 5_000)];
     let runs = sizes.map(|(name, count)| {
         let run = scene.container(name).option("max-size", "2m").start();
@@ -83,10 +83,10 @@ fn nothing_is_changed_by_who_looks() {
     let run = scene.container("web").start();
     run.out_all(numbered("web", 10, 100));
     scene.wait_for_lines("web", 10);
-    // A segment that its owner has just made, and has not written the head of.
+    // A segment that its owner has just created, without a header.
     let dir = scene.plugin.ring(run.container().id());
     fs::write(dir.join("00000000000000ff.seg"), [0; 4096]).expect("it can be made");
-    // And what is no ring hides none.
+    // A file that is not a ring hides none.
     fs::write(scene.plugin.state().join("rings/stray"), "x").expect("it can be made");
     let content = || -> BTreeMap<PathBuf, Vec<u8>> {
         let files = fs::read_dir(&dir).expect("a folder").flatten().map(|entry| entry.path());

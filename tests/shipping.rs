@@ -15,11 +15,11 @@ use crate::standin::{Failure, Limits, Request, Standin, Stored, Times};
 const SECOND: i64 = 1_000_000_000;
 const HOUR: i64 = 3600 * SECOND;
 
-/// Loki's default for the longest line, and what stands at the end of one that was cut to it.
+/// Loki's default for the longest line, and the end of one that was truncated to it.
 const LONGEST_LINE: usize = 256 * 1024;
 const MARKER: &str = " [cut by loki-rs at 256 KiB]";
 
-/// The one line of a container that has written one.
+/// The entry of a container that has written one line.
 fn only_entry(scene: &Scene, name: &str) -> Stored {
     let of = |entry: &Stored| entry.labels.get("container_name").is_some_and(|value| value == name);
     scene.wait_for_lines(name, 1);
@@ -132,7 +132,7 @@ fn a_password_goes_to_loki_and_nowhere_else() {
     run.out("hello");
     // "user:hunter@2"
     assert_eq!(first_push(&scene).header("authorization"), Some("Basic dXNlcjpodW50ZXJAMg=="));
-    // What is said of an outage names the destination.
+    // The log line about an outage names the destination.
     scene.loki.go_away();
     run.out("again");
     assert_eventually!(scene.plugin.log().contains("Loki takes no lines"));
@@ -170,7 +170,7 @@ fn what_containers_print_is_kept_from_other_users() {
 #[test]
 fn a_push_is_what_loki_expects() {
     let scene = Scene::new();
-    // Loki's path is added when there is none.
+    // Loki's path is added when the URL has none.
     let run = scene.container("web").option("loki-url", &scene.loki.url()).start();
     run.out("hello");
     let push = first_push(&scene);
@@ -204,7 +204,7 @@ fn a_full_batch_does_not_wait() {
     let run = scene.container("web").option("loki-batch-wait", "1h").option("loki-batch-size", "10000").start();
     let written = numbered("line", 1000, 100);
     run.out_all(&written);
-    // All that fills a batch goes at once; what is left waits for more.
+    // Full batches go at once; the rest waits for more.
     scene.wait_for_lines("web", 800);
     run.stop();
     scene.assert_lines_in_loki("web", &written);
@@ -220,7 +220,7 @@ fn a_batch_that_is_not_full_goes_when_its_time_has_come() {
     let written = numbered("line", 50, 100);
     run.out_all(&written);
     scene.assert_lines_in_loki("web", &written);
-    // One, unless the machine was so busy that the lines came in parts.
+    // One request, unless the machine was so busy that the lines came in parts.
     let pushes = scene.loki.pushes().len();
     assert!(pushes <= 3, "{pushes} requests for fifty lines");
     run.stop();
@@ -241,7 +241,7 @@ fn chunks_of_long_lines_become_one_line_though_both_outputs_interleave() {
     let run = scene.container("web").start();
     let (out, err) = (numbered("out", 3, 70_000), numbered("err", 3, 50_000));
     for at in 0..3 {
-        // Each output in pieces, in turn, and short lines around them.
+        // Both outputs print pieces in turn, with short lines around them.
         for piece in 0..5 {
             run.print(0, &out[at].as_bytes()[piece * 14_000..(piece + 1) * 14_000]);
             run.print(1, &err[at].as_bytes()[piece * 10_000..(piece + 1) * 10_000]);
@@ -311,7 +311,7 @@ fn a_hundred_megabytes_without_a_newline_cost_no_memory() {
     run.out("before");
     scene.wait_for_lines("web", 1);
     let memory = scene.plugin.memory();
-    // Twenty-five times what the ring holds: the beginning of the line is gone before its end comes.
+    // Twenty-five times what the ring holds: the beginning of the line is overwritten before its end comes.
     for _ in 0..1600 {
         run.print(0, &[b'x'; 64 * 1024]);
     }
@@ -386,13 +386,13 @@ fn a_clock_that_goes_back_an_hour_costs_neither_lines_nor_their_order() {
             run.log(&Entry::new("stdout", time - back + at * 1000, line.as_str()));
             written.push(line);
         }
-        // In requests of their own, so that Loki has seen the later ones when the earlier ones come.
+        // In separate requests, so that Loki has seen the later lines when the earlier ones come.
         scene.wait_for_lines("web", written.len());
     }
     scene.assert_lines_in_loki("web", &written);
     let times: Vec<_> = scene.loki.entries().iter().map(|entry| entry.timestamp_ns).collect();
     assert!(times.is_sorted_by(|a, b| a < b));
-    // docker logs shows the times that dockerd gave.
+    // `docker logs` shows the times of dockerd.
     assert_same(&run.lines(), &written);
     run.stop();
 }
@@ -463,7 +463,7 @@ fn containers_of_one_destination_share_connections() {
 #[test]
 fn forty_containers_at_once_share_few_connections() {
     let scene = Scene::new();
-    // While nobody answers, connections pile up if they can.
+    // Without answers, connections pile up if they can.
     scene.loki.fail(Failure::Delay(std::time::Duration::from_millis(50)), Times::UntilHealed);
     let runs: Vec<_> = (0..40).map(|at| scene.container(&format!("c{at}")).start()).collect();
     runs.iter().for_each(|run| run.out("hello"));
@@ -472,7 +472,7 @@ fn forty_containers_at_once_share_few_connections() {
         most = most.max(scene.plugin.connections_to(scene.loki.port()).len());
         scene.loki.entries().len() == 40
     });
-    // Eight requests at once, each of which may leave a connection behind that it began to open when another became free.
+    // Eight requests at once; each may leave an additional connection that was opening when another became free.
     assert!(most <= 16, "{most} connections");
     for run in runs {
         run.stop();

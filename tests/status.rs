@@ -1,4 +1,5 @@
-//! An operator sees at a glance what the plugin does: whether lines are late, refused or lost, and whose.
+//! An operator sees at a glance what the plugin does: which lines are late, rejected or dropped, and of which
+//! container.
 
 mod page;
 
@@ -62,7 +63,7 @@ fn what_was_read_appended_and_sent_is_counted_in_words_that_promtool_takes() {
         assert_eq!(now.value(name, labels), expected, "{name} of:\n{}", now.text);
     }
     assert!(now.value("loki_rs_push_duration_seconds_count", &[("code", "204")]) >= 1.0);
-    // What the frames of dockerd add to the lines is read and kept too.
+    // The bytes of dockerd's frames are read and kept too.
     let written = 500.0 * 100.0 + 40_000.0;
     for name in ["loki_rs_read_bytes_total", "loki_rs_appended_bytes_total", "loki_rs_container_appended_bytes_total"] {
         assert!(now.value(name, &[]) > written, "{name}");
@@ -188,7 +189,7 @@ fn for_how_long_there_is_room_is_told_as_soon_as_the_rate_is_known() {
         let (lane, rate) = (&container["destinations"][0], container["bytes_per_second"].as_f64());
         let seconds = lane["full_in_seconds"].as_f64();
         assert_eq!(is_said, seconds.is_some(), "{told}");
-        // The ring may hold 100 MB, and most of it is left.
+        // The ring may hold 100 MB, and most of it is free.
         let room = lane["room_bytes"].as_f64().expect("a number");
         assert!((50e6..100e6).contains(&room), "{room}");
         seconds.is_some_and(|seconds| (seconds * rate.expect("it is known") / room - 1.0).abs() < 0.01)

@@ -1,14 +1,14 @@
-//! The way to Loki: TLS, authorization, proxies, each against a stand-in that insists on it.
+//! Connections to Loki: TLS, authorization, proxies, each with a server that requires it.
 //!
 //! ```text
 //! plugin ──HTTPS──▶ front ──HTTP──▶ standin        plugin ──CONNECT or whole URLs──▶ proxy ──▶ front or standin
 //! ```
 //!
-//! * [`stage`]: the front, which ends TLS, the proxy, and certificates for both;
-//! * [`tls`]: whom the plugin trusts, and who it is;
+//! * [`stage`]: the front, which terminates TLS, the proxy, and certificates for both;
+//! * [`tls`]: trusted certificates and the plugin's identity;
 //! * [`auth`]: passwords, tokens and headers, and files that change;
-//! * [`proxy`]: the way round;
-//! * [`secrets`]: whatever happens, nothing of them is in what the plugin says or leaves for others to read.
+//! * [`proxy`]: HTTP proxies;
+//! * [`secrets`]: no secret is in the plugin's output or in a file that other users can read.
 
 mod auth;
 mod proxy;

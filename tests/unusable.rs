@@ -1,5 +1,5 @@
-//! Options and files that cannot be used. There is one rule: a container that has started before starts, is read, and its lines
-//! wait until what is wrong is set right; a new one is refused in one sentence; and `docker logs` always works.
+//! Options and files that cannot be used. A container that has started before starts, is read, and its lines wait until
+//! the mistake is corrected. A new one is refused in one sentence. `docker logs` always works.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::harness::status::{scrape, status};
 use crate::harness::{Scene, assert_eventually, assert_same, numbered};
 use crate::standin::{Limits, Standin};
 
-/// Stages that nothing may be sent without.
+/// Stages without which nothing may be sent.
 const REDACT: &str = "- replace: {expression: '(secret)', replace: '***'}\n";
 
 const STAGE_FILE: &str = "loki-pipeline-stage-file";
@@ -20,7 +20,7 @@ const STAGE_FILE: &str = "loki-pipeline-stage-file";
 /// What the log says of containers whose files cannot be used.
 const WAITS: &str = "lines are buffered on disk until the files that options name can be used";
 
-/// A plugin whose status can be seen, and a folder for files.
+/// A plugin with a status page, and a folder for files.
 fn scene() -> (Scene, TempDir) {
     let scene = Scene::with(Start::default().serve_status(), Standin::builder().limits(Limits::generous()));
     (scene, tempfile::tempdir().expect("a folder"))
@@ -42,7 +42,7 @@ fn secrets(count: usize) -> (Vec<String>, Vec<String>) {
     (printed, sent)
 }
 
-/// Waits until a container that has stopped is in no memory any more, so that its options are looked at anew.
+/// Waits until a stopped container has left memory, so that its options are parsed again.
 fn wait_until_it_has_left(scene: &Scene, name: &str) {
     let has_left = || {
         let status = status(&scene.plugin);
@@ -51,10 +51,10 @@ fn wait_until_it_has_left(scene: &Scene, name: &str) {
     assert_eventually!(has_left(), "{name} leaves");
 }
 
-/// A way in which a file cannot be used: its name, how that comes about, and what is said of it.
+/// A way in which a file cannot be used: its name, how to cause it, and the error.
 type Broken = (&'static str, fn(&Path), &'static str);
 
-/// Each way in which a file with stages cannot be used.
+/// The ways in which a file with stages cannot be used.
 const BROKEN: [Broken; 6] = [
     ("missing", |file| fs::remove_file(file).expect("it is there"), "cannot be read: No such file or directory"),
     (
@@ -112,7 +112,7 @@ fn lines_wait_for_a_file_and_are_never_sent_without_its_stages() {
         let names = refusal.starts_with(&format!("{STAGE_FILE}: ")) && refusal.contains(why);
         assert!(names && !refusal.contains('\n'), "{how}: {refusal}");
 
-        // One that runs is stopped and started; the next time, the plugin is.
+        // The running container is restarted; the next time, the plugin is.
         if how.len() % 2 == 0 {
             run.stop();
             wait_until_it_has_left(&scene, "web");
@@ -125,13 +125,16 @@ fn lines_wait_for_a_file_and_are_never_sent_without_its_stages() {
         run.out_all(&more);
         printed.extend(more);
         assert_eventually!(scrape(&scene.plugin).value("loki_rs_unusable_containers", &[]) == 1.0, "{how}");
-        assert_eventually!(!run.has_unread() && run.lines().len() == printed.len(), "{how}: nobody is held up");
+        assert_eventually!(
+            !run.has_unread() && run.lines().len() == printed.len(),
+            "{how}: the container is not blocked"
+        );
         let told = status(&scene.plugin)["containers"][0]["unusable"].as_str().expect("it is said").to_owned();
         assert!(told.starts_with(&format!("{STAGE_FILE}: ")) && told.contains(why), "{how}: {told}");
         assert!(scene.plugin.log().contains(WAITS), "{how}");
         assert_same(&scene.lines_in_loki("web"), &sent);
 
-        // Nobody says that it is mended.
+        // The plugin is not notified that the file is fixed.
         mend(&file);
         sent.extend(redacted);
         scene.assert_lines_in_loki("web", &sent);
@@ -163,7 +166,7 @@ fn a_file_that_is_named_for_all_containers_stops_neither_the_plugin_nor_who_was_
     leaving.stop();
     let refusal = scene.container("new").try_start().expect_err("it is refused");
     assert!(refusal.starts_with(&format!("{STAGE_FILE}: {file:?} cannot be read")), "{refusal}");
-    // Its last lines wait for the file, also past another end of the plugin.
+    // Its last lines wait for the file, also after another end of the plugin.
     assert_eq!(gone.lines(), ["last secret words"]);
     scene.plugin.kill();
     scene.plugin.restart();
@@ -197,7 +200,7 @@ fn lines_that_the_ring_could_not_hold_until_the_file_was_there_are_counted_while
     assert!(scene.lines_in_loki("web").iter().all(|line| !line.contains("secret")));
 }
 
-/// No ring tells that such a container has started before.
+/// This container has no ring that shows that it has started before.
 #[test]
 fn a_container_that_has_printed_nothing_or_keeps_nothing_is_old_when_it_starts_again() {
     let (mut scene, dir) = scene();
@@ -227,7 +230,7 @@ fn a_container_that_has_printed_nothing_or_keeps_nothing_is_old_when_it_starts_a
     }
 }
 
-/// As after a reboot: dockerd starts it again, and before that nobody said that it had stopped.
+/// As after a reboot: dockerd starts the container again without a StopLogging before.
 #[test]
 fn a_silent_container_that_ran_when_the_machine_went_down_is_old_when_it_starts_again() {
     let (mut scene, dir) = scene();
@@ -247,7 +250,7 @@ fn a_silent_container_that_ran_when_the_machine_went_down_is_old_when_it_starts_
 
 // === Options ===
 
-/// Options of a container that has lines, which are wrong today.
+/// Options of a container that has lines, which are invalid today.
 const WRONG: [(&str, &str, &str); 7] = [
     ("loki-url", "", "loki-url: is missing"),
     ("loki-timeout", "ten", r#"loki-timeout: "ten" is not a duration"#),
@@ -274,7 +277,7 @@ fn docker_logs_works_whatever_the_options_say() {
 
         let bad = good.clone().option(key, value);
         assert_eq!(bad.lines(), ["one", "two"], "{key}");
-        // A start is the same call. What is printed is kept and not sent, and the next start may be a better one.
+        // A start is the same call. Printed lines are kept and not sent, and the next start may have valid options.
         let run = bad.start();
         run.out("three");
         assert_eventually!(run.lines().len() == 3, "{key}");
@@ -304,7 +307,7 @@ fn lines_of_a_container_with_wrong_options_are_sent_when_these_are_set_right() {
     assert_eq!(status["containers"][0]["unusable"], r#"loki-timeout: "ten" is not a duration (try 10s, 500ms, 1m)"#);
     assert_eq!(scrape(&scene.plugin).value("loki_rs_unusable_containers", &[]), 1.0);
     assert_eventually!(scene.plugin.log().contains("lines are buffered on disk and not sent: options cannot be used"));
-    // It is so for the next process, too.
+    // The same holds for the next process.
     scene.plugin.kill();
     scene.plugin.restart();
     run.out("three");

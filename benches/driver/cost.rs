@@ -1,4 +1,4 @@
-//! Processor time a line, in the same run as the floor; and how many lines a second are taken.
+//! Processor time for each line, in the same run as the floor, and how many lines a second are read.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::{floor, load};
 /// Turns, of which the median counts.
 const TURNS: usize = 5;
 
-/// What one turn gave, a line.
+/// The costs of one turn, for each line.
 pub struct Cost {
     pub cpu_us: f64,
     pub floor_us: f64,
@@ -40,7 +40,7 @@ pub fn play() {
         let frames = load::frames(lines, length);
         let turns: Vec<Cost> = (0..TURNS).map(|_| play_to(&frames, lines, containers, write, |_| None)).collect();
         let of = |value: fn(&Cost) -> f64| median(turns.iter().map(value).collect());
-        // In a turn of its own: who is counted is slower.
+        // In a separate turn, because counting makes the process slower.
         let syscalls = play_to(&frames, lines, containers, write, Syscalls::count).syscalls;
         println!(
             "| {what} | {containers} | {:.2} M | {:.2} M | {:.3} | {:.3} | {:.2} | {} | {:.0} | {:.1} MB |",

@@ -1,5 +1,5 @@
-//! The least that must be done: the same bytes from a pipe into a file, checksummed, encoded and compressed, by one
-//! thread that does nothing else. No ring to find things in again, no labels, no network, nobody to wait for.
+//! The floor is the least work that is necessary: one thread copies the same bytes from a pipe into a file, with
+//! checksum, encoding and compression. It has no ring to search, no labels, no network and no waiting.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -1,4 +1,4 @@
-//! What becomes of the cost as work grows: straight lines, drawn as plots.
+//! The cost as work grows, drawn as plots; straight lines are expected.
 
 use crate::plot::Plot;
 use crate::stage::{Stage, median};

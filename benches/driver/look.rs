@@ -1,4 +1,4 @@
-//! What it costs to be looked at: `/metrics` and the status page, with many containers that all wait for Loki.
+//! The cost of `/metrics` and the status page, with many containers that all wait for Loki.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use crate::harness::status::get;
 use crate::process;
 use crate::stage::{Stage, median};
 
-/// Where no Loki is.
+/// A URL without a Loki.
 const NOBODY: &str = "http://127.0.0.1:1/loki/api/v1/push";
 
 /// How often each is asked for.
@@ -18,7 +18,7 @@ pub fn play() {
     println!("| --- | --- | --- | --- | --- |");
     for count in [10, 100, 1000] {
         let stage = Stage::with(Start::default().serve_status());
-        // So the oldest line of each has to be looked up in its ring.
+        // The oldest line of each container has to be looked up in its ring.
         let start = |at| stage.container(&format!("bench-{at}")).option("loki-url", NOBODY).start();
         let runs: Vec<_> = (0..count).map(start).collect();
         runs.iter().for_each(|run| run.out_all((0..50).map(|at| format!("line {at} that waits"))));

@@ -1,13 +1,13 @@
-//! What the driver costs: the real binary, between a harness that plays dockerd and a sink that plays Loki.
+//! The cost of the driver: the real binary, between a fake dockerd and a sink in place of Loki.
 //!
 //! ```text
 //! frames ──FIFO──▶ plugin ──HTTP──▶ sink          processor time, memory and system calls of the plugin alone
 //! frames ──pipe──▶ floor                          the same bytes, by one thread that does the least there is to do
 //! ```
 //!
-//! `make bench` runs all of it and draws the plots; `make bench SCENES="cost wait"` a part. Absolute times are those of
-//! the machine and of what else it does. The ratio to the floor is measured in the same run, turn by turn, and is what
-//! counts; of several runs the median is shown.
+//! `make bench` runs everything and draws the plots; `make bench SCENES="cost wait"` a part. Absolute times depend on
+//! the machine and its other load. The ratio to the floor is measured in the same run, turn by turn, and is the result;
+//! of several runs the median is shown.
 
 #[path = "../../tests/harness/mod.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]

@@ -25,7 +25,7 @@ pub fn play() {
     run.stop();
 }
 
-/// A container whose ring of so many megabytes has been written through, hours ago but for ten lines.
+/// A container whose ring of this many megabytes was filled hours ago, except for ten lines.
 pub fn full(stage: &Stage, megabytes: usize) -> Run {
     let size = format!("{megabytes}m");
     let run = stage.container("full").option("max-size", &size).option("max-file", "1").start();

@@ -1,4 +1,4 @@
-//! A Loki that takes everything and costs little: it reads pushes, counts the entries in them, and answers 204.
+//! A sink in place of Loki that costs little: it reads pushes, counts the entries in them, and answers 204.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -55,7 +55,7 @@ impl Sink {
         self.shared.bytes.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many lines have come in all.
+    /// Waits until this many lines have arrived in all.
     pub fn wait_for(&self, lines: u64) {
         let deadline = Instant::now() + PATIENCE;
         while self.lines() < lines {

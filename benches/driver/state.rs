@@ -1,4 +1,4 @@
-//! Memory: at rest, and at work.
+//! Memory of the plugin, idle and busy.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,8 +21,8 @@ pub fn play() {
     }
 }
 
-/// Resident memory, all and without files, in KiB, and open files, of a plugin with so many containers that write so
-/// many lines a second each. The idle ones have written a line.
+/// Resident memory in KiB, with and without files, and open files, of a plugin with `count` containers that write
+/// `rate` lines a second each. Idle containers have written one line.
 fn measure(count: usize, rate: usize) -> (u64, u64, usize) {
     let stage = Stage::new();
     let runs = stage.start(count);

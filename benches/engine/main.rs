@@ -1,4 +1,4 @@
-//! What a container and a reader notice: 300,000 lines through a real Docker Engine, beside Docker's own log drivers.
+//! The times of a container and a reader: 300,000 lines through a real Docker Engine, beside Docker's own log drivers.
 //!
 //! A private engine, as in the tests; `make bench-docker` builds what it needs. The drivers take turns, and of several
 //! turns the median counts.
@@ -63,7 +63,7 @@ fn ran_for(container: &Container) -> Duration {
 
 fn read(scene: &Scene, container: &Container) -> Duration {
     assert_eq!(container.lines(&["--tail", "1"]), [format!("line {LINES}")]);
-    // As in a terminal that keeps up: whoever takes the lines is not part of what is measured.
+    // As in a terminal that keeps up: the reader of the output is not part of the measurement.
     let mut docker = scene.engine.command(["logs", &container.name]);
     let start = Instant::now();
     let status = docker.stdout(Stdio::null()).status().expect("docker can be run");

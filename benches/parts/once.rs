@@ -1,7 +1,7 @@
 //! The hot parts alone, each once, for a counter of instructions (`benches/instructions.sh`).
 //!
-//! Without an argument it names the parts, a line each; with the number of one it does its work a second time: the
-//! first pays for what is set up once.
+//! Without an argument it prints the names of the parts, one for each line. With the number of a part it runs that
+//! twice: the first run includes one-time setup.
 
 mod work;
 

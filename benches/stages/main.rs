@@ -1,5 +1,5 @@
-//! Each stage of a pipeline alone, timed on one line: `cargo bench --bench stages`. What lines cost that go through whole
-//! pipelines, from the ring to a batch, `cargo bench --bench parts` tells.
+//! Each stage of a pipeline alone, timed on one line: `cargo bench --bench stages`. `cargo bench --bench parts`
+//! measures lines through whole pipelines, from the ring to a batch.
 
 mod database;
 

@@ -40,7 +40,8 @@ impl Refusing {
         refusing.is_empty() || !refusing.contains_key(&tenant.map(Box::from))
     }
 
-    /// It refused entries with, and took them without. True when that is news.
+    /// Records that the tenant rejected entries with structured metadata and accepted them without. True when that is
+    /// new.
     pub fn confirm(&self, tenant: Option<&str>) -> bool {
         let mut refusing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let tenant = tenant.map(Box::from);
@@ -54,18 +55,18 @@ impl Refusing {
 // === impl Trial ===
 
 impl Trial {
-    /// Whether what is collected next may carry structured metadata. `own` are the tenants that are known beforehand.
+    /// Whether the next round may carry structured metadata. `own` are the tenants that are known before it.
     pub fn allows<'a>(&mut self, refusing: &Refusing, mut own: impl Iterator<Item = Option<&'a str>>) -> bool {
         self.refusing.retain(|tenant| !refusing.takes(tenant.as_deref()));
         self.tenant.is_none() && self.refusing.is_empty() && own.all(|tenant| refusing.takes(tenant))
     }
 
-    /// Entries of this tenant are sent again without.
+    /// Begins the trial: entries of this tenant are pushed again without structured metadata.
     pub fn begin(&mut self, tenant: Option<String>) {
         self.tenant = Some(tenant);
     }
 
-    /// Entries of this tenant were accepted. True when it is news that it takes no structured metadata.
+    /// Reports that entries of this tenant were accepted. True when it is new that it accepts no structured metadata.
     pub fn accepted(&mut self, refusing: &Refusing, tenant: Option<&str>) -> bool {
         if self.tenant.as_ref().is_none_or(|tried| tried.as_deref() != tenant) {
             return false;
@@ -78,7 +79,7 @@ impl Trial {
         is_news
     }
 
-    /// Nothing of what was collected waits any more.
+    /// Ends the trial: the round is settled.
     pub fn end(&mut self) {
         self.tenant = None;
     }

@@ -1,4 +1,4 @@
-//! What runs in the containers of the tests: writes, and ends, as its arguments say, one after the other.
+//! The program in the containers of the tests: it writes, and ends, as its arguments say, one after the other.
 //!
 //! ```text
 //! lines:N      "line 1" to "line N", as fast as it goes
@@ -29,18 +29,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Somebody wants the program to end.
+/// Whether SIGTERM was received.
 static TERMINATED: AtomicBool = AtomicBool::new(false);
 
 const SIGTERM: i32 = 15;
 
-/// How often a waiting program looks whether it shall end.
+/// How often a waiting program checks for SIGTERM.
 const LOOK: Duration = Duration::from_millis(2);
 
 /// Bytes that are collected when there is no rate to keep.
 const BLOCK: usize = 32 * 1024;
 
-/// How often it is told what was written.
+/// How often the `tell` file is written.
 const TELL: Duration = Duration::from_millis(50);
 
 unsafe extern "C" {
@@ -59,7 +59,7 @@ enum To {
     Both,
 }
 
-/// What the steps so far have settled for those to come.
+/// The state that earlier steps have set for later ones.
 struct Chatter {
     to: To,
     widths: Vec<usize>,
@@ -73,7 +73,7 @@ struct Pace {
     burst: u64,
 }
 
-/// A file for those who want to know what was written without having it from who reads it.
+/// The file with the number of written lines, for readers who must not rely on the log.
 struct Told {
     file: File,
     out: u64,
@@ -173,7 +173,7 @@ impl Chatter {
         self.told.as_ref().map_or(Ok(()), Told::save)
     }
 
-    /// Writes the lines that are held, and tells that.
+    /// Writes the held lines, and updates the `tell` file.
     fn write(&mut self, to: To, block: &mut Vec<u8>, held: &mut u64) -> io::Result<()> {
         let begin = Instant::now();
         put(to, block)?;
@@ -206,7 +206,7 @@ impl Told {
         Ok(told)
     }
 
-    /// So many lines were written, in the time since `begin`.
+    /// Records `lines` written lines, and the time since `begin`.
     fn note(&mut self, to: To, lines: u64, begin: Instant) -> io::Result<()> {
         match to {
             To::Stderr => self.err += lines,
@@ -221,14 +221,14 @@ impl Told {
         Ok(())
     }
 
-    /// Of the same length each time, so that nothing of the last one is left.
+    /// The text always has the same length, so that nothing of an earlier one is left.
     fn save(&self) -> io::Result<()> {
         let text = format!("{:>20} {:>20} {:>20}\n", self.out, self.err, self.longest.as_micros());
         self.file.write_all_at(text.as_bytes(), 0)
     }
 }
 
-/// Whose turn the n-th line is.
+/// The output of the n-th line.
 fn turn(n: u64) -> To {
     if n % 2 == 1 { To::Stdout } else { To::Stderr }
 }

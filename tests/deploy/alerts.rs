@@ -1,4 +1,4 @@
-//! promtool takes the rules, and they fire when they should and not before.
+//! promtool accepts the rules, and alerts fire when they should and not before.
 
 use std::fs;
 
@@ -25,7 +25,7 @@ pub fn read(name: &str) -> Node {
     yaml::parse(&source).unwrap_or_else(|error| panic!("{name}: {error}")).expect("there is something in it")
 }
 
-/// The nodes of a list; none where there is none.
+/// The nodes of a list; empty without a list.
 pub fn items(node: Option<&Node>) -> &[Node] {
     match node.map(|node| &node.value) {
         Some(Value::List(items)) => items,
@@ -33,7 +33,7 @@ pub fn items(node: Option<&Node>) -> &[Node] {
     }
 }
 
-/// Text under a key that has to be there.
+/// The text under a key that must exist.
 pub fn at<'a>(node: &'a Node, key: &str) -> &'a str {
     text(entry(node, key).unwrap_or_else(|| panic!("there is no {key} in {node:?}")))
 }
@@ -69,7 +69,7 @@ fn promtool_takes_the_rules_and_the_configuration() {
 #[test]
 fn alerts_fire_when_they_should_and_not_before() {
     succeeds(&["test", "rules"], TESTS);
-    // And each of them is among those that are seen to fire.
+    // Each alert fires in one of the tests.
     let tests = fs::read_to_string(file(TESTS)).expect("the tests are there");
     for alert in alerts() {
         let fires = format!("alertname=\"{}\", alertstate=\"firing\"", alert.name);

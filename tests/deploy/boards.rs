@@ -1,4 +1,4 @@
-//! Dashboards as Grafana reads them: panels, their queries, and variables with something put in.
+//! Dashboards as Grafana reads them: panels, their queries, and variables with values.
 
 use std::fs;
 

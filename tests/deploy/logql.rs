@@ -1,4 +1,5 @@
-//! What dashboards ask of Loki: read always, and asked of a real one, which the real driver has filled, when `LOKI_URL` names it.
+//! Queries of dashboards for Loki: always parsed, and run in a real Loki with lines of the real driver when `LOKI_URL`
+//! names it.
 
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use crate::harness::logql;
 use crate::harness::plugin::Start;
 use crate::loki_contract::target::{Target, parse};
 
-/// What people choose: nothing, and more or less odd things.
+/// Choices of a user: none, and more or less odd values.
 fn choices() -> Vec<Vec<(&'static str, String)>> {
     let of = |search: &str, values: &[&str]| {
         let names = ["source", "host", "project", "service", "container", "level"];
@@ -92,7 +93,7 @@ fn every_expression_finds_lines_in_a_real_loki() {
             }
         }
     }
-    // The pipeline's word counts, and Loki's where there is none.
+    // The level of the pipeline counts, or Loki's where the pipeline sets none.
     let by_level =
         board.queries().into_iter().find(|query| query.panel == "Lines by level").expect("there is such a panel");
     for (container, expected) in [(&json, &["debug", "error", "info"][..]), (&plain, &["error", "unknown"])] {

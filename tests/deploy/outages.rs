@@ -1,7 +1,7 @@
-//! What alerts ask sees a real outage, a real loss and a plugin that is gone.
+//! Expressions of alerts during a real outage, a real loss, and without the plugin.
 //!
-//! How long each waits before it fires is promtool's matter ([`super::alerts`]); here it is whether the expression is true
-//! when it should be.
+//! promtool tests how long each waits before it fires ([`super::alerts`]); here the expressions must be true when they
+//! should be.
 
 use super::alerts::alerts;
 use super::promql::config;
@@ -24,7 +24,7 @@ impl Watched {
         Self { scene, prometheus: Prometheus::start(&config(&address)) }
     }
 
-    /// Whether the expression of an alert holds for somebody.
+    /// Whether the expression of an alert holds for any series.
     #[track_caller]
     fn alarms(&self, name: &str) -> bool {
         let alerts = alerts();

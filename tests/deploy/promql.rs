@@ -1,4 +1,4 @@
-//! What dashboards and alerts ask of Prometheus, asked of a real one that scrapes a real plugin.
+//! Expressions of dashboards and alerts, run in a real Prometheus that scrapes a real plugin.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -102,7 +102,7 @@ fn served(address: &str) -> BTreeSet<String> {
     names
 }
 
-/// The configuration as it is delivered, for a plugin at another address and somebody in a hurry.
+/// The delivered configuration, with the address of this plugin and short intervals.
 pub fn config(address: &str) -> String {
     let config = fs::read_to_string(file("deploy/prometheus/prometheus.yaml")).expect("the configuration is there");
     let rules = file("deploy/prometheus/alerts.yaml");
@@ -160,7 +160,7 @@ fn everything_that_is_asked_of_prometheus_has_an_answer_on_a_host_with_container
         let values = prometheus.query(&driver.all(&expression)).expect("the question is one");
         assert!(values.iter().any(|sample| sample.labels[&label].is_string()), "{label} has no values: {expression}");
     }
-    // Nobody is alarmed, and each rule was tried.
+    // No alert fires, and each rule was evaluated.
     let tried = |rules: &Value| {
         let rules = rules["data"]["groups"][0]["rules"].as_array().expect("rules").clone();
         assert_eq!(rules.len(), alerts.len());

@@ -1,4 +1,4 @@
-//! The stack: Compose takes it, what it mounts is there, those who are to find each other do, and nobody else finds them.
+//! The stack: Compose accepts it, its mounts exist, its services find each other, and no other host can reach them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +17,7 @@ use crate::harness::compose::{entry, text};
 
 const STACK: &str = "deploy/compose.yaml";
 
-/// What the application of the stack prints in so many lines.
+/// The first `lines` lines that the stack's application prints.
 pub fn app(lines: usize) -> Vec<String> {
     let output = Command::new("sh").arg(file("deploy/app.sh")).args([&lines.to_string(), "0"]).output();
     let output = output.expect("there is a shell");

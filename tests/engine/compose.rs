@@ -1,4 +1,5 @@
-//! Who comes from Grafana's driver changes its name in a compose file, or gives this plugin that name, and nothing else.
+//! Users of Grafana's driver change the driver's name in a compose file, or give this plugin that name, and nothing
+//! else.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +9,7 @@ use std::process::Command;
 use super::stage::{Scene, numbered, text};
 use crate::harness::{compose, patience};
 
-/// What people have.
+/// A compose file for Grafana's driver.
 const FILE: &str = "tests/data/grafana-compose.yaml";
 
 /// A project of Docker Compose on a scene's engine. It goes with the value.
@@ -55,7 +56,7 @@ impl<'a> Project<'a> {
         self.scene.engine.docker(["ps", "--all", "--format={{.Names}}"].into_iter().chain(filters.iter().map(|f| &**f)))
     }
 
-    /// Waits until Loki has so many lines, and gives them all with the labels they have, hosts left out.
+    /// Waits until Loki has `count` lines, and returns them with their labels except hosts.
     fn told(&self, count: usize) -> Vec<String> {
         let loki = &self.scene.loki;
         let came = loki.wait_for(|state| state.entries().len() >= count, patience());
@@ -70,7 +71,7 @@ impl<'a> Project<'a> {
         told
     }
 
-    /// What they should be. `rounds`: how often the containers ran.
+    /// The expected lines. `rounds`: how often the containers ran.
     fn expected(&self, rounds: usize) -> Vec<String> {
         let project = self.name;
         let web = format!("REGION=eu container_name={} image=chatter job=docker service=web", self.container("web"),);

@@ -1,5 +1,5 @@
-//! The plugin or dockerd dies, or is sent away, and no line is missing. Each scene has a plugin to itself, so that it
-//! hurts no other.
+//! The plugin or dockerd is killed or disabled, and no line is missing. Each scenario has its own plugin, so that it
+//! affects no other.
 
 use super::stage::{Container, Engine, Scene, difference, eventually, numbered, patience, text};
 use crate::standin::{Failure, Times};
@@ -16,9 +16,10 @@ pub(super) fn writer<'a>(scene: &'a Scene, name: &str, rate: usize) -> Container
     container
 }
 
-/// Waits until `docker logs` shows that the container has got so much further.
+/// Waits until `docker logs` shows this many more lines of the container.
 pub(super) fn wait_for_more(container: &Container, lines: usize) {
-    // Nothing comes while the plugin is away: dockerd repeats the call without its content then, and says so on stderr.
+    // Nothing comes while the plugin is down: dockerd then repeats the call without its body, and reports that on
+    // stderr.
     let last = || {
         let line = container.lines(&["--tail", "1"]).pop()?;
         line.strip_prefix("line ")?.parse::<usize>().ok()
@@ -31,9 +32,8 @@ pub(super) fn wait_for_more(container: &Container, lines: usize) {
     });
 }
 
-/// Everything that `docker logs` shows is a run of numbers without a gap, and Loki has each of them. What it was sent
-/// twice, because nobody lived to hear that it had come, has the same time both times: Loki drops a repetition that it
-/// can tell for one.
+/// Checks that `docker logs` shows numbers without a gap, and that Loki has each of them. Lines that were pushed twice,
+/// because the plugin died before the answer, have the same time both times: Loki drops repetitions that it detects.
 fn expect_no_gap(scene: &Scene, container: &Container) {
     let lines = container.lines(&[]);
     assert!(!lines.is_empty());
@@ -58,7 +58,7 @@ fn no_line_is_missing_when_the_plugin_is_killed() {
     let scene = Scene::with("killed", &plugin);
     let container = writer(&scene, "writer", RATE);
     for _ in 0..3 {
-        // With a push on its way, of which it will never hear that it came.
+        // A push is in flight, and the plugin dies before its answer.
         let stored = scene.loki.entries().len();
         scene.loki.fail(Failure::StoreThenHang, Times::Next(1));
         assert!(scene.loki.wait_for(|state| state.entries().len() > stored, patience()), "a push comes");
@@ -69,7 +69,7 @@ fn no_line_is_missing_when_the_plugin_is_killed() {
     container.docker(&["stop"]);
     expect_no_gap(&scene, &container);
 
-    // The container that logged all the while is known to the last of the plugins as it was to the first.
+    // The last plugin knows the container that logged all the time like the first.
     container.docker(&["rm"]);
     eventually("nothing is left of the stream", || plugin.leftovers().is_empty());
     plugin.disable();
@@ -96,7 +96,7 @@ fn no_line_is_missing_when_dockerd_restarts_below_running_containers() {
     engine.restart();
     let plugin = engine.install("loki-rs", &[]);
     let scene = Scene::with("live", &plugin);
-    // Slowly: what dockerd itself has in its hands when it ends is lost, with any log driver.
+    // Slowly, because lines that dockerd itself holds when it ends are lost with any log driver.
     let container = writer(&scene, "writer", 10);
     let before = plugin.pid();
     engine.restart();
@@ -107,8 +107,8 @@ fn no_line_is_missing_when_dockerd_restarts_below_running_containers() {
     eventually("nothing is left of either stream", || plugin.leftovers().is_empty());
 }
 
-/// What dockerd itself had read and not passed on dies with it; all else is there, once and in order, and nobody is
-/// stuck.
+/// Lines that dockerd had read and not passed on die with it. All others are there, once and in order, and no container
+/// is blocked.
 #[test]
 fn a_dockerd_that_is_killed_leaves_nobody_stuck() {
     let engine = Engine::start();
@@ -160,7 +160,7 @@ fn after_everything_the_plugin_is_not_in_use_and_nothing_is_left_of_streams() {
         exited.wait();
     }
     plugin.disable();
-    // dockerd leaves the FIFO of a container behind whose start was refused, and nobody else knows of it.
+    // dockerd leaves the FIFO of a container whose start was refused, and the plugin has no record of it.
     let left = plugin.leftovers();
     assert!(
         left.len() <= 1 && left.iter().all(|path| path.parent().unwrap().ends_with("propagated-mount")),

@@ -1,8 +1,8 @@
-//! The disk is full, cannot be written to, has no inodes left, fails, or somebody deletes what is on it: containers go
-//! on, their lines arrive in Loki from memory, it is said, and when it is over the disk is used again.
+//! The disk is full, read-only, without inodes, or fails, or files on it are deleted. Containers continue, their lines
+//! reach Loki from memory, the plugin logs it, and afterwards the disk is used again.
 //!
-//! Each scene has a plugin to itself whose state is on a file system of its own ([`own`]). That nobody is blocked is
-//! shown by what containers write ([`talker`]): more than all pipes between them and the plugin hold.
+//! Each scenario has its own plugin with its state on its own file system ([`own`]). Containers write more than all
+//! pipes between them and the plugin hold ([`talker`]), which shows that they are not blocked.
 
 pub(super) mod own;
 mod talker;
@@ -12,11 +12,11 @@ use own::Disk;
 use std::fs;
 use talker::{MANY, PIECE, Talker};
 
-/// Bytes of memory that stand in for the disk, for one container at most; some more while a reader still holds what was
-/// dropped.
+/// The most bytes of memory that replace the disk for one container; a little more while a reader still holds dropped
+/// lines.
 const MOST_MEMORY: u64 = 6 << 20;
 
-/// What is said while lines are kept in memory.
+/// The log line while lines are kept in memory.
 const IN_MEMORY: &str = "the disk takes no lines; they are kept in memory";
 
 fn install<'a>(engine: &'a Engine, name: &str) -> Plugin<'a> {
@@ -111,7 +111,8 @@ fn a_plugin_that_dies_on_a_read_only_disk_leaves_nobody_stuck() {
     known.say_much();
     known.must_be_shown();
     assert_eq!(exited.lines(&[]), numbered(1000));
-    // Nothing tells the next process whose lines these are. They are lost, and said to be, and nobody waits.
+    // The next process cannot know the stream of these lines. They are lost, the plugin logs it, and no container
+    // waits.
     unknown.say_at_once(MANY);
     unknown.end();
     assert!(disk.all_of_log().iter().any(|line| line.contains("a container is not logged")));

@@ -1,4 +1,5 @@
-//! What `docs/install.md` says of Docker's commands while the plugin is disabled, and of two plugins side by side.
+//! What `docs/install.md` says about Docker's commands while the plugin is disabled, and about two plugins side by
+//! side.
 
 use super::crash::{RATE, wait_for_more, writer};
 use super::stage::{Engine, Scene, difference, eventually, numbered, text};

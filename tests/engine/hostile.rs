@@ -36,7 +36,7 @@ const PASSWORD: &str = "of-the-operator";
 /// Longest line that Loki accepts: it answers 400 to longer ones, and repeats their labels.
 const MAX_LINE: usize = 10_000;
 
-/// Clients of the status page that connect and ask for nothing: more than the plugin keeps.
+/// Clients of the status page that connect without a request: more than the plugin keeps.
 const IDLE: usize = 40;
 
 /// Most memory that the plugin takes, in KiB: two threads evaluate lines, with 64 MiB of values each (`work::ROOM`), expressions of

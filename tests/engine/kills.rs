@@ -1,5 +1,5 @@
-//! The plugin is killed again and again while ten containers write, each by a habit of its own, and an oracle outside of
-//! the plugin judges: of what they wrote nothing is missing and nothing invented, in `docker logs` and in Loki.
+//! The plugin is killed again and again while ten containers write in different ways. An oracle outside of the plugin
+//! checks that no line is missing and none invented, in `docker logs` and in Loki.
 
 use super::oracle::{Habit, Tally, Writer};
 use super::stage::{Engine, Plugin, Scene, eventually, patience};
@@ -27,10 +27,10 @@ const HABITS: [Habit; 10] = [
 /// kills fits into memory.
 const ROUND: usize = 50;
 
-/// Loki answers so late that most kills meet a push that it has stored, and of which nobody lives to hear that.
+/// Loki answers so late that most kills hit a push that Loki has stored, before its answer.
 const LATE: Duration = Duration::from_millis(50);
 
-/// Between two looks whether a burst has begun, which takes some ten milliseconds.
+/// The time between two checks whether a burst has begun, which takes some ten milliseconds.
 const LOOK: Duration = Duration::from_micros(500);
 
 /// The most that may come again after a kill: `loki-batch-size`, and the line that passes it.
@@ -51,7 +51,7 @@ fn wait_for_burst(writer: &Writer) {
     }
 }
 
-/// Kills the plugin so many times, and judges what a set of containers wrote meanwhile.
+/// Kills the plugin `kills` times, and checks what a set of containers wrote meanwhile.
 fn round(plugin: &Plugin, number: usize, kills: usize, table: &mut Table) {
     let scene = Scene::with(&format!("kills-{number}"), plugin);
     scene.loki.change_limits(|limits| *limits = Limits::generous());

@@ -1,9 +1,9 @@
-//! What containers owe, and a judge who holds `docker logs` and Loki against it.
+//! What containers wrote, and a judge that compares `docker logs` and Loki with it.
 //!
-//! What is owed is known outside of everything that is tested: a [`Writer`] tells by a file of the host how many lines
-//! it wrote to each output. Each line says its number, and the number says everything else of it, see [`Habit`]. So a
-//! judge can tell of each line that is shown whether it was ever written, is whole, stands where it should, and was
-//! there before, and how many are not shown.
+//! The numbers of written lines come from outside of everything that is tested: a [`Writer`] records them for each
+//! output in a file on the host. Each line contains its number, which determines the rest of the line, see [`Habit`].
+//! So a judge can tell of each line whether it was ever written, is complete, in its place or repeated, and how many
+//! are missing.
 
 use super::stage::{Container, Draft, Engine, eventually, patience, text};
 use crate::standin::Standin;
@@ -40,11 +40,11 @@ pub struct Told {
     pub longest: Duration,
 }
 
-/// Looks at the lines of one output one by one, as somebody shows them.
+/// Checks the lines of one output one by one.
 struct Judge {
     habit: Habit,
     output: usize,
-    /// The time of each line that is owed, once it was seen.
+    /// The time of each expected line, once it was seen.
     times: Vec<Option<i64>>,
     /// The place of the last one, and of the one that comes next if all goes well.
     last: Option<usize>,
@@ -59,9 +59,9 @@ struct Judge {
 pub struct Tally {
     pub owed: usize,
     pub missing: usize,
-    /// Never written, torn, behind a later one, or there again as if it was another.
+    /// Lines that were never written, torn, out of order, or repeated as if they were new.
     pub invented: usize,
-    /// There again with the same time.
+    /// Lines that were repeated with the same time.
     pub doubled: usize,
     /// How often lines began to come again, and the most bytes that came again then.
     pub replays: usize,
@@ -132,7 +132,7 @@ impl<'a> Writer<'a> {
         writer
     }
 
-    /// What it has told last, which is a moment ago.
+    /// The last record, which is a moment old.
     pub fn told(&self) -> Told {
         let look = || fs::read_to_string(&self.told).unwrap();
         let mut told = look();
@@ -216,7 +216,7 @@ impl Judge {
         let place = place.filter(|(n, at)| *at < self.times.len() && self.habit.line(*n) == line);
         let Some((_, at)) = place else {
             if self.tally.invented == 0 {
-                println!("nobody wrote \"{}\"", text(&line[..line.len().min(200)]));
+                println!("never written: \"{}\"", text(&line[..line.len().min(200)]));
             }
             self.tally.invented += 1;
             return;
@@ -273,7 +273,7 @@ fn the_judge_finds_what_is_planted() {
     assert_eq!(judged(&good), all);
     assert_eq!(judged(&[]), Tally { missing: 5, ..all });
     assert_eq!(judged(&[&good[..2], &good[3..]].concat()), Tally { missing: 1, ..all });
-    // A line of the other output, one that is torn, one that nobody wrote, and none.
+    // A line of the other output, a torn one, one that was never written, and invalid ones.
     for planted in [&b"line 1"[..], &three[..29], b"line 12", b"line 0", b"line", b""] {
         assert_eq!(judged(&[&good[..], &[(planted, 6)]].concat()), Tally { invented: 1, ..all }, "{planted:?}");
     }

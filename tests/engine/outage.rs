@@ -1,4 +1,4 @@
-//! With Loki away nobody waits: not the container, not who stops it, not who reads it.
+//! In an outage of Loki no container, no `docker stop` and no `docker logs` waits.
 
 use super::stage::{Container, Scene, difference, numbered};
 use crate::standin::{Failure, Times};
@@ -7,7 +7,7 @@ use std::time::Duration;
 /// What an end of a container may take longer than with `json-file`. Less than any timeout of pushes or calls.
 const ALLOWED: Duration = Duration::from_secs(1);
 
-/// A machine that is busy makes single measurements long: the best of so many is taken, for both sides.
+/// A busy machine makes single measurements long: the best of this many counts, for both sides.
 const ROUNDS: usize = 3;
 
 /// Ways to end a container, and the command for each.
@@ -55,8 +55,8 @@ fn stop_kill_and_rm_are_as_quick_as_with_json_file() {
 fn lines_of_an_outage_are_readable_at_once_and_arrive_when_it_is_over() {
     let scene = Scene::new("outage");
     scene.loki.go_away();
-    // More than the pipes between a container and the plugin hold: it could not have written them if somebody had
-    // waited for Loki.
+    // More than the pipes between a container and the plugin hold: the container could not have written them if any
+    // part of the way had waited for Loki.
     let container = scene.container("long").run_well(&["lines:200000"]);
     let expected = numbered(200_000);
     assert_eq!(difference(&container.lines(&[]), &expected), None, "docker logs");

@@ -1,9 +1,9 @@
 //! A registry for plugins: as much of the Docker Registry HTTP API V2 as `docker plugin push`, `install` and `upgrade`
 //! ask for.
 //!
-//! dockerd speaks plain HTTP to a registry on loopback without being told to. Nobody logs in, an upload comes in one
-//! piece, and everything is in memory. What comes is kept under the digest of its content, which is answered: dockerd
-//! gives up when it is not the one that it expects.
+//! dockerd speaks plain HTTP to a registry on loopback without configuration. There is no login, an upload comes in one
+//! piece, and everything is in memory. Content is stored under its digest, which is in the answer: dockerd fails if it
+//! is not the expected one.
 //!
 //! ```text
 //! HEAD, GET  /v2/NAME/blobs/DIGEST                 is it there; its bytes

@@ -1,11 +1,12 @@
-//! Everything that goes wrong around the plugin for as long as one likes, of every kind at once, while a container for each
-//! kind writes as ever. `make soak` makes it ten minutes. Loki is away, refuses, or hangs; a proxy answers in its place; no
-//! name server answers; Loki's clock is set; and the disk that all rings are on hangs for seconds ([`kinds`], [`freezer`]).
+//! The soak: long outages of every kind at once, while a container for each kind writes as usual. `make soak` lasts ten
+//! minutes. Loki is down, rejects, or hangs; a proxy answers in its place; no name server answers; Loki's clock is set;
+//! and the disk of all rings hangs for seconds ([`kinds`], [`freezer`]).
 //!
-//! A container with `json-file` writes beside them, for what the machine does to any container. Held against it: how
-//! long writes took, and how far `docker logs` lagged behind what was written, which shows at once what pipes would hide
-//! for some seconds. Both may be longer by what the disk hung. The plugin's memory and descriptors are as they were, and
-//! when Loki is back it has every line within seconds, once and in order, under its own time or beside it ([`times`]).
+//! A container with `json-file` writes beside them, as a baseline for this machine. Two values are compared with it:
+//! how long writes took, and how far `docker logs` lagged behind, which shows at once what pipes would hide for some
+//! seconds. Both may be longer by the time that the disk hung. The plugin's memory and descriptors stay as they were.
+//! When Loki is back it has every line within seconds, once and in order, with its own time or with that in metadata
+//! ([`times`]).
 
 mod freezer;
 mod host;

@@ -1,5 +1,5 @@
-//! Somebody who has never seen it follows `deploy/README.md`, breaks Loki, and reads off the status page what is wrong, what is
-//! kept and what is lost.
+//! A new operator follows `deploy/README.md`, breaks Loki, and reads off the status page what is wrong, what is
+//! buffered and what is dropped.
 
 use super::crash::wait_for_more;
 use super::stage::{Engine, Plugin, Scene, difference, eventually, numbered, text};
@@ -23,7 +23,7 @@ fn commands() -> Vec<String> {
     readme.lines().filter_map(|line| line.strip_prefix("    docker plugin ")).map(str::to_owned).collect()
 }
 
-/// What is served there; `None` when nobody is.
+/// The body that is served there; `None` when no server listens.
 fn get(address: &str, path: &str) -> Option<String> {
     let reply = client::send(&format!("http://{address}"), "GET", path, &[], b"").ok()?;
     assert_eq!(reply.status, 200, "{path}: {}", reply.text());

@@ -1,4 +1,4 @@
-//! The plugin comes from a registry, and a newer one takes its place, with docker's own commands.
+//! The plugin comes from a registry, and a newer one replaces it, with docker's own commands.
 
 use super::crash::{RATE, wait_for_more, writer};
 use super::registry::Registry;
@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 
-/// Puts the plugin into the registry, with a file in it that tells which one it is.
+/// Pushes the plugin to the registry, with a file that contains its version.
 pub fn push(engine: &Engine, reference: &str, version: &str) {
     let layout = engine.lay_out(&format!("pushed-{version}"));
     fs::write(layout.join("rootfs/version"), version).unwrap();
@@ -17,7 +17,7 @@ pub fn push(engine: &Engine, reference: &str, version: &str) {
     engine.docker(["plugin", "rm", reference]);
 }
 
-/// Which one is running.
+/// The version of the running plugin.
 fn version_of(pid: Option<u32>) -> String {
     let pid = pid.expect("the plugin is running");
     fs::read_to_string(format!("/proc/{pid}/root/version")).unwrap()
@@ -29,7 +29,7 @@ fn a_plugin_from_a_registry_asks_for_the_hosts_network_and_the_folder_of_files_a
     let registry = Registry::start();
     let reference = registry.reference("loki-rs");
     push(engine, &reference, "asking");
-    // Nobody answers the question.
+    // The question about privileges gets no answer.
     let (_, output) = engine.try_docker(["plugin", "install", "--alias", "loki-rs-asking", &reference]);
     let question = text(&output.stdout);
     assert!(!output.status.success(), "{question}");

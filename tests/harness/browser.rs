@@ -15,7 +15,7 @@ use crate::standin::client;
 /// A browser with one page.
 pub struct Browser {
     driver: Child,
-    /// What it says: open, for it would end if nobody could hear it.
+    /// The browser's output. It stays open, because the browser would end without a reader.
     _said: BufReader<ChildStdout>,
     port: u16,
     session: String,
@@ -47,8 +47,8 @@ impl Browser {
             }
         };
         let mut browser = Self { driver, _said: said, port, session: String::new() };
-        // Chromium's sandbox is made of what root, as whom these tests run for the sake of a real engine, may not use. What
-        // is looked at is made by the program under test alone.
+        // Chromium's sandbox needs more than root may use, and these tests run as root for a real engine. The browser
+        // loads only pages of the program under test.
         let args = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"];
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "goog:chromeOptions": {"args": args},
@@ -95,7 +95,7 @@ impl Browser {
         })
     }
 
-    /// A window of so many CSS pixels.
+    /// Sets the size of the window, in CSS pixels.
     pub fn resize(&self, width: u32, height: u32) {
         let mobile = width < 500;
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 2, "mobile": mobile});
@@ -123,7 +123,7 @@ impl Browser {
         file
     }
 
-    /// What the browser has complained of since the last call.
+    /// The errors of the browser's console since the last call.
     pub fn complaints(&self) -> Vec<String> {
         let log = self.ask("/se/log", &json!({"type": "browser"}));
         let all = log.as_array().expect("a list").iter();

@@ -1,4 +1,4 @@
-//! Who must not be harmed by what is done to others.
+//! A bystander is a second container that must not be affected by what is done to the first.
 
 use super::dockerd::Run;
 use super::{Scene, assert_same, numbered};

@@ -1,4 +1,4 @@
-//! Docker Compose, in whichever form this machine has it.
+//! Docker Compose, in either form that this machine has.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use promtail::yaml::{self, Node, Value};
 
-/// How a service of a compose file logs, and what its containers have that a log driver is told.
+/// The logging options of a service in a compose file, and the container fields that dockerd passes to a log driver.
 #[derive(Debug)]
 pub struct Service {
     pub driver: String,

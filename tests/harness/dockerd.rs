@@ -1,4 +1,4 @@
-//! A fake dockerd: what it makes, calls, writes and reads, in its order and manner (moby,
+//! A fake dockerd, which makes, calls, writes and reads what dockerd does, in the same order (moby,
 //! `daemon/logger/{plugin,adapter}.go`).
 //!
 //! A container that runs is a [`Run`]: its FIFO is open for reading and writing, so that its content outlives a plugin
@@ -49,12 +49,12 @@ pub struct Container {
 pub struct Run {
     container: Container,
     file: PathBuf,
-    /// The adapter's mutex: a stop waits for whoever is writing, and nobody writes meanwhile.
+    /// The adapter's mutex: a stop waits for the current write, and no write happens meanwhile.
     pipe: Mutex<File>,
     outputs: [Mutex<Copier>; 2],
 }
 
-/// What `docker logs` was asked for.
+/// The query of a `docker logs`.
 #[derive(Clone, Copy, Debug)]
 pub struct Query {
     tail: i64,
@@ -274,7 +274,7 @@ impl Run {
         self.write(&entry.to_frame());
     }
 
-    /// Bytes into the FIFO. A container that has to wait for longer than a test does was held up.
+    /// Writes bytes into the FIFO. A container that waits for longer than a test may was blocked.
     pub fn write(&self, mut bytes: &[u8]) {
         let mut pipe = lock(&self.pipe);
         while !bytes.is_empty() {
@@ -282,7 +282,7 @@ impl Run {
                 Ok(written) => bytes = &bytes[written..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let ready = wait(&pipe, PollFlags::POLLOUT, patience());
-                    assert!(ready, "{} is held up: nobody reads its FIFO", self.container.name());
+                    assert!(ready, "{} is blocked: its FIFO is not read", self.container.name());
                 }
                 Err(error) => panic!("the FIFO of {}: {error}", self.container.name()),
             }
@@ -330,12 +330,12 @@ impl Run {
         drop(pipe);
         let file = self.file.clone();
         drop(self);
-        // The plugin may have been quicker.
+        // The plugin may have removed it already.
         let _ = fs::remove_file(file);
         taken
     }
 
-    /// dockerd is gone: the FIFO is closed and stays where it is, and nobody says so.
+    /// dockerd dies: the FIFO is closed and stays in its place, without a StopLogging.
     pub fn crash(self) -> PathBuf {
         self.file.clone()
     }

@@ -1,5 +1,5 @@
-//! The clock of a plugin's host, which can be set: what dockerd notes and what the plugin reads jump at once. The clock of
-//! this machine stays as it is.
+//! A host clock for one plugin that can be set: the times of dockerd and of the plugin jump at once. The clock of this
+//! machine stays as it is.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -36,7 +36,7 @@ impl HostClock {
         clock
     }
 
-    /// Sets it so many nanoseconds ahead of the right time.
+    /// Sets it this many nanoseconds ahead of the right time.
     pub fn set(&self, ahead: i64) {
         self.file.write_all_at(&ahead.to_ne_bytes(), 0).expect("the file can be written to");
         self.ahead.store(ahead, Ordering::Relaxed);

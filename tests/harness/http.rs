@@ -39,9 +39,9 @@ pub struct Body {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
-    /// So many bytes, and then the next answer.
+    /// This many bytes are left, and then the next answer follows.
     Bytes(u64),
-    /// So many bytes of this chunk, and then the next chunk, which may be long in coming.
+    /// This many bytes of the chunk are left, and then the next chunk, which may come much later.
     Chunk(u64),
     /// All of it was read.
     Nothing,

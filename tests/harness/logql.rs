@@ -1,9 +1,9 @@
-//! Whether a text is an expression of LogQL, for a test that has no Loki to ask.
+//! Whether a text is a valid expression of LogQL, for tests without a Loki.
 //!
-//! It says yes and no where Loki does, with its defaults: what is between quotes is looked at too, and so are the rules
-//! that are not in the grammar (an aggregation that needs `unwrap`, a selector that selects nothing).
-//! `tests/data/logql.txt` is Loki's own answer to some hundred expressions, and `tests/logql.rs` holds both against each
-//! other. What an expression finds is not its business.
+//! The parser accepts and rejects what Loki does with its defaults, including the content of strings and rules that are
+//! not in the grammar (an aggregation that needs `unwrap`, a selector that selects nothing). `tests/data/logql.txt` is
+//! Loki's own answer to some hundred expressions, and `tests/logql.rs` compares both. What an expression finds is not
+//! checked.
 
 mod aggregation;
 mod lexer;
@@ -12,7 +12,7 @@ mod texts;
 
 use lexer::{Lexer, Token};
 
-/// Refuses what Loki would not run, with the place and the reason.
+/// Rejects an expression that Loki would not run, with the position and the reason.
 pub fn parse(expr: &str) -> Result<(), String> {
     let mut lexer = Lexer::new(expr);
     let token = lexer.next()?;
@@ -46,7 +46,7 @@ const OPERATORS: [&[&str]; 6] =
 // === impl Parser ===
 
 impl Parser<'_> {
-    /// Operands, and the operators between them that bind at least so much.
+    /// Operands, and the operators between them that bind at least at `level`.
     fn expression(&mut self, level: usize) -> Result<Kind, String> {
         let Some(operators) = OPERATORS.get(level) else {
             return self.operand();

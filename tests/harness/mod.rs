@@ -1,24 +1,24 @@
-//! What a scene is played with: the real binary, a fake dockerd before it, a stand-in Loki behind it.
+//! Support for scenarios: the real binary, a fake dockerd before it, a fake Loki behind it.
 //!
 //! ```text
 //! a test ──▶ dockerd ──HTTP──▶ plugin ──HTTP──▶ standin
 //!               └────FIFO────────▲
 //! ```
 //!
-//! * [`plugin`]: the binary as a process, which can be killed and started again where it was;
-//! * [`dockerd`]: containers that log, are stopped and are read back, in the order and manner of dockerd;
-//! * [`prometheus`]: who scrapes it, and judges rules and expressions;
+//! * [`plugin`]: the binary as a process, which can be killed and restarted with its state;
+//! * [`dockerd`]: containers that log, stop and are read back, in the order of dockerd's calls;
+//! * [`prometheus`]: a real Prometheus that scrapes the plugin, and promtool;
 //! * [`status`]: the plugin as an operator sees it;
-//! * [`browser`]: a page as people see it;
+//! * [`browser`]: a page as users see it;
 //! * [`host_clock`]: the time of day on the host of a plugin;
-//! * [`bystander`]: who must not be harmed by what is done to others;
-//! * [`compose`]: Docker Compose, where files for it are read;
-//! * [`pages`]: the documentation, for tests that hold it to the program;
-//! * [`logql`]: whether a query of Loki's is one, where there is no Loki to ask;
-//! * [`copier`]: how dockerd cuts what a container prints; [`frame`]: how it writes that down; [`http`]: how it calls.
+//! * [`bystander`]: a container that must not be affected;
+//! * [`compose`]: Docker Compose, for tests of its files;
+//! * [`pages`]: the documentation, for tests that compare it with the program;
+//! * [`logql`]: a LogQL parser, for tests without a Loki;
+//! * [`copier`]: how dockerd splits the output of a container; [`frame`]: how it encodes entries; [`http`]: how it
+//!   calls.
 //!
-//! Nothing here sleeps for a fixed time in the hope that something has happened: everything waits for what it wants to
-//! see, for at most [`patience`].
+//! Nothing here sleeps for a fixed time: everything waits for a condition, for at most [`patience`].
 
 pub mod browser;
 pub mod bystander;
@@ -41,8 +41,8 @@ use crate::standin::{Builder, Limits, Standin, State};
 use dockerd::{Container, Dockerd};
 use plugin::{Plugin, Start};
 
-/// How long anything may take that happens in its own time. It is long, because nothing that goes well waits for it,
-/// and the machine may be busy; `TEST_PATIENCE` says another number of seconds.
+/// How long an event may take. The value is high, because tests that pass do not wait for it, and the machine may be
+/// busy; `TEST_PATIENCE` sets another number of seconds.
 pub fn patience() -> Duration {
     let seconds = std::env::var("TEST_PATIENCE").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(60))
@@ -53,7 +53,7 @@ pub fn kills() -> usize {
     std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10)
 }
 
-/// Waits until a condition holds. What follows the condition says in words what was waited for.
+/// Waits until a condition holds. The arguments after the condition describe it.
 macro_rules! assert_eventually {
     ($condition:expr) => {
         assert_eventually!($condition, "{}", stringify!($condition))
@@ -71,7 +71,7 @@ macro_rules! assert_eventually {
 }
 pub(crate) use assert_eventually;
 
-/// All three, wired. Declared in the order in which they go down.
+/// Plugin, dockerd and Loki, connected. Fields are in the order in which they are dropped.
 pub struct Scene {
     pub dockerd: Dockerd,
     pub plugin: Plugin,
@@ -81,19 +81,19 @@ pub struct Scene {
 // === impl Scene ===
 
 impl Scene {
-    /// A plugin with its defaults and a Loki with its.
+    /// A plugin and a Loki with their defaults.
     pub fn new() -> Self {
         Self::with(Start::default(), Standin::builder())
     }
 
-    /// Something else than the defaults.
+    /// A plugin and a Loki with other settings.
     pub fn with(plugin: Start, loki: Builder) -> Self {
         let loki = loki.start();
         let plugin = plugin.start();
         Self { dockerd: Dockerd::new(&plugin), plugin, loki }
     }
 
-    /// A Loki that has no opinion on how much may come at once.
+    /// A Loki without rate limits.
     pub fn generous() -> Self {
         Self::with(Start::default(), Standin::builder().limits(Limits::generous()))
     }

@@ -1,8 +1,7 @@
-//! The real binary as a process with a directory of its own.
+//! The real binary as a process with its own directory.
 //!
-//! It can be killed at any instant, told to end, and started again where it was. What it says is kept; when a test
-//! fails it is printed, and whatever a test is about, a plugin that panicked or wrote a line that dockerd cannot take
-//! has failed it.
+//! It can be killed at any instant, terminated, and restarted with its state. Its log is kept and printed when a test
+//! fails. A plugin that panicked, or logged a line that dockerd cannot read, fails any test.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -60,7 +59,7 @@ pub enum Output {
     Stdout,
     /// dockerd tags it error.
     Stderr,
-    /// The test itself: a process begins.
+    /// The test itself: a note that a process begins.
     Nobody,
 }
 
@@ -78,14 +77,13 @@ impl Start {
         self
     }
 
-    /// Keeps the state on a file system that is as small, or as little to be written to, as these options of tmpfs(5)
-    /// say.
+    /// Keeps the state on a tmpfs with these options of tmpfs(5), such as a size or `ro`.
     pub fn state_on_tmpfs(mut self, options: &str) -> Self {
         self.tmpfs = Some(options.into());
         self
     }
 
-    /// Lets it have no more than so many files open.
+    /// Limits the number of its open files.
     pub fn open_files(mut self, most: u64) -> Self {
         self.files = Some(most);
         self
@@ -97,13 +95,13 @@ impl Start {
         self
     }
 
-    /// Lets it believe that the machine has been started again: the boot id is what is in this file.
+    /// Simulates a reboot: the boot id is read from this file.
     pub fn boot_id(mut self, file: &Path) -> Self {
         self.boot_id = Some(file.into());
         self
     }
 
-    /// Lets it go by another clock than that of this machine.
+    /// Uses another clock than that of this machine.
     pub fn clock(mut self, clock: &HostClock) -> Self {
         let variables = clock.environment().into_iter();
         self.environment.extend(variables.map(|(name, file)| (name.into(), file.display().to_string())));
@@ -116,13 +114,13 @@ impl Start {
         self
     }
 
-    /// Starts it, and waits until it can be talked to.
+    /// Starts it, and waits until it serves its socket.
     pub fn start(self) -> Plugin {
         let plugin = self.prepare();
         plugin.running()
     }
 
-    /// Makes its directory and does not start it, for a test that hurts what is there.
+    /// Makes its directory without starting it, for a test that damages what is there.
     pub fn prepare(self) -> Plugin {
         let dir = tempfile::Builder::new().prefix("loki-rs-").tempdir().expect("a temporary directory");
         let plugin = Plugin { dir, start: self, process: None, said: Arc::default() };
@@ -213,7 +211,7 @@ impl Plugin {
         self.start = std::mem::take(&mut self.start).set(name, value);
     }
 
-    /// Lets the process that runs have so many files open from now on, or as many as it could at first.
+    /// Limits the number of open files of the running process, or restores the first limit.
     pub fn limit_files(&self, most: Option<u64>) {
         let pid = libc::pid_t::try_from(self.pid()).expect("a process id");
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -225,7 +223,7 @@ impl Plugin {
         assert_eq!((got, set), (0, 0), "the limit can be set");
     }
 
-    /// Starts it again where it was, and waits until it can be talked to.
+    /// Starts it again with its state, and waits until it serves its socket.
     pub fn restart(&mut self) {
         self.spawn();
         assert_eventually!(

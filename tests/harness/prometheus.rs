@@ -1,4 +1,4 @@
-//! Prometheus and promtool, where rules and expressions are judged by those whose they are.
+//! Prometheus and promtool, which evaluate rules and expressions.
 
 use std::fs;
 use std::io::Read;
@@ -12,7 +12,7 @@ use super::assert_eventually;
 use super::status::free_address;
 use crate::standin::client::{percent_encode, send};
 
-/// What to say to somebody who lacks one of the two.
+/// Advice when one of the two is missing.
 const HOW_TO_INSTALL: &str = "make test installs it, or: apt-get install --no-install-recommends prometheus";
 
 /// A Prometheus of its own, which ends with its owner.

@@ -1,4 +1,4 @@
-//! The plugin as an operator sees it: what it serves on `METRICS_ADDR`.
+//! The plugin as an operator sees it: the endpoints on `METRICS_ADDR`.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -42,7 +42,7 @@ pub fn scrape(plugin: &Plugin) -> Scrape {
     Scrape::at(&plugin.status_socket())
 }
 
-/// An address of this machine that nobody listens on.
+/// An address of this machine without a listener.
 pub fn free_address() -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("it is bound").to_string()
@@ -85,7 +85,7 @@ impl Scrape {
         Self { text, series }
     }
 
-    /// The sum of all series of this name that have all of these labels; `None` when there is none.
+    /// The sum of all series of this name that have all of these labels; `None` without such a series.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let wanted: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
         let is_named = |series: &str| {

@@ -197,7 +197,7 @@ pub fn metadata(loki: &Target) {
     assert_eq!(stream["values"], json!([[loki.now.to_string(), "line"]]));
 }
 
-/// Loki adds who speaks, as a label, and how grave it is, as metadata.
+/// Loki adds the service as a label, and the level as metadata.
 pub fn service_and_level_are_added(loki: &Target) {
     // "name" is one of the labels that a service's name is taken from, so these have none.
     let run = loki.run();

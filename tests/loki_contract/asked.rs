@@ -28,7 +28,7 @@ pub fn direction_and_limit(loki: &Target) {
     assert_eq!(lines(&[("limit", "2"), ("direction", "BACKWARD")]), ["line 4", "line 3"]);
     // The limit is for all streams together.
     assert_eq!(found(loki, &loki.everything(), &[("limit", "7")]).len(), 7);
-    // Backward, and a hundred, unless told otherwise.
+    // Backward, and a hundred lines, by default.
     let answer = parse(&loki.ask("query_range", &[("query", &query)]));
     assert_eq!(answer["data"]["result"][0]["values"][0][1], "line 4");
 }

@@ -80,7 +80,7 @@ pub fn too_old_and_too_new(loki: &Target) {
     answers_with(&reply, 400, "has timestamp too old: 1970-01-01T00:00:00Z, ");
 }
 
-/// 64 KiB of names and values, and 128 pairs; the line's other faults are told first.
+/// 64 KiB of names and values, and 128 pairs; the line's other faults are reported first.
 pub fn metadata_over_its_limits(loki: &Target) {
     let push = |line: &str, pairs: &[(&str, &str)]| {
         let bad = with_metadata(entry(loki.now, line.to_owned()), pairs);
@@ -102,7 +102,7 @@ pub fn metadata_over_its_limits(loki: &Target) {
     assert_eq!(lines, ["fits", "kept", "many"]);
 }
 
-/// Equal faults are told once with their number, different ones behind each other.
+/// Equal faults are reported once with their number, different ones after each other.
 pub fn faults_are_counted_together(loki: &Target) {
     let long = |extra: usize| entry(loki.now, "x".repeat(262_144 + extra));
     let reply = loki.push(vec![loki.stream("a", vec![long(1), long(1)])]);

@@ -35,7 +35,7 @@ pub fn slow_streams(builder: Builder) -> Builder {
     })
 }
 
-/// A stream over its rate loses its whole share, told only if it is the last of the request.
+/// A stream over its rate loses its whole share, reported only if it is the last of the request.
 pub fn stream_rate(loki: &Target) {
     let fine = |line: &'static str| loki.stream("b", vec![entry(loki.now, line)]);
     let flood = || {
@@ -86,7 +86,7 @@ pub fn few_streams(builder: Builder) -> Builder {
     with(builder, |limits| limits.max_global_streams_per_user = 2)
 }
 
-/// A new stream too many is refused, told only if it is the last of the request.
+/// A stream beyond the limit is rejected, reported only if it is the last of the request.
 pub fn stream_limit(loki: &Target) {
     let line = |name: &str, line: &str| loki.lines_now(name, &[line]);
     answers(&loki.push(vec![line("a", "a1"), line("b", "b1")]), 204, "");
@@ -106,7 +106,7 @@ pub fn slow_tenants(builder: Builder) -> Builder {
     })
 }
 
-/// All or nothing, told before the faults of single lines, and it passes when time has passed.
+/// The request passes or fails as a whole, which is reported before faults of single lines; it passes later.
 pub fn tenant_rate(loki: &Target) {
     let line = |name: &str, size: usize| loki.stream(name, vec![entry(loki.now, "x".repeat(size))]);
     answers(&loki.push_once(vec![line("a", 90_000)]), 204, "");

@@ -1,4 +1,4 @@
-//! Whoever a scene is played to, and what scenes say to it.
+//! The server that a scenario runs against, and the requests of scenarios.
 
 use crate::standin::client::{self, Reply, entry, percent_encode, stream};
 use crate::standin::proto::{Entry, Stream};
@@ -132,7 +132,7 @@ impl Target {
         self.send("GET", &path, headers, b"")
     }
 
-    /// The lines of a stream of this scene, oldest first, of so many nanoseconds.
+    /// The lines of a stream of this scenario, oldest first, from the last `age` nanoseconds.
     pub fn lines_since(&self, name: &str, age: i64) -> Vec<String> {
         let start = (self.now - age).to_string();
         let streams = self.streams(&self.labels(name), &[("start", &start)]);

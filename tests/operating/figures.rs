@@ -1,4 +1,4 @@
-//! What can be computed: from constants, from what was measured, from Loki's defaults.
+//! Figures in the documentation: computed from constants, measurements, and Loki's defaults.
 
 use std::fs;
 
@@ -30,7 +30,7 @@ fn constant(source: &str, name: &str) -> u64 {
     }
 }
 
-/// What a line of so many bytes takes in a ring.
+/// The size in a ring of a line of `bytes` bytes.
 fn in_ring(bytes: usize) -> usize {
     Entry::new("stdout", 1_790_000_000_000_000_000, vec![b'x'; bytes]).to_frame().len()
 }

@@ -4,22 +4,22 @@
 /// without a path, and $FILES for a folder with files in it.
 pub type Typed = &'static [(&'static str, &'static str)];
 
-/// What is wrong with options, word for word.
+/// Invalid options, and the exact error.
 pub type Refused = (Typed, &'static str);
 
-/// What is held of one option.
+/// The expectations about one option.
 pub struct Row {
     pub key: &'static str,
-    /// Each starts a container whose line arrives.
+    /// Options that start a container whose line arrives.
     pub good: &'static [Typed],
-    /// Each keeps one from starting, and this is what `docker run` says.
+    /// Options that keep a container from starting, with the error of `docker run`.
     pub bad: &'static [Refused],
-    /// What it says of a value that is empty. `None`: an empty value is none, and the container starts.
+    /// The error about an empty value. `None`: an empty value counts as unset, and the container starts.
     pub empty: Option<&'static str>,
 }
 
-/// Why there is nothing bad about some: dockerd reads two itself, and refuses what is wrong with them before it calls a
-/// driver; two have no effect, so nothing of them can be wrong; and a list of names is right whatever is in it.
+/// Options without an invalid value: dockerd reads two itself, and refuses invalid values before it calls a driver; two
+/// have no effect; and a list of names is valid whatever it contains.
 pub const NOTHING_IS_BAD: [&str; 6] = ["mode", "max-buffer-size", "compress", "cache-*", "labels", "env"];
 
 pub const ROWS: &[Row] = &[
@@ -218,7 +218,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         key: "loki-proxy-url",
-        // There is no such proxy, and the plugin is told not to use it for this Loki.
+        // There is no such proxy, and the plugin is configured not to use it for this Loki.
         good: &[&[("loki-proxy-url", "http://proxy.invalid:3128")]],
         bad: &[(
             &[("loki-proxy-url", "u:hunter2@proxy:3128")],
@@ -435,7 +435,7 @@ pub const ROWS: &[Row] = &[
     },
 ];
 
-/// What is understood in spite of how it was typed, and what the plugin's log says of it.
+/// Values that are accepted in spite of their form, and the note in the plugin's log.
 pub const NOTED: &[(Typed, &str)] = &[
     (&[("loki-url", "$HOST")], "loki-url: it has no path, so lines go to $HOST/loki/api/v1/push"),
     (&[("loki-url", "$HOST/")], "loki-url: it has no path, so lines go to $HOST/loki/api/v1/push"),

@@ -1,5 +1,5 @@
-//! What is wrong is summed up once a minute. Here a minute is a fifth of a second: the registry is run by the test, on a
-//! thread whose log is the test's own.
+//! The health summary, once a minute. Here a minute is a fifth of a second: the test runs the registry, on a thread
+//! whose log is the test's own.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -174,7 +174,7 @@ fn what_is_wrong_is_summed_up_while_it_lasts_and_once_more_when_it_is_over() {
         assert_eq!((&wrong["reason"], &wrong["dropped_lines"]), (&json!("Loki answered 503: no"), &json!(0)));
         let (_, second) = stage.said(first, "something is wrong", |said| said["waiting_lines"] == 30).await;
         assert_documented("something is wrong", &wrong);
-        // An outage is spoken of by the summary, and by nobody else, while it lasts.
+        // While an outage lasts, only the summary logs it.
         let text: String = stage.kept.lines().iter().map(|(_, line)| line.clone()).collect();
         assert_eq!(text.matches("Loki takes no lines").count(), 1, "{text}");
         stage.loki.heal();

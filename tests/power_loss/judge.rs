@@ -1,4 +1,4 @@
-//! What comes of a disk after a power loss, held against what had been synced and what is printed.
+//! Compares a disk after a power loss with what was synced and what is printed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::harness::{assert_eventually, assert_same, lines_in};
 /// Lines that each container prints after the power loss.
 const NEW: usize = 20;
 
-/// Starts the plugin on an image, and the containers again. Tells how many lines were owed.
+/// Starts the plugin and the containers on an image. Returns how many lines were expected.
 pub fn judge(disks: &Disks, lokis: &Lokis, image: &Image) -> usize {
     lokis.well.forget();
     lokis.away.forget();
@@ -54,7 +54,7 @@ pub fn judge(disks: &Disks, lokis: &Lokis, image: &Image) -> usize {
         let shown = if at == 0 { containers[0].lines() } else { lines(&runs[at - 1].logs(Query::all())) };
         assert!(
             at > 0 || shown.is_empty() || is_accounted_for,
-            "{what}: nobody says that lines of {name} cannot be sent"
+            "{what}: the log does not say that lines of {name} cannot be sent"
         );
         let mut places = vec![("docker logs", shown), ("well", lines_in(&lokis.well, name))];
         if *name != "open" {

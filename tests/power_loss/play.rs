@@ -1,4 +1,4 @@
-//! What goes on until the power fails: containers that print, one that is done, two Lokis of which one is away.
+//! The time until the power fails: containers that print, one that has ended, two Lokis of which one is down.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -140,7 +140,7 @@ impl Play {
     /// How many lines of each container were synced before now: a sync that wrote a slot has ended once two rounds have
     /// begun after it.
     fn synced(&self) -> BTreeMap<String, usize> {
-        let syncs = self.syncs.lock().expect("nobody panics with it");
+        let syncs = self.syncs.lock().expect("no thread panics with the lock");
         let mut synced = BTreeMap::new();
         for (name, seen) in &syncs.seen {
             let done = seen.iter().rev().find(|(round, _)| round + 2 <= syncs.rounds);
@@ -188,7 +188,7 @@ fn watch(rings: Vec<(&'static str, PathBuf)>, syncs: Arc<Mutex<Syncs>>, is_over:
         while !is_over.load(Ordering::SeqCst) {
             for (name, ring) in &rings {
                 let Some(end) = slots(ring) else { continue };
-                let mut syncs = syncs.lock().expect("nobody panics with it");
+                let mut syncs = syncs.lock().expect("no thread panics with the lock");
                 let rounds = syncs.rounds;
                 let seen = syncs.seen.entry((*name).to_owned()).or_default();
                 if seen.last().is_none_or(|(_, last)| *last < end) {

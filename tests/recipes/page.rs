@@ -61,7 +61,7 @@ impl Page {
                 ("text", output) => page.printed.extend(printed(output, &block)),
                 ("yaml", "") => page.compose = block.join("\n"),
                 ("logql", of) => page.queries.push(query(of.strip_prefix("as "), &block)),
-                other => panic!("nobody knows what a block of {other:?} is for"),
+                other => panic!("unknown kind of block: {other:?}"),
             }
         }
         page.kept = kept(&entries, &page.printed);
@@ -81,7 +81,7 @@ fn printed(header: &str, block: &[&str]) -> Vec<Printed> {
     let output = match output {
         "stdout" => 0,
         "stderr" => 1,
-        other => panic!("{other:?} is none of a container's outputs"),
+        other => panic!("{other:?} is not an output of a container"),
     };
     let line = |line: &&str| Printed { service: service.clone(), output, line: (*line).to_owned() };
     (0..times).flat_map(|_| block.iter().map(line)).collect()

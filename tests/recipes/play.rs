@@ -68,7 +68,7 @@ pub fn page(name: &str) {
     asked.ask(&page.queries, last);
 }
 
-/// A container of a service, with what Compose gives it and the driver is told.
+/// A container of a service, with the labels that Compose adds and the fields that the driver gets.
 fn start(scene: &Scene, (project, name, service): (&str, &str, &Service), asked: &Asked) -> Run {
     assert_eq!(service.driver, "loki-rs", "{name}");
     let container = scene.dockerd.container(&format!("{project}-{name}-1"));

@@ -39,7 +39,7 @@ impl Answer {
         }
     }
 
-    /// The same from a server whose clock is so many nanoseconds ahead of the right one.
+    /// The same answer from a server whose clock is `ahead` nanoseconds ahead of the right one.
     pub fn dated(mut self, ahead: i64) -> Self {
         let now = std::time::SystemTime::now();
         let shift = std::time::Duration::from_nanos(ahead.unsigned_abs());

@@ -14,9 +14,9 @@
 //!      {"kind": "store_then_status", "code": 500, "body": "…"}
 //!      {"kind": "store_then_reset"}
 //!      {"kind": "store_then_hang"}
-//!      {"kind": "refuse", "ms": 5000}      nobody listens on the port for that time
+//!      {"kind": "refuse", "ms": 5000}      connections are refused for that time
 //!      {"kind": "deaf", "ms": 5000}        connections are accepted, and nothing of them is read
-//!      {"kind": "vanish", "ms": 5000}      packets vanish: nobody can connect, or is refused
+//!      {"kind": "vanish", "ms": 5000}      packets vanish: connections time out
 //!      {"kind": "silence"}                 connections that there are fall silent, new ones are served
 //!      any of them but the last four with "times": N (without it: until healed)
 //!      and with "only": {"container_name": "web"} (only requests with such a stream)

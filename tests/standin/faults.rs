@@ -1,10 +1,9 @@
-//! Ways to fail on command, and the script that says when.
+//! Failures on command, and their order.
 //!
-//! Rule: what fails is the push endpoint; queries and `/ready` go on, so that a test can look at
-//! what was stored. Failures told "for the next N requests" are used up in the order they were
-//! given. When none is left, a failure "until healed" applies, of which there is one: a new one
-//! replaces it. A failure may be for requests with a certain label only; those are looked at after
-//! the body was read, and only if no other failure took the request.
+//! Rule: only the push endpoint fails; queries and `/ready` go on, so that a test can look at what was stored. Failures
+//! "for the next N requests" are used up in the order they were given. When none is left, a failure "until healed"
+//! applies, of which there is one: a new one replaces it. A failure may be for requests with a certain label only;
+//! those are checked after the body was read, and only if no other failure took the request.
 //!
 //! Loki itself refuses with 260, 400, 401, 413, 422, 429, 500 and 503; proxies in front of it add
 //! 301, 403, 404, 502, 504, resets and silence.
@@ -23,7 +22,7 @@ pub enum Failure {
     Proxy { code: u16, content_type: String, body: String, retry_after: Option<String> },
     /// Answers with the head of this at once, and never with the body that it announces; stores nothing.
     Stall { code: u16, body: String },
-    /// Answers this as soon as the head of the request is there, reads nothing of a body above so many bytes, and closes.
+    /// Answers this when the head of the request has come, reads nothing of a body above `above_bytes`, and closes.
     Early { code: u16, above_bytes: u64 },
     /// Answers 301 and stores nothing.
     Redirect { to: String },
@@ -31,9 +30,9 @@ pub enum Failure {
     Hang,
     /// Serves as usual, but answers only after this time. The data is stored at once.
     Delay(Duration),
-    /// Serves as usual, but takes in no more than so many bytes of body a second.
+    /// Serves as usual, but reads at most this many bytes of body a second.
     SlowRead { bytes_per_second: u64 },
-    /// Resets the connection when so many bytes of body have come, and stores nothing.
+    /// Resets the connection when `after_bytes` of body have come, and stores nothing.
     Reset { after_bytes: usize },
     /// Stores the data, then answers this.
     StoreThenStatus { code: u16, body: String },
@@ -50,7 +49,7 @@ pub enum Times {
     UntilHealed,
 }
 
-/// A failure, how often, and for whom.
+/// A failure, how often it happens, and its labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     pub failure: Failure,
@@ -150,7 +149,7 @@ impl Rule {
             other => {
                 return Err(format!(
                     "\"kind\" must be status, proxy, stall, early, redirect, hang, delay, slow_read, reset, store_then_status, \
-                     store_then_reset, store_then_hang, refuse, deaf, vanish or silence, and {other:?} is none"
+                     store_then_reset, store_then_hang, refuse, deaf, vanish or silence, not {other:?}"
                 ));
             }
         };

@@ -10,7 +10,7 @@
 
 use super::labels::Pair;
 
-/// The label that says who speaks.
+/// The label with the name of the service.
 pub const SERVICE: &str = "service_name";
 
 /// The metadata that says how grave it is.

@@ -45,7 +45,7 @@ pub struct Limits {
     /// On: a stream past its rate loses all its lines of the request. Off: those that do not fit.
     /// The other half of sharding, spreading a hot stream over several, is not stood in for.
     pub shard_streams: bool,
-    /// Streams a tenant may have (429), told only if the refused stream is the last.
+    /// Streams a tenant may have (429), reported only if the rejected stream is the last.
     pub max_global_streams_per_user: usize,
     /// How far behind the newest line of its stream a line may be: half of `max_chunk_age`.
     pub out_of_order_window: Duration,

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     };
     match report(&loki) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read the output has gone: that is how a demo ends.
+        // The reader of the output has gone: that is how a demo ends.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cannot write to standard output: {error}");

@@ -1,9 +1,8 @@
-//! A stand-in for Grafana Loki: what a client of the push API can tell apart, in one process.
+//! A fake Grafana Loki: everything that a client of the push API can observe, in one process.
 //!
-//! It is a real HTTP server on loopback that reads what Loki reads, refuses what Loki refuses with
-//! the same status and the same sentence, forgets what Loki forgets, and fails on command. What it
-//! does was compared with a real Loki scene by scene (`tests/loki_contract.rs`), so a test that
-//! passes against it says something about the real one.
+//! It is a real HTTP server on loopback. It reads what Loki reads, rejects what Loki rejects with the same status and
+//! the same sentence, forgets what Loki forgets, and fails on command. Its behaviour was compared with a real Loki
+//! scenario by scenario (`tests/loki_contract.rs`), so a test that passes against it says something about the real one.
 //!
 //! ```text
 //!  a request ──▶ server ──▶ routes ──▶ push ──────▶ distributor ──▶ store
@@ -106,7 +105,7 @@ impl Builder {
         self
     }
 
-    /// Where to listen; loopback unless told otherwise.
+    /// The listening address; loopback by default.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.address = address;
         self
@@ -179,8 +178,8 @@ impl Standin {
         self.turn(Manner::Deaf);
     }
 
-    /// Is out of reach: packets vanish. Nobody can connect or is refused, and connections that there
-    /// are stay, without a word.
+    /// Becomes unreachable: packets vanish. New connections are neither accepted nor refused, and existing ones stay,
+    /// without data.
     pub fn vanish(&self) {
         self.turn(Manner::Vanished);
     }

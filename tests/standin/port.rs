@@ -1,9 +1,9 @@
-//! The port: who listens on it, or does not, and packets that never arrive.
+//! The port: whether it is listened on, and packets that never arrive.
 //!
-//! Rule: the port is bound all the time, so that no other process can take it meanwhile. While
-//! nobody listens, clients are refused. While packets vanish, the kernel drops each that comes for
-//! the listening socket or for a connection before it does anything else with it: as if there was
-//! no such machine, a client is neither connected nor refused, and what it sends is never confirmed.
+//! Rule: the port is bound all the time, so that no other process can take it meanwhile. Without a listener, clients
+//! are refused. While packets vanish, the kernel drops each that comes for the listening socket or for a connection
+//! before it does anything else with it: as if there was no such machine, a client is neither connected nor refused,
+//! and what it sends is never confirmed.
 
 use nix::libc;
 use std::io;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::sleep;
 
-/// What the kernel may take in for a connection before anybody reads.
+/// What the kernel may accept for a connection before it is read.
 const RECEIVE_BUFFER: u32 = 128 << 10;
 
 /// Connections that may wait to be accepted.
@@ -44,7 +44,7 @@ impl Port {
         self.address
     }
 
-    /// The next connection; never while nobody listens.
+    /// The next connection; waits for ever without a listener.
     pub async fn accept(&self) -> io::Result<TcpStream> {
         match &self.state {
             Some(State::Open(listener)) => Ok(listener.accept().await?.0),
@@ -58,7 +58,7 @@ impl Port {
             return Ok(());
         }
         drop(self.state.take());
-        // The port is free between the two; whoever takes it in that instant lets it go again soon.
+        // The port is free between the two calls; a process that takes it at that instant soon releases it.
         for _ in 0..100 {
             if let Ok(socket) = hold(self.address) {
                 self.state = Some(State::Held(socket));

@@ -28,7 +28,7 @@ pub struct Question<'a> {
     pub tenant: &'a str,
     /// Of the query string or of a form; a name may come more than once.
     pub parameters: &'a [(String, String)],
-    /// Whether metadata is to be told apart from labels.
+    /// Whether metadata is returned apart from labels.
     pub categorize: bool,
 }
 

@@ -35,7 +35,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// What is read of a connection before anybody wants it.
+/// Bytes of a connection that are read ahead.
 const READ_AHEAD: usize = 64 << 10;
 
 /// The running server. Dropping it stops it and waits for its thread.
@@ -57,7 +57,7 @@ pub struct Door {
 pub enum Manner {
     /// It listens and answers.
     There,
-    /// Nobody listens.
+    /// Connections are refused.
     Away,
     /// It accepts, and reads nothing.
     Deaf,
@@ -147,7 +147,7 @@ impl Door {
     pub fn turn_for(&self, manner: Manner, time: Duration) {
         let commands = self.commands.clone();
         tokio::spawn(async move {
-            // Nobody waits for the answers to these commands.
+            // The answers to these commands are not needed.
             let (tell, _) = mpsc::channel();
             sleep(Duration::from_millis(20)).await;
             let _ = commands.send(Command::Turn(manner, tell.clone()));
@@ -157,7 +157,7 @@ impl Door {
     }
 }
 
-/// Accepts, and obeys, until told to stop.
+/// Accepts connections, and executes commands, until `Stop`.
 async fn run(
     mut port: Port,
     shared: Arc<Shared>,
@@ -261,7 +261,7 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>, door: Door, mut manner
     }
 }
 
-/// A body of so many bytes, of which none comes.
+/// A body that announces this many bytes and sends none.
 struct Stalled(u64);
 
 impl Body for Stalled {

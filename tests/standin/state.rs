@@ -128,7 +128,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state, lets go of the lock, and wakes who waits.
+    /// Changes the state, releases the lock, and wakes waiting threads.
     pub fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let result = change(&mut self.look());
         self.changed.notify_all();

@@ -29,11 +29,11 @@ pub struct Reading {
     pub most: usize,
     /// Bytes a second.
     pub pace: Option<u64>,
-    /// Stop after so many bytes.
+    /// Stop after this many bytes.
     pub stop: Option<usize>,
 }
 
-/// Reads a body as told; the error is what to answer.
+/// Reads a body as configured; the error is the answer.
 pub async fn read(mut body: Incoming, reading: &Reading, visit: &mut Visit) -> Result<Bytes, Answer> {
     let too_large = |size: u64| {
         let most = reading.most;

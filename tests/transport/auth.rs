@@ -96,7 +96,7 @@ fn all_ways_to_say_who_one_is() {
         let mut pushes = scene.loki.pushes();
         // Of the one before, what it holds may have come late.
         pushes.retain(|push| push.streams[0].0.contains(&format!("\"{name}\"")));
-        // Connections and credentials are shared by those alone who have the same.
+        // Only destinations with the same credentials share connections.
         assert!(pushes.iter().all(|push| push.header("authorization") == expected.as_deref()), "{name}: {pushes:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The way round: by CONNECT or by whole URLs, and not for everybody.
+//! HTTP proxies: by CONNECT or by whole URLs, and hosts without a proxy.
 
 use super::stage::{Authority, Front, Proxy, on_one_line};
 use crate::harness::plugin::Start;

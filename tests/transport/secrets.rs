@@ -1,4 +1,4 @@
-//! Whatever happens, no secret is in what the plugin says, nor in a file that others than root can read.
+//! No secret is in what the plugin prints, nor in a file that other users than root can read.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -151,7 +151,7 @@ fn no_secret_is_said_or_left_for_others_to_read() {
         "records have the options as dockerd gave them, or this test looks in the wrong place"
     );
 
-    // Nor is a plugin-wide mistake told with what was typed.
+    // An error about a setting of the plugin does not repeat its value either.
     scene.plugin.set("LOKI_HEADERS", &format!("{half} {half}=1"));
     scene.plugin.set("LOKI_PROXY_URL", &bad_proxy);
     scene.plugin.restart();

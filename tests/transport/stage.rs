@@ -1,4 +1,5 @@
-//! What stands between the plugin and the stand-in: a front that ends TLS, a proxy, and who vouches for them.
+//! The servers between the plugin and the fake Loki: a front that terminates TLS, a proxy, and their certificate
+//! authority.
 
 use std::fs;
 use std::future::Future;
@@ -107,7 +108,7 @@ impl Identity {
         Self { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 
-    /// A server with it, that lets in everybody or those that an authority vouches for.
+    /// A server configuration that accepts all clients, or those with a certificate of an authority.
     pub fn serves(&self, clients: Option<&Authority>) -> Arc<ServerConfig> {
         let provider = Arc::new(default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();

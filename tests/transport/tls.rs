@@ -1,4 +1,4 @@
-//! Whom the plugin trusts behind an https URL, and who it is there.
+//! Certificates that the plugin trusts behind an https URL, and its own identity there.
 
 use super::stage::{Authority, Files, Front, Identity, on_one_line};
 use crate::harness::dockerd::{Query, lines};
@@ -30,8 +30,8 @@ fn a_loki_that_demands_a_client_certificate() {
         scene.assert_lines_in_loki(name, &numbered(name, 10, 20));
         run.stop();
     }
-    let nobody = scene.container("nobody").option("loki-url", &front.url()).option("loki-tls-ca-file", &ca).start();
-    nobody.out("not yet");
+    let anonymous = scene.container("nobody").option("loki-url", &front.url()).option("loki-tls-ca-file", &ca).start();
+    anonymous.out("not yet");
     assert_eventually!(scene.plugin.log().contains("CertificateRequired"), "Loki does not let everybody in");
     assert_eq!(scene.lines_in_loki("nobody"), [""; 0]);
 }

@@ -79,7 +79,7 @@ fn refusals_find_a_clock_that_is_behind_the_one_that_was_seen() {
             tries += 1;
         }
         assert!(tries <= 13, "{tries}");
-        // From then on none is refused, until what was learnt is too old.
+        // From then on none is rejected, until the result is too old.
         clamp.settled(10);
         clamp.begin(&at(NOW + SECOND), 10, NEVER);
         assert!(clamp.window().clamp(NOW + HOUR) <= accepted + SECOND);

@@ -32,7 +32,7 @@ impl<'a> Disk<'a> {
         Self::try_mounted(plugin, arguments).unwrap_or_else(|| panic!("mount {arguments}"))
     }
 
-    /// An ext4 of so many MiB, in a file that is as large as what is on it; nothing when the machine has no loop device.
+    /// An ext4 of this many MiB, in a sparse file; `None` when the machine has no loop device.
     pub fn ext4(plugin: &'a Plugin<'a>, megabytes: u64) -> Option<Self> {
         let image = plugin.folder().join("disk.img");
         fs::File::create(&image).unwrap().set_len(megabytes << 20).unwrap();

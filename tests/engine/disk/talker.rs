@@ -1,4 +1,4 @@
-//! A container that prints what it is told.
+//! A container that prints on command.
 
 use super::super::stage::{Container, Scene, difference, eventually};
 use std::collections::HashSet;
@@ -15,7 +15,7 @@ pub const PIECE: usize = 7_000;
 /// FIFO.
 pub const MANY: usize = 3;
 
-/// A container that prints what it is told.
+/// A container that prints on command.
 pub struct Talker<'a> {
     scene: &'a Scene<'a>,
     pub container: Container<'a>,
@@ -31,12 +31,12 @@ impl<'a> Talker<'a> {
         let (container, mut process) = scene.container(name).option("loki-batch-wait", "100ms").start_echo();
         let mut stdin = process.stdin.take().unwrap();
         let (input, pieces) = mpsc::channel::<Vec<u8>>();
-        // A container that is stuck must not hold up its judge.
+        // A container that is blocked must not block the test.
         thread::spawn(move || pieces.into_iter().try_for_each(|piece| stdin.write_all(&piece)));
         Self { scene, container, process, input: Some(input), said: Vec::new() }
     }
 
-    /// Has so many lines printed.
+    /// Prints `lines` lines.
     pub fn say(&mut self, lines: usize) {
         let from = self.said.len();
         self.said.extend((from..from + lines).map(|at| format!("{at:08} {}", "x".repeat(190))));
@@ -44,7 +44,7 @@ impl<'a> Talker<'a> {
         self.input.as_ref().unwrap().send(piece.into_bytes()).unwrap();
     }
 
-    /// So many pieces, as fast as it goes.
+    /// Prints this many pieces, as fast as possible.
     pub fn say_at_once(&mut self, pieces: usize) {
         (0..pieces).for_each(|_| self.say(PIECE));
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const HANGS: std::ops::Range<u64> = 1_000..3_000;
 const GOES_ON: std::ops::Range<u64> = 4_000..16_000;
 
-/// Holds the folder open, so that it can be thawed whatever becomes of those who use it.
+/// Holds the folder open, so that it can be thawed even if all its users have died.
 const SCRIPT: &str =
     "exec 3<\"$1\" && fsfreeze --freeze /proc/self/fd/3 && sleep \"$2\"; fsfreeze --unfreeze /proc/self/fd/3";
 

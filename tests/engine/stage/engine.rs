@@ -115,7 +115,7 @@ impl Engine {
         (said, output)
     }
 
-    /// Removes something at the end of a test, which may have failed: the reason for that is to be read and not this.
+    /// Removes something at the end of a test. Errors are ignored, so that the reason of a failed test stays visible.
     pub(super) fn remove(&self, arguments: &[&str]) {
         let (said, output) = self.run(arguments);
         if !output.status.success() {
@@ -201,7 +201,7 @@ impl Engine {
         process.answer()
     }
 
-    /// For a test that failed.
+    /// Prints the end of the log after a failed test.
     pub(super) fn print_log(&self) {
         let log = self.log();
         // dockerd puts the plugin's id to each line that the plugin has written.
@@ -237,8 +237,8 @@ impl Process {
     }
 }
 
-/// Statics are not dropped. The shared engine would end by itself when this process has, but whoever waits for the
-/// tests shall find nothing of it left.
+/// Statics are not dropped. The shared engine would end by itself after this process, but it must be gone when the
+/// process that waits for the tests continues.
 fn at_exit() {
     unsafe extern "C" {
         fn atexit(hook: extern "C" fn()) -> i32;

@@ -1,4 +1,4 @@
-//! What a scene on a real engine is played with: a dockerd of our own, the plugin as it was built, a stand-in Loki.
+//! Support for scenarios on a real engine: a private dockerd, the built plugin, a fake Loki.
 //!
 //! ```text
 //! a test ──docker──▶ dockerd ──HTTP and FIFOs──▶ plugin ──HTTP──▶ standin (in this process)
@@ -10,8 +10,8 @@
 //! * [`Plugin`] is one installation. Most scenes share that too; those that hurt it have one under a name of their own.
 //! * [`Scene`] has a Loki and names to itself, so that scenes do not meet. [`Container`] is one container of it.
 //!
-//! Nothing sleeps in the hope that something has happened: everything waits for what it wants to see, for at most
-//! [`patience`]. When a test fails, the end of dockerd's log is printed, in which the plugin's is contained.
+//! Nothing sleeps for a fixed time: everything waits for a condition, for at most [`patience`]. When a test fails, the
+//! end of dockerd's log is printed, which contains the plugin's.
 
 mod container;
 mod engine;

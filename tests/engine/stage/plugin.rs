@@ -28,7 +28,7 @@ impl Plugin<'static> {
 }
 
 impl Plugin<'_> {
-    /// Its process. The kernel tells: it is the one whose root is the plugin's.
+    /// Its process id: the process whose root is the plugin's.
     pub fn pid(&self) -> Option<u32> {
         let root = fs::metadata(self.folder().join("rootfs")).ok()?;
         let is_ours = |pid: &u32| {
@@ -40,13 +40,12 @@ impl Plugin<'_> {
         pids.find(is_ours)
     }
 
-    /// Kills it as the kernel does when memory is short, at the moment when `wait` returns, and waits until dockerd has
-    /// started it again and counts on it: half a second after a start it looks whether the plugin answers, and gives it
-    /// up for good if it does not.
+    /// Kills it with SIGKILL when `wait` returns, and waits until dockerd has started it again and relies on it. Half a
+    /// second after a start dockerd checks whether the plugin answers, and gives it up for good if it does not.
     pub fn kill_after(&self, wait: impl FnOnce()) {
         let (pid, record) = (self.pid().expect("the plugin is running"), self.record());
         wait();
-        // SAFETY: kill(2) touches no memory. Nobody has waited for the process yet, so the id is still its own.
+        // SAFETY: kill(2) touches no memory. The process was not waited for yet, so the id is still its own.
         assert_eq!(unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) }, 0, "it can be killed");
         eventually("dockerd starts the plugin again", || {
             self.record() != record && self.pid().is_some_and(|next| next != pid)
@@ -58,7 +57,7 @@ impl Plugin<'_> {
         self.kill_after(|| ());
     }
 
-    /// Which version this is of what dockerd has on disk about it. It writes that anew after each good start.
+    /// The version of dockerd's record of the plugin on disk, which dockerd rewrites after each good start.
     fn record(&self) -> Option<(u64, i64, i64)> {
         let file = fs::metadata(self.folder().join("config.json")).ok()?;
         Some((file.ino(), file.ctime(), file.ctime_nsec()))
@@ -75,7 +74,7 @@ impl Plugin<'_> {
         fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
     }
 
-    /// What is left of streams: FIFOs, and records of who writes to them.
+    /// Remains of streams: FIFOs, and their records.
     pub fn leftovers(&self) -> Vec<PathBuf> {
         let mount = self.folder().join("propagated-mount");
         let folders = [mount.clone(), mount.join("loki-rs/streams")].map(fs::read_dir);
@@ -83,7 +82,7 @@ impl Plugin<'_> {
         entries.map(|entry| entry.path()).filter(|path| !path.ends_with("loki-rs")).collect()
     }
 
-    /// Disables it, as somebody does who does not force it.
+    /// Disables it without force.
     pub fn disable(&self) {
         self.engine.docker(["plugin", "disable", &self.name]);
     }

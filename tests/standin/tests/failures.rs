@@ -118,7 +118,7 @@ fn orders_over_http() {
     assert_eq!(seen, [(json!(429), json!("slow down")), (json!(204), json!(""))]);
     assert_eq!(record[1]["streams"][0]["labels"], "{container_name=\"web\"}");
     assert_eq!(send(&loki.url(), "GET", "/standin/x", &[], b"").map(|it| it.status).ok(), Some(404));
-    // Nobody is there for a while.
+    // Connections are refused for a while.
     assert_eq!(post("/standin/fail", json!({"kind": "refuse", "ms": 700})).status, 204);
     let ready = || send(&loki.url(), "GET", "/ready", &[], b"").is_ok();
     let until = |wanted: bool| {

@@ -80,7 +80,7 @@ fn is_silent(connection: &mut TcpStream) -> bool {
     matches!(read, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut))
 }
 
-/// What comes when somebody is there again who does not know of it.
+/// The answer when the server is back and does not know the connection.
 fn is_reset(connection: &mut TcpStream) -> bool {
     connection.set_read_timeout(Some(PATIENCE)).expect("a time limit can be set");
     connection.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
@@ -97,15 +97,15 @@ fn deaf_it_accepts_connections_and_reads_nothing_of_them() {
         connection.write_all(&request).expect("it fits the buffers");
         assert!(is_silent(connection));
     }
-    // More than any buffer on the way takes while nobody reads.
+    // More than any buffer on the way holds without a reader.
     new.set_write_timeout(Some(MOMENT)).expect("a time limit can be set");
-    let stuck = new.write_all(&[0; 16 << 20]).expect_err("nobody reads");
+    let stuck = new.write_all(&[0; 16 << 20]).expect_err("nothing is read");
     assert_eq!(stuck.kind(), ErrorKind::WouldBlock);
     loki.come_back();
     assert!(is_reset(&mut known) && is_reset(&mut new));
     assert_eq!(status(&loki, "after"), 204);
     assert_eq!(texts(&loki), ["before", "after"]);
-    assert_eq!(loki.requests().len(), 2, "what nobody read is no request");
+    assert_eq!(loki.requests().len(), 2, "a request that was not read is not recorded");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn when_it_vanished_nobody_can_connect_or_is_refused() {
     let address = loki.url().trim_start_matches("http://").parse().expect("an address");
     for _ in 0..2 {
         loki.vanish();
-        let error = TcpStream::connect_timeout(&address, MOMENT).expect_err("nobody is there");
+        let error = TcpStream::connect_timeout(&address, MOMENT).expect_err("packets vanish");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
     known.write_all(&request).expect("it fits the buffers");
