@@ -23,8 +23,7 @@ use loki::encode::Metadata;
 use ring::cursor::NOTE;
 use ring::{Lost, Position, Published, Ring};
 
-/// A round takes at most one part in this many of the ring's bound, so that the container has room to write while the
-/// round is in flight.
+/// A round takes at most one part in this many of the ring's bound: the container needs room to write meanwhile.
 pub const LARGEST_ROUND: u64 = 2;
 
 /// Lines no longer wait for others when one part in this many of the ring's bound is unread, whatever `loki-batch-size`

@@ -329,8 +329,8 @@ impl Piped {
         Some(settled)
     }
 
-    /// Forks off one that continues from the last settled state with only the streams of `key`, and skips lines of them
-    /// that Loki has accepted since. This one continues without those streams.
+    /// Forks off one that continues from the last settled state with only the streams of `key`. The fork skips lines that
+    /// Loki has accepted since, and this one continues without those streams.
     pub fn fork(&mut self, key: Key) -> Self {
         let mut state = self.settled.clone();
         // The pipeline's events are counted here.
