@@ -1,31 +1,31 @@
-//! Memory that is used for a moment by whoever has something to move: chunks of rings, batches, bodies of requests.
+//! A pool of byte buffers for short-lived data: chunks of rings, batches, request bodies.
 //!
-//! A batch is built, sent and forgotten within milliseconds, by any of a thousand containers. Fresh memory for each
-//! would cost a page fault every 4 KiB, which is more than the lines cost that go into it; memory of its own for each
-//! container would stay with those that are silent. So buffers go round: whoever is done gives them back, whoever
-//! begins takes one, and [`trim`] lets go of what nobody needed for a while.
+//! A batch is built, sent and freed within milliseconds, by any of a thousand containers. Fresh memory for each would
+//! cost a page fault every 4 KiB, which is more than its lines cost. Memory per container would stay allocated for
+//! silent containers. So all containers share the buffers: [`take`] and [`give`] move them, and [`trim`] frees those
+//! that stayed unused.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Buffers that are kept. Eight pushes to one destination are on their way at once, with up to four buffers each.
+/// The most buffers the pool keeps: eight pushes to one destination run at once, with up to four buffers each.
 const MOST: usize = 32;
 
-/// Bytes of all buffers that are kept.
+/// The most bytes the pool keeps.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 
-/// A buffer that has grown above this is not kept.
+/// A larger buffer is freed instead of kept.
 const LARGEST: usize = 4 * 1024 * 1024;
 
 #[derive(Debug)]
 struct Pool {
     buffers: Vec<Vec<u8>>,
-    /// The fewest that there were since the last trim: nobody has needed those.
+    /// The fewest buffers in the pool since the last trim: these were not needed.
     idle: usize,
 }
 
 static POOL: Mutex<Pool> = Mutex::new(Pool { buffers: Vec::new(), idle: 0 });
 
-/// A buffer, with whatever is in it. One with room for `least` bytes is preferred.
+/// Returns a buffer, which may still have old content. Prefers one with room for `least` bytes.
 pub fn take(least: usize) -> Vec<u8> {
     let mut pool = pool();
     let fitting = pool.buffers.iter().rposition(|buffer| buffer.capacity() >= least);
@@ -37,7 +37,7 @@ pub fn take(least: usize) -> Vec<u8> {
     buffer
 }
 
-/// Gives a buffer back, and leaves none in its place.
+/// Gives a buffer back to the pool and leaves an empty one in its place.
 pub fn give(buffer: &mut Vec<u8>) {
     let buffer = std::mem::take(buffer);
     let mut pool = pool();
@@ -48,7 +48,7 @@ pub fn give(buffer: &mut Vec<u8>) {
     }
 }
 
-/// Lets go of the buffers that nobody has needed since the last call.
+/// Frees the buffers that stayed unused since the last call.
 pub fn trim() {
     let mut pool = pool();
     let idle = pool.idle;
@@ -64,8 +64,7 @@ fn pool() -> MutexGuard<'static, Pool> {
 mod tests {
     use super::*;
 
-    /// The pool is everybody's, also of tests that run beside this one: only buffers that are told by their capacity
-    /// are looked at.
+    /// Tests that run at the same time share the pool, so this test recognizes its own buffers by their capacity.
     #[test]
     fn what_was_given_is_taken_again_until_nobody_has_needed_it_for_a_while() {
         const ODD: usize = 3_999_999;

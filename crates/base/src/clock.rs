@@ -1,4 +1,4 @@
-//! The time of day. Every module asks here, so that a test can set it.
+//! The time of day. Every module reads it here, so that a test can set it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +13,7 @@ pub fn unix_nanos() -> i64 {
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// The time since the machine was booted, sleep included. Nobody can set it; zero where the kernel does not tell.
+/// The time since the machine was booted, sleep included. It cannot be set; zero if the kernel does not report it.
 #[must_use]
 pub fn since_boot() -> Duration {
     #[cfg(any(test, feature = "simulation"))]
@@ -52,12 +52,12 @@ pub mod test {
         ANCHOR.set(None);
     }
 
-    /// The machine was booted so long ago; from here on that follows Tokio's clock.
+    /// Sets the time since boot; from here on it follows Tokio's clock.
     pub fn set_since_boot(passed: std::time::Duration) {
         BOOT.set(Some((Instant::now(), passed)));
     }
 
-    /// Since the machine was booted, or else since the time was set first; setting it again is nothing that this clock sees.
+    /// The time since boot, or else since the clock was first set. Setting the clock again does not change it.
     pub(super) fn passed() -> Option<std::time::Duration> {
         thread_local! {
             static FIRST: Cell<Option<Instant>> = const { Cell::new(None) };

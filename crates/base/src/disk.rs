@@ -1,5 +1,7 @@
-//! Small files, directories and sockets of the plugin: private, and replaced as a whole. A leaf that the other leaves
-//! may use. [`small`] files survive a power loss too; [`hold`] keeps two processes apart.
+//! Small files, directories and sockets of the plugin: private, and replaced as a whole.
+//!
+//! [`small`] files survive a power loss too; [`hold`] keeps two processes apart. The other modules of this crate may
+//! use this one.
 
 pub mod hold;
 pub mod small;
@@ -14,7 +16,7 @@ use tokio::net::UnixListener;
 
 use crate::lock;
 
-/// Makes a directory and those above it, readable by its owner alone: what containers print is nobody else's business.
+/// Creates a directory and its parents. Only the owner may read them, because container output is private.
 ///
 /// # Errors
 /// When the file system refuses.
@@ -23,25 +25,25 @@ pub fn make_dir(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Replaces a file: a crash of the process leaves the old one or the new one. A power loss may leave neither, so this is
-/// a part of [`small::stage`] alone.
+/// Replaces a file. A crash of the process leaves the old file or the new one. A power loss may leave neither, so only
+/// [`small::stage`] uses this.
 ///
 /// # Errors
-/// When the file system refuses; the old file is then still there, and nothing else.
+/// When the file system refuses; the old file is then unchanged.
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     lock::may_wait();
     let new = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    // On a full disk, what cannot be used must not stay.
+    // On a full disk, the unusable file must not keep its space.
     file.write_all(bytes).and_then(|()| fs::rename(&new, path)).inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
-/// Whether something may be read and not written.
+/// Whether the error means that the file or file system is read-only.
 pub fn is_read_only(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
 }
 
-/// Whether the process has no file descriptor or memory left, which says nothing of the file that was asked for.
+/// Whether the process has no file descriptor or memory left. Such an error says nothing about the file.
 pub fn is_exhausted(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM))
@@ -50,16 +52,16 @@ pub fn is_exhausted(error: &io::Error) -> bool {
 /// Makes the names in a directory survive a power loss.
 ///
 /// # Errors
-/// When the disk does not take it.
+/// When the disk fails the sync.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     lock::may_wait();
     File::open(dir)?.sync_all()
 }
 
-/// Binds a socket, in place of one that a dead process left.
+/// Binds a socket, and replaces the socket of a dead process.
 ///
 /// # Errors
-/// When the directory or the socket cannot be made; also when something else has its name, which is left alone.
+/// When the directory or the socket cannot be created, or another kind of file has the name. That file is left alone.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
     if let Some(dir) = path.parent() {
         make_dir(dir)?;

@@ -1,8 +1,9 @@
-//! Files that options name, where a file system that hangs holds up only those who need it.
+//! Reading of files that options name, so that a hanging file system delays only the containers that need it.
 //!
-//! They are below folders that are meant for it ([`Folders`]). They are read on the threads of [`Pool::Files`], one call a folder and two
-//! a mount at a time, and no caller waits longer than [`PATIENCE`]. So a folder that hangs takes one thread, however many containers name
-//! a file in it, and a file system that hangs two, however many folders of it are named.
+//! The files are below folders that the operator allows ([`Folders`]). The threads of [`Pool::Files`] read them, with
+//! one call per folder and two per mount at a time, and no caller waits longer than [`PATIENCE`]. So a hanging folder
+//! occupies one thread, however many containers name a file in it. A hanging file system occupies two, however many of
+//! its folders are named.
 
 mod beneath;
 mod mounts;
@@ -19,31 +20,31 @@ use crate::pools::Pool;
 pub use beneath::{Folders, Named, Outside};
 use mounts::Mounts;
 
-/// Calls at once for one mount. A second one is for the case that a link leads from a mount that answers to one that hangs.
+/// Calls at once for one mount. The second covers a link that leads from a mount that answers to one that hangs.
 const CALLS_A_MOUNT: usize = 2;
 
-/// For how long what is mounted is believed.
+/// How long the list of mounts is cached.
 const MOUNTS_AGE: Duration = Duration::from_secs(5);
 
-/// A file system that has not answered for so long counts as one that does not answer: dockerd holds the container's lock
-/// while its start is checked, and shows the refusal afterwards.
+/// A file system that has not answered for this long counts as hanging. dockerd holds the container's lock while its
+/// start is checked, and shows the error afterwards.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The file system has not answered within [`PATIENCE`].
+/// The error for a file system that did not answer within [`PATIENCE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the file system has not answered for {} s (check the mount that the file is on)", PATIENCE.as_secs())]
 pub struct Silent;
 
-/// What calls take turns for.
+/// The place whose calls take turns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Place {
     Folder(PathBuf),
-    /// By its device.
+    /// A mount, by its device.
     Mount(String),
 }
 
-/// Runs `work`, which looks at files in these folders and nothing else that can wait. It goes on when the caller has given up, and the next caller for one
-/// of the folders waits for its end.
+/// Runs `work`, which reads files in these folders and waits for nothing else. It continues after the caller has given
+/// up, and the next call for one of the folders waits for its end.
 ///
 /// # Errors
 /// When it takes too long, panics, or the runtime goes down.
@@ -62,7 +63,7 @@ async fn look_at<T: Send + 'static>(
     folders.sort_unstable();
     folders.dedup();
     if folders.is_empty() {
-        // There is nothing to wait for.
+        // Work without a folder does not wait.
         return Ok(work());
     }
     let mut devices: Vec<_> = folders.iter().map(|folder| mounts.device(folder).to_owned()).collect();
@@ -82,7 +83,7 @@ async fn look_at<T: Send + 'static>(
     looked.await.unwrap_or(Err(Silent))
 }
 
-/// What is mounted.
+/// The current mounts, cached.
 fn mounts_now() -> Arc<Mounts> {
     static SEEN: Mutex<Option<(Instant, Arc<Mounts>)>> = Mutex::new(None);
     let seen = || SEEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,9 +97,9 @@ fn mounts_now() -> Arc<Mounts> {
     mounts
 }
 
-/// All turns at once: who waits for one folder keeps nobody from another.
+/// Acquires all turns at once, so that a caller that waits for one folder does not block the others.
 async fn all(places: &[Arc<Semaphore>]) -> Vec<OwnedSemaphorePermit> {
-    // The turn that was waited for stays, or others who wait would pass it round.
+    // The turn that this call waited for is kept, or waiting calls would pass it round.
     let mut waited: Option<(usize, OwnedSemaphorePermit)> = None;
     loop {
         let mut turns = Vec::with_capacity(places.len());
@@ -113,7 +114,7 @@ async fn all(places: &[Arc<Semaphore>]) -> Vec<OwnedSemaphorePermit> {
             return turns;
         };
         drop((turns, waited));
-        // Never closed.
+        // The semaphore is never closed.
         waited = Arc::clone(busy).acquire_owned().await.ok().map(|turn| (at, turn));
     }
 }
@@ -123,7 +124,7 @@ pub fn folder(file: &Path) -> PathBuf {
     file.parent().unwrap_or(file).to_owned()
 }
 
-/// The right to look at files in a place. Of places that nobody looks at now, nothing is kept.
+/// The semaphore of a place. Places without calls are removed from the table.
 fn turn(place: Place) -> Arc<Semaphore> {
     static TURNS: Mutex<Option<HashMap<Place, Weak<Semaphore>>>> = Mutex::new(None);
     let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);

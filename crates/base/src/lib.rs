@@ -1,4 +1,4 @@
-//! What every other crate stands on: errors, buffers, files, clocks, locks and the threads for calls that can wait.
+//! Shared basics of all crates: errors, buffers, files, clocks, locks and threads for blocking calls.
 
 #![forbid(unsafe_code)]
 

@@ -1,24 +1,24 @@
-//! Locks that are held for a few instructions, and a check that no call that can wait is made meanwhile.
+//! Locks that are held for a few instructions, and a check that no blocking call is made meanwhile.
 //!
-//! A lock that is held across a disk access makes everybody who needs it wait for that disk: one file system that hangs
-//! would freeze every call of dockerd. What many share is therefore behind a [`ShortLock`], and helpers that reach for
-//! a disk begin with [`may_wait`]. In debug builds, tests included, the one inside the other is a panic.
+//! If a thread held a lock across a disk access, every thread that needs the lock would wait for that disk. One hanging
+//! file system would then block every call of dockerd. So shared state is behind a [`ShortLock`], and helpers that
+//! access a disk begin with [`may_wait`]. In debug builds, tests included, a blocking call under such a lock panics.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A mutex that may not be held across a call that can wait.
+/// A mutex that must not be held across a blocking call.
 #[derive(Debug, Default)]
 pub struct ShortLock<T>(Mutex<T>);
 
-/// The right to what is behind a [`ShortLock`].
+/// The guard of a [`ShortLock`].
 #[derive(Debug)]
 pub struct ShortGuard<'a, T> {
     guard: MutexGuard<'a, T>,
     _held: Held,
 }
 
-/// Asserts, in debug builds, that this thread holds no [`ShortLock`]: what follows can wait for a disk.
+/// Asserts, in debug builds, that this thread holds no [`ShortLock`], because the caller is about to block.
 ///
 /// # Panics
 /// In debug builds, when a lock is held.
@@ -31,12 +31,12 @@ pub fn may_wait() {
 // === impl ShortLock ===
 
 impl<T> ShortLock<T> {
-    /// A lock around `value`.
+    /// Creates a lock around `value`.
     pub const fn new(value: T) -> Self {
         Self(Mutex::new(value))
     }
 
-    /// Locks. A panic of an earlier holder is no hindrance: every critical section leaves whole state behind.
+    /// Locks, also after a panic of an earlier holder: every critical section leaves consistent state behind.
     pub fn lock(&self) -> ShortGuard<'_, T> {
         ShortGuard { guard: self.0.lock().unwrap_or_else(PoisonError::into_inner), _held: Held::new() }
     }

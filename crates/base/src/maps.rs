@@ -1,8 +1,8 @@
-//! Ordered maps in little code.
+//! Ordered maps in less machine code than `collect` generates.
 
 use std::collections::BTreeMap;
 
-/// A map of these pairs; of those with equal keys the last.
+/// Builds a map of these pairs; of those with equal keys the last counts.
 ///
 /// `collect` makes the same map, but sorts the pairs first, which takes six kilobytes of code for each kind of map.
 pub fn map_of<K: Ord, V>(pairs: impl IntoIterator<Item = (K, V)>) -> BTreeMap<K, V> {

@@ -1,19 +1,19 @@
-//! Threads for calls that can wait: for a disk, a file system that hangs, a name server.
+//! Threads for blocking calls: disks, hanging file systems, name servers.
 //!
-//! Each kind of call has a bound of its own, so that one kind that hangs leaves the others their threads. Tokio's pool of
-//! blocking threads, of [`THREADS`], lies under all of them.
+//! Each kind of call has its own bound, so one kind that hangs leaves the other kinds their threads. All share Tokio's
+//! pool of [`THREADS`] blocking threads.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 
-/// A kind of call that can wait, with threads of its own.
+/// A kind of blocking call with its own threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
     /// StartLogging: opens a FIFO and a ring.
     Start,
-    /// The same for what the process before left, and records of streams.
+    /// Recovery of the last process's streams, and records of streams.
     Adopt,
     /// Reads for `docker logs`.
     Read,
@@ -53,20 +53,20 @@ impl Pool {
         }
     }
 
-    /// Runs `work` on a thread that may wait. It runs to its end also when the caller gives up.
+    /// Runs `work` on a thread that may block. It runs to its end even if the caller gives up.
     ///
     /// # Errors
-    /// When `work` panicked, or the runtime goes down.
+    /// When `work` panicked, or the runtime shuts down.
     pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
         #[cfg(any(test, feature = "simulation"))]
         if let Some(simulated) = test::simulated(self) {
             return simulated.run(work).await;
         }
-        // Never closed, so this waits and does not fail.
+        // The semaphore is never closed, so this waits and does not fail.
         let place = self.places().clone().acquire_owned().await.ok();
         let answer = Arc::new(Mutex::new(None));
         let to_answer = answer.clone();
-        // Boxed, because Tokio's machinery for a task takes kilobytes of code for each kind of work.
+        // Boxed, because Tokio generates kilobytes of code for each type of work.
         let work: Box<dyn FnOnce() + Send> = Box::new(move || {
             let _place = place;
             let done = work();
@@ -108,13 +108,13 @@ pub mod test {
         delay: Duration,
     }
 
-    /// Runs what is given to pools on this thread, each piece after the delay that `delay` gives for it, once it has a place.
+    /// Runs the work of all pools on this thread, each call after the delay from `delay`, once it has a place.
     pub fn simulate(delay: impl Fn(Pool) -> Duration + 'static) {
         let places = Pool::ALL.iter().map(|pool| Arc::new(Semaphore::new(pool.threads()))).collect();
         SIMULATED.set(Some((places, Rc::new(delay))));
     }
 
-    /// Goes back to threads.
+    /// Goes back to real threads.
     pub fn reset() {
         SIMULATED.set(None);
     }
@@ -132,7 +132,7 @@ pub mod test {
     }
 
     impl Call {
-        /// A task of its own, because work runs to its end also when the caller gives up.
+        /// Spawns a task, because work runs to its end even if the caller gives up.
         pub(super) async fn run<T: Send + 'static>(
             self,
             work: impl FnOnce() -> T + Send + 'static,

@@ -1,13 +1,13 @@
-//! Why a value is refused, in words that show no secret and flood no log.
+//! The error for a value that is refused. It shows no secret and has a bounded length.
 
 use thiserror::Error;
 
-/// Characters of a refused value that are shown, so that a mistake cannot flood dockerd's log.
+/// The most characters shown of a refused value, so that a mistake cannot flood dockerd's log.
 const SHOWN: usize = 200;
 
-/// A value that cannot be used: what was typed, in quotes, and what is expected instead.
+/// The error for an unusable value: the value in quotes, and what is expected instead.
 ///
-/// User info of a URL is never part of it, see [`redact`].
+/// It never contains the user info of a URL, see [`redact`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{value} {reason}")]
 pub struct Refusal {
@@ -18,7 +18,7 @@ pub struct Refusal {
 // === impl Refusal ===
 
 impl Refusal {
-    /// `value` as it was typed; `reason` goes on from it: `is not a duration (try 10s)`.
+    /// Creates the error; `reason` continues the sentence after `value`: `is not a duration (try 10s)`.
     pub fn new(value: &str, reason: impl Into<String>) -> Refusal {
         let value = quote(&redact(value));
         let reason = reason.into();
@@ -26,9 +26,9 @@ impl Refusal {
     }
 }
 
-/// Text in double quotes, on one line and of bounded length.
+/// Puts text in double quotes, on one line and of bounded length.
 ///
-/// Backslashes stay single: a person compares this with what was typed.
+/// Backslashes stay single, because the reader compares the text with what was typed.
 pub fn quote(text: &str) -> String {
     let mut quoted = String::from("\"");
     for (shown, c) in text.chars().enumerate() {
@@ -46,7 +46,7 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
-/// A text of at most `most` bytes, and a mark where it was cut.
+/// Shortens a text to at most `most` bytes, and marks where it was cut.
 pub fn clipped(mut text: String, most: usize) -> String {
     if text.len() > most {
         text.truncate(text.floor_char_boundary(most));
@@ -57,8 +57,8 @@ pub fn clipped(mut text: String, most: usize) -> String {
 
 /// Replaces the user info of anything that looks like a URL by `***`.
 ///
-/// It need not parse. A password may hold `/`, `:` and `@` that should have been escaped, so all
-/// between the first `//` and the last `@` goes.
+/// The URL need not parse. A password may contain `/`, `:` and `@` without escapes, so everything between the first
+/// `//` and the last `@` is replaced.
 pub fn redact(text: &str) -> String {
     let Some(at) = text.rfind('@') else {
         return text.to_owned();

@@ -1,6 +1,6 @@
-//! What was probably meant by a name that does not exist.
+//! Suggestions for a mistyped name.
 
-/// `did you mean regex?`, or else the names that exist.
+/// Returns `did you mean regex?`, or else the list of known names.
 pub fn hint<'n>(typed: &str, known: impl Iterator<Item = &'n str> + Clone) -> String {
     match nearest(&typed.to_lowercase(), known.clone(), |letters| (letters / 3).max(1)) {
         Some((_, near)) => format!("did you mean {near}?"),
@@ -8,7 +8,7 @@ pub fn hint<'n>(typed: &str, known: impl Iterator<Item = &'n str> + Clone) -> St
     }
 }
 
-/// The name that is the fewest typing errors away, and how many, if they are at most what `allowed` says for its letters.
+/// The name with the fewest typing errors, and their number, if `allowed` permits that many for its length.
 ///
 /// A swap of two neighbours is one error.
 pub fn nearest<'n>(
@@ -16,7 +16,7 @@ pub fn nearest<'n>(
     known: impl Iterator<Item = &'n str>,
     allowed: impl Fn(usize) -> usize,
 ) -> Option<(usize, &'n str)> {
-    // A text that is much longer than any name is not measured.
+    // A text much longer than any name is not compared.
     if typed.chars().nth(LONGEST).is_some() {
         return None;
     }
@@ -24,5 +24,5 @@ pub fn nearest<'n>(
     distances.min_by_key(|(distance, _)| *distance).filter(|(distance, near)| *distance <= allowed(near.len()))
 }
 
-/// Characters of the longest text that is measured.
+/// Characters of the longest text that is compared.
 const LONGEST: usize = 64;

@@ -6,27 +6,27 @@
 
 use super::Source;
 
-/// One thing a container wrote: a whole line without its newline, or a chunk of one that is longer than 16 KiB.
+/// One entry of a container's output: a whole line without its newline, or a chunk of a line longer than 16 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// Where it was written to.
+    /// The output that the container wrote to.
     pub source: Source,
     /// When dockerd read it, in nanoseconds since 1970. Not monotonic; all chunks of a line share one.
     pub time: i64,
     /// The bytes, which need not be UTF-8.
     pub line: &'a [u8],
-    /// Set when this is a piece of a longer line.
+    /// Set when this is a chunk of a longer line.
     pub chunk: Option<Chunk<'a>>,
 }
 
-/// How a piece belongs to its line.
+/// The place of a chunk in its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunk<'a> {
-    /// Random per line. Empty from daemons that predate the metadata: there the next whole entry ends the line.
+    /// Random per line. Empty from daemons older than the metadata: there the next whole entry ends the line.
     pub id: &'a [u8],
     /// Counted from 1.
     pub ordinal: i32,
-    /// dockerd marks every piece partial, the last one too; only this tells the end.
+    /// True on the last chunk only; dockerd marks every chunk partial, the last one too.
     pub last: bool,
 }
 
@@ -36,15 +36,15 @@ pub enum Malformed {
     /// Not protobuf, or a known field of another type.
     #[error("the payload is not a LogEntry message")]
     NotProtobuf,
-    /// No source, or one that is neither stdout nor stderr.
+    /// The source is missing, or is neither stdout nor stderr.
     #[error("the entry has no source that is stdout or stderr")]
     NoSource,
-    /// No time, or one before 1970.
+    /// The time is missing, or before 1970.
     #[error("the entry has no time after 1970")]
     NoTime,
 }
 
-/// The same messages as `prost` sees them.
+/// The same messages as `prost` types, the reference for the tests.
 pub mod proto {
     /// `LogEntry` of moby's `daemon/logger/internal/logdriver/entry.proto`.
     #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -92,12 +92,12 @@ const FIXED32: u64 = 5;
 impl<'a> Entry<'a> {
     /// Reads the payload of one frame.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
-        // Almost every entry, at an eighth of the price.
+        // The fast path for almost every entry, at an eighth of the cost.
         if let Some(entry) = Self::decode_whole_line(payload) { Ok(entry) } else { Self::decode_any(payload) }
     }
 
-    /// The entry of a whole line as dockerd writes it: source, time, line, in this order and nothing else. `None` for
-    /// all others, sound or not.
+    /// Decodes a whole line as dockerd writes it: source, time, line, in this order and no other field. `None` for all
+    /// other payloads, valid or not.
     #[inline]
     fn decode_whole_line(payload: &'a [u8]) -> Option<Self> {
         const TIME: u8 = 2 << 3 | VARINT as u8;
@@ -138,7 +138,7 @@ impl<'a> Entry<'a> {
             let key = varint(&mut rest)?;
             match (key >> 3, key & 7) {
                 (1, BYTES) => source = bytes(&mut rest)?,
-                // Go and Rust alike take an int64 from the varint's 64 bits.
+                // Like Go, Rust takes an int64 from the varint's 64 bits.
                 (2, VARINT) => time = varint(&mut rest)? as i64,
                 (3, BYTES) => line = bytes(&mut rest)?,
                 (4, VARINT) => partial = varint(&mut rest)? != 0,
@@ -184,10 +184,10 @@ impl<'a> Chunk<'a> {
     }
 }
 
-/// The bits of eight bytes of a varint that say that more follow.
+/// The bits that say, in each of eight bytes of a varint, that more bytes follow.
 const CONTINUED: u64 = 0x8080_8080_8080_8080;
 
-/// The lower seven bits of eight bytes, put together.
+/// Joins the lower seven bits of eight bytes.
 #[inline]
 fn sevens(bytes: u64) -> u64 {
     let pairs = bytes & 0x007f_007f_007f_007f | (bytes & 0x7f00_7f00_7f00_7f00) >> 1;
@@ -226,7 +226,7 @@ fn take<'a>(rest: &mut &'a [u8], len: u64) -> Result<&'a [u8], Malformed> {
     Ok(head)
 }
 
-/// Steps over a field of a later protocol version.
+/// Skips a field of a later protocol version.
 fn skip(rest: &mut &[u8], wire: u64) -> Result<(), Malformed> {
     match wire {
         VARINT => varint(rest).map(drop),

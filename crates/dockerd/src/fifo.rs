@@ -1,14 +1,14 @@
-//! Docker's FIFO as asynchronous bytes, which tells *empty* from *ended*.
+//! Docker's FIFO as an asynchronous reader that distinguishes *empty* from *ended*.
 //!
-//! dockerd opens it for reading and writing before it says StartLogging, and closes it after it was answered on
-//! StopLogging: until then the pipe is empty at times and never ended. It is opened here for reading alone; a writing
-//! end of our own would hide that dockerd has gone.
+//! dockerd opens the FIFO for reading and writing before StartLogging, and closes it after StopLogging was answered.
+//! Until then the pipe is sometimes empty and never ended. The plugin opens it for reading only: a writing end of its
+//! own would hide that dockerd has closed the FIFO.
 //!
-//! It is registered with the runtime only while it is waited for. dockerd writes each frame by itself, and the kernel
-//! tells everybody who polls a pipe of every write (`pipe->poll_usage`): a container that writes would wake the runtime
-//! for each line of its, which costs more than all that is done with the line, and most of that in dockerd's write(2).
+//! The FIFO is registered with the runtime only while a task waits for it. dockerd writes each frame separately, and
+//! the kernel notifies every poller of a pipe about every write (`pipe->poll_usage`). A registered pipe would wake the
+//! runtime for each line. That costs more than all other work on the line, most of it in dockerd's write(2).
 //!
-//! A pipe of a busy container is made larger for as long as it is busy, see [`size`].
+//! The pipe of a busy container is larger for as long as the container is busy, see [`size`].
 
 pub mod size;
 
@@ -32,7 +32,7 @@ use base::disk;
 use base::lock;
 use size::{Account, Resize, Size};
 
-/// How often a FIFO is looked at that the kernel does not watch.
+/// The polling interval for a FIFO that the kernel cannot watch.
 const UNWATCHED: Duration = Duration::from_millis(20);
 
 /// The reading end of one container's FIFO.
@@ -42,24 +42,24 @@ pub struct Fifo {
     size: Size,
 }
 
-/// What a FIFO has to give.
+/// The state of a FIFO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holds {
-    /// Bytes.
+    /// The pipe has bytes.
     Data,
-    /// None now; dockerd has it open.
+    /// The pipe is empty; dockerd has it open.
     Nothing,
-    /// None, and nobody has it open for writing.
+    /// The pipe is empty, and no process has it open for writing.
     End,
 }
 
 /// Why a FIFO cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Nothing is there, or it may not be opened.
+    /// The file is missing, or the plugin may not open it.
     #[error("cannot open it: {0}")]
     Open(#[source] io::Error),
-    /// A file, a directory or a device.
+    /// The path is a file, a directory or a device.
     #[error("it is not a FIFO")]
     NotAFifo,
 }
@@ -67,13 +67,13 @@ pub enum OpenError {
 // === impl OpenError ===
 
 impl OpenError {
-    /// Whether the process has no file descriptor left: it is to be tried again.
+    /// Whether the process has no file descriptor left, so that the caller should retry.
     pub fn is_exhausted(&self) -> bool {
         matches!(self, Self::Open(error) if disk::is_exhausted(error))
     }
 
-    /// Whether there is no FIFO, so that nobody can write there any more. A lack of file descriptors or of permission says
-    /// nothing of that.
+    /// Whether the FIFO does not exist, so that no process can write to it any more. A lack of file descriptors or of
+    /// permission does not show that.
     pub fn is_gone(&self) -> bool {
         match self {
             Self::Open(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
@@ -85,10 +85,10 @@ impl OpenError {
 // === impl Fifo ===
 
 impl Fifo {
-    /// Opens the FIFO at `path`, without waiting for anybody.
+    /// Opens the FIFO at `path`, without waiting for a writer.
     ///
     /// # Errors
-    /// When it cannot be opened or is something else.
+    /// When it cannot be opened or is not a FIFO.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         lock::may_wait();
         let mut options = File::options();
@@ -97,12 +97,12 @@ impl Fifo {
         if !pipe.metadata().map_err(OpenError::Open)?.file_type().is_fifo() {
             return Err(OpenError::NotAFifo);
         }
-        // A FIFO that nobody has had open for writing since it was opened here tells no end: dockerd may have died
-        // before, with the process that this one follows. A writing end that comes and goes at once makes it tell.
-        // While dockerd has one, nothing changes.
+        // Linux reports no end for a FIFO that had no writer since this open. dockerd may have died before, together
+        // with the last process. Opening and closing a writing end makes the kernel report the end. While dockerd has
+        // one, this changes nothing.
         let write = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         match nix::fcntl::open(path, write, Mode::empty()).map_err(io::Error::from) {
-            // It would never tell its end.
+            // Without the writing end, it would never report its end.
             Err(error) if disk::is_exhausted(&error) => return Err(OpenError::Open(error)),
             opened => drop(opened),
         }
@@ -111,17 +111,17 @@ impl Fifo {
         Ok(Self { pipe, size })
     }
 
-    /// Waits until there may be something to read, the end included.
+    /// Waits until there may be something to read, or the FIFO has ended.
     ///
     /// # Errors
     /// When the runtime is shutting down.
     #[allow(unsafe_code, reason = "Tokio has no safe way to register a descriptor that is borrowed")]
     pub async fn readable(&self) -> io::Result<()> {
-        // SAFETY: the descriptor is borrowed, so it stays open for as long as it is registered. A safe way would be a
-        // duplicate, which costs each idle container a file.
+        // SAFETY: the descriptor is borrowed, so it stays open for as long as it is registered. The safe way is a
+        // duplicate, which costs each idle container a file descriptor.
         match unsafe { AsyncFd::register_with_interest(self.pipe.as_fd(), Interest::READABLE) } {
             Ok(watched) => watched.readable().await.map(drop),
-            // A user may have so many files watched (`fs.epoll.max_user_watches`); this one is read all the same.
+            // The kernel bounds the watched files of a user (`fs.epoll.max_user_watches`); poll this one instead.
             Err(_) => {
                 sleep(UNWATCHED).await;
                 Ok(())
@@ -132,7 +132,7 @@ impl Fifo {
     /// What a read would give now.
     ///
     /// # Errors
-    /// When the kernel refuses to tell.
+    /// When the kernel does not report the state.
     pub fn holds(&self) -> io::Result<Holds> {
         let mut fds = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::ZERO)?;
@@ -146,12 +146,12 @@ impl Fifo {
         })
     }
 
-    /// Moves at most `most` bytes to `offset` of a file, without waiting; 0 is the end. A process that is killed
-    /// meanwhile leaves each byte either in the file or in the pipe: the kernel takes out of the pipe what the file
-    /// has taken, and nothing comes between the two.
+    /// Moves at most `most` bytes to `offset` of a file, without waiting; 0 means ended. If the process is killed
+    /// meanwhile, each byte is either in the file or in the pipe: the kernel removes from the pipe what the file has
+    /// accepted, in one step.
     ///
     /// # Errors
-    /// `WouldBlock` when there is nothing now, and whatever else splice(2) says, also of the file.
+    /// `WouldBlock` when the pipe is empty, and any other error of splice(2), also of the file.
     pub fn move_to(&mut self, file: &File, offset: u64, most: usize) -> io::Result<usize> {
         let mut offset = i64::try_from(offset).map_err(io::Error::other)?;
         let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
@@ -168,13 +168,13 @@ impl Fifo {
         }
     }
 
-    /// Bytes that the pipe holds at most, as it is now.
+    /// The current capacity of the pipe in bytes.
     pub fn size(&self) -> usize {
         self.size.bytes()
     }
 
-    /// Waits until the pipe has grown and is calm; [`Fifo::shrink`] is then to be called. For ever, while it is as dockerd
-    /// made it.
+    /// Waits until the pipe has grown and is calm; the caller then calls [`Fifo::shrink`]. Never returns while the pipe
+    /// has the size that dockerd gave it.
     pub async fn calm(&self) {
         match self.size.calm_at() {
             Some(at) => sleep_until(at).await,
@@ -182,8 +182,8 @@ impl Fifo {
         }
     }
 
-    /// Makes the pipe as small as dockerd made it, if it is calm. One that holds more stays as it is, and is calm again
-    /// later.
+    /// Shrinks a calm pipe to the size that dockerd gave it. A pipe that holds more stays as it is until it is calm
+    /// again.
     pub fn shrink(&mut self) {
         self.shrink_at(Instant::now());
     }
@@ -193,28 +193,29 @@ impl Fifo {
         self.resize(resize);
     }
 
-    /// Reads without waiting; 0 is the end.
+    /// Reads without waiting; 0 means ended.
     ///
     /// # Errors
-    /// `WouldBlock` when there is nothing now, and whatever else read(2) says.
+    /// `WouldBlock` when the pipe is empty, and any other error of read(2).
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.now(|pipe| nix::unistd::read(pipe, buffer))
     }
 
-    /// Bytes in the pipe.
+    /// The number of bytes in the pipe.
     ///
     /// # Errors
-    /// When the kernel does not tell.
+    /// When the kernel does not report it.
     #[allow(unsafe_code, reason = "no crate wraps the ioctl FIONREAD")]
     pub fn waiting(&self) -> io::Result<usize> {
         let mut bytes: libc::c_int = 0;
-        // SAFETY: the descriptor is open as long as `self`, and FIONREAD writes one int, to a place that lives on.
+        // SAFETY: the descriptor is open as long as `self`, and FIONREAD writes one int into `bytes`, which outlives
+        // the call.
         let answer = unsafe { libc::ioctl(self.pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
         Errno::result(answer)?;
         usize::try_from(bytes).map_err(io::Error::other)
     }
 
-    /// Asks the kernel, and again when a signal came between.
+    /// Makes a system call, and repeats it when a signal interrupts.
     fn now(&self, mut ask: impl FnMut(&File) -> nix::Result<usize>) -> io::Result<usize> {
         loop {
             match ask(&self.pipe) {
@@ -227,7 +228,7 @@ impl Fifo {
     fn resize(&mut self, resize: Resize) {
         let Resize::To(wanted) = resize else { return };
         let resized = i32::try_from(wanted).map_or(Err(Errno::EINVAL), |bytes| {
-            // The kernel answers with the size that it has made of it.
+            // The kernel returns the size that it chose.
             fcntl(&self.pipe, FcntlArg::F_SETPIPE_SZ(bytes))
         });
         match resized.ok().and_then(|bytes| usize::try_from(bytes).ok()) {

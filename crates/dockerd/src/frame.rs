@@ -1,23 +1,23 @@
 //! Docker's framing: a big-endian `u32` length, then a [`LogEntry`](super::entry) of that many bytes.
 //!
-//! A pipe carries no marks of its own. A plugin that died may have read half a frame, so a stream can begin inside one;
-//! and a writer gone mad can write anything. What makes a new start possible is that dockerd writes the fields in
-//! ascending order, so every frame of its own begins `00 00 hi lo 0A 06 "stdout"|"stderr" 10`. [`scan`] takes any frame
-//! that decodes, and after bytes that do not, looks for that signature.
+//! A pipe has no marks of its own. A plugin that died may have read half a frame, so a stream can begin inside one, and
+//! a faulty writer can write any bytes. dockerd writes the fields in ascending order, so each of its frames begins `00
+//! 00 hi lo 0A 06 "stdout"|"stderr" 10`. [`scan`] accepts any frame that decodes, and finds the next frame after other
+//! bytes by that signature.
 
 use super::entry::Entry;
 
-/// The longest payload that is taken for a frame. dockerd's longest is about 16.5 KiB: a 16 KiB chunk and its fields.
-/// A length above this is garbage, and a lie below it costs at most this many bytes of waiting.
+/// The longest payload that counts as a frame. dockerd's longest is about 16.5 KiB: a 16 KiB chunk and its fields. A
+/// greater length is garbage, and a wrong length below it delays at most this many bytes.
 pub const MAX_PAYLOAD: usize = 64 * 1024;
 
 /// Bytes of the length before each payload.
 pub const HEADER: usize = 4;
 
-/// Marks bytes that are no frame, one by one. No frame begins with it: a first length byte of 255 means 4 GiB.
+/// The byte that overwrites garbage in a segment. No frame begins with it: a first length byte of 255 means 4 GiB.
 pub const FILLER: u8 = 0xff;
 
-/// What stands at the beginning of some bytes.
+/// What the beginning of a run of bytes is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scan {
     /// A whole frame of `len` bytes, header included, whose entry carries `time`.
@@ -27,13 +27,13 @@ pub enum Scan {
         /// Nanoseconds since 1970.
         time: i64,
     },
-    /// So many bytes that are no frame, at least one.
+    /// This many bytes that are not a frame, at least one.
     Garbage(usize),
-    /// The beginning of a frame, perhaps; the rest is not here yet.
+    /// Possibly the beginning of a frame whose rest has not arrived.
     Incomplete,
 }
 
-/// Looks at the beginning of `bytes`.
+/// Classifies the beginning of `bytes`.
 pub fn scan(bytes: &[u8]) -> Scan {
     match at_start(bytes) {
         Scan::Garbage(_) => Scan::Garbage(garbage(bytes)),
@@ -41,19 +41,19 @@ pub fn scan(bytes: &[u8]) -> Scan {
     }
 }
 
-/// The frames in `bytes`, filler left out. Ends at the first thing that is not a whole frame.
+/// The frames in `bytes` without filler. Ends at the first bytes that are not a whole frame.
 pub fn entries(bytes: &[u8]) -> Entries<'_> {
     Entries { bytes, at: 0 }
 }
 
-/// See [`entries`].
+/// The iterator of [`entries`].
 #[derive(Clone, Debug)]
 pub struct Entries<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-/// What follows the header in each of dockerd's frames, up to the last letters of the source.
+/// The bytes after the header in each of dockerd's frames, up to the last letters of the source.
 const SIGNATURE: &[u8] = b"\x0a\x06std";
 
 fn at_start(bytes: &[u8]) -> Scan {
@@ -74,7 +74,7 @@ fn at_start(bytes: &[u8]) -> Scan {
     }
 }
 
-/// How many of `bytes`, the first of which begin no frame, belong to no frame.
+/// The number of garbage bytes at the beginning of `bytes`, which is known not to begin with a frame.
 fn garbage(bytes: &[u8]) -> usize {
     let mut from = 1;
     while let Some(at) = find_signature(&bytes[from..]) {
@@ -84,19 +84,19 @@ fn garbage(bytes: &[u8]) -> usize {
         }
         from = at + 1;
     }
-    // The last few may be the beginning of a header and signature; they are looked at again when more has come.
+    // The last few may begin a header and signature; the next scan sees them with more bytes.
     let keep = (HEADER + SIGNATURE.len() - 1).min(bytes.len() - 1);
     (bytes.len() - keep..bytes.len()).find(|&at| may_begin_signature(&bytes[at..])).unwrap_or(bytes.len())
 }
 
-/// Where a header with dockerd's signature behind it begins.
+/// The position of a header followed by dockerd's signature.
 fn find_signature(bytes: &[u8]) -> Option<usize> {
     bytes
         .windows(HEADER + SIGNATURE.len())
         .position(|window| window[0] == 0 && window[1] <= 1 && &window[HEADER..] == SIGNATURE)
 }
 
-/// Whether a few last bytes could be the beginning of one.
+/// Whether the last few bytes could begin a header and signature.
 fn may_begin_signature(bytes: &[u8]) -> bool {
     bytes[0] == 0
         && bytes.get(1).is_none_or(|&byte| byte <= 1)
@@ -106,7 +106,7 @@ fn may_begin_signature(bytes: &[u8]) -> bool {
 // === impl Entries ===
 
 impl Entries<'_> {
-    /// Bytes passed so far, filler before the next frame not included.
+    /// Bytes consumed so far, without filler before the next frame.
     pub fn position(&self) -> usize {
         self.at
     }
@@ -128,9 +128,9 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-/// Appends one frame as `docker logs` wants it: time, line and source, and the newline that dockerd took away.
+/// Appends one frame as `docker logs` expects it: time, line and source, and the newline that dockerd removed.
 ///
-/// dockerd prints lines as they come and looks at nothing else, so a line that ended gets its newline back here and a
+/// dockerd prints lines as they come and looks at nothing else. So a line that ended gets its newline back here, and a
 /// chunk in the middle of a line gets none.
 pub fn encode_for_reader(entry: &Entry<'_>, out: &mut Vec<u8>) {
     let newline = entry.ends_line();
@@ -178,7 +178,7 @@ mod tests {
         out
     }
 
-    /// Walks a stream that arrives in pieces, as intake does; gives lines and the number of garbage bytes.
+    /// Walks a stream that arrives in pieces, as intake does; returns lines and the number of garbage bytes.
     fn walk(pieces: &[&[u8]]) -> (Vec<Vec<u8>>, usize) {
         let (mut buffer, mut lines, mut dropped) = (Vec::new(), Vec::new(), 0);
         for piece in pieces {
@@ -261,7 +261,7 @@ mod tests {
         fn garbage_between_frames_loses_none_that_follow(garbage: Vec<u8>, head in 0usize..3, after in 3usize..6) {
             let mut stream: Vec<u8> = (0..head).flat_map(|_| frame("stdout", NOW, b"head")).collect();
             stream.extend(&garbage);
-            // Enough honest bytes that a length which lies cannot wait past them.
+            // Enough valid bytes that a wrong length cannot wait past them.
             for _ in 0..after {
                 stream.extend(frame("stderr", NOW, &[b'x'; 30_000]));
             }

@@ -1,4 +1,4 @@
-//! What dockerd says of a container when its log starts.
+//! dockerd's description of a container at StartLogging.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,9 +9,9 @@ use base::maps::map_of;
 
 /// The `Info` of `/LogDriver.StartLogging`, under Go's names for its fields.
 ///
-/// dockerd sends every field and writes `null` for an empty list, a newer one may send more: so
-/// all are optional, `null` is empty, and unknown ones are skipped. It is persisted as it came, to
-/// adopt the stream after a crash; what was persisted reads back by the same rules.
+/// dockerd sends every field and writes `null` for an empty list; a newer one may send more. So all fields are
+/// optional, `null` is empty, and unknown fields are skipped. It is persisted as it came, to recover the stream after a
+/// crash, and reads back by the same rules.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Info {
@@ -31,11 +31,11 @@ pub struct Info {
     /// `sha256:` and 64 hexadecimal digits.
     #[serde(rename = "ContainerImageID", deserialize_with = "text")]
     pub container_image_id: String,
-    /// As typed by whoever started the container.
+    /// The image as typed by the user who started the container.
     #[serde(deserialize_with = "text")]
     pub container_image_name: String,
-    /// RFC 3339 in UTC. Kept as text: only templates look at it, and an odd one must not keep a
-    /// container from starting.
+    /// RFC 3339 in UTC. Kept as text: only templates use it, and an unusual value must not prevent a container from
+    /// starting.
     #[serde(deserialize_with = "text")]
     pub container_created: String,
     /// `NAME=value`, in order; the last one of a name counts.
@@ -53,7 +53,7 @@ pub struct Info {
 // === impl Info ===
 
 impl Info {
-    /// The name as people know it, without the slash.
+    /// The name without the slash, as `docker ps` shows it.
     pub fn name(&self) -> &str {
         let name = &self.container_name;
         name.strip_prefix('/').unwrap_or(name)
@@ -64,28 +64,27 @@ impl Info {
         short_id(&self.container_id)
     }
 
-    /// The entrypoint and its arguments, between blanks.
+    /// The entrypoint and its arguments, separated by spaces.
     pub fn command(&self) -> String {
         let arguments = self.container_args.iter();
         arguments.fold(self.container_entrypoint.clone(), |command, argument| command + " " + argument)
     }
 
-    /// Environment variables by name. An entry without `=` is none.
+    /// Environment variables by name. An entry without `=` is skipped.
     pub fn env(&self) -> BTreeMap<&str, &str> {
         let entries = self.container_env.iter();
         map_of(entries.filter_map(|entry| entry.split_once('=')))
     }
 }
 
-/// The twelve characters of an id that people see, without its algorithm (moby,
-/// `stringid.TruncateID`).
+/// The first twelve characters of an id, without its algorithm (moby, `stringid.TruncateID`).
 pub fn short_id(id: &str) -> &str {
     let digits = id.split_once(':').map_or(id, |(_, digits)| digits);
     let end = digits.char_indices().nth(12);
     end.map_or(digits, |(end, _)| &digits[..end])
 }
 
-/// Names only: values of options, labels and environment variables may be secrets.
+/// Shows names only: values of options, labels and environment variables may be secrets.
 impl fmt::Debug for Info {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Info")
@@ -122,7 +121,7 @@ fn map<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D
 mod tests {
     use super::*;
 
-    /// As dockerd sends it for `docker run -e TOKEN=hunter2 --label app=web --name c1 …`.
+    /// A description as dockerd sends it for `docker run -e TOKEN=hunter2 --label app=web --name c1 …`.
     const SENT: &str = r#"{
         "Config": {"loki-url": "http://u:hunter2@loki/", "mode": "non-blocking"},
         "ContainerID": "d4f0a7b6c5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d1e0f9a8",

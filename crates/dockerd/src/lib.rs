@@ -1,14 +1,14 @@
-//! What Docker writes into a container's FIFO, as pure functions over bytes.
+//! Decoding of what Docker writes into a container's FIFO.
 //!
 //! * [`frame`]: where one frame ends and the next begins, also after garbage;
 //! * [`entry`]: the `LogEntry` message inside a frame;
-//! * [`partial`]: the bounded joiner that makes one line of 16 KiB chunks;
+//! * [`partial`]: the bounded joiner that makes one line from 16 KiB chunks;
 //! * [`source`]: stdout or stderr.
 //!
-//! Nothing here reads, writes or waits, so the same code is tested on split reads, fuzzed, and used by intake,
-//! shipper and `docker logs` alike.
+//! These modules are pure, so the same code is tested on split reads, fuzzed, and used by intake, shipper and `docker
+//! logs` alike.
 
-// A system call that no crate wraps is allowed where it is made, with its reason.
+// A system call that no crate wraps is allowed at its call, with a reason.
 #![deny(unsafe_code)]
 
 pub mod entry;

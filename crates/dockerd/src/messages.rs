@@ -11,7 +11,7 @@ use crate::info::Info;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct StartLogging {
-    /// The FIFO.
+    /// The path of the FIFO.
     pub file: PathBuf,
     /// The container.
     #[serde(default)]
@@ -22,7 +22,7 @@ pub struct StartLogging {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct StopLogging {
-    /// The FIFO that was named at the start.
+    /// The path of the FIFO, as in StartLogging.
     pub file: PathBuf,
 }
 
@@ -37,27 +37,27 @@ pub struct ReadLogs {
     pub config: ReadConfig,
 }
 
-/// Which entries are wanted.
+/// The entries that `docker logs` asks for.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ReadConfig {
-    /// Not before this time; Go's zero time (year 1) means from the beginning.
+    /// The earliest time; Go's zero time (year 1) means from the beginning.
     #[serde(deserialize_with = "time")]
     pub since: Option<i64>,
-    /// Not after this time.
+    /// The latest time.
     #[serde(deserialize_with = "time")]
     pub until: Option<i64>,
-    /// The last so many entries; negative means all.
+    /// The number of last entries; negative means all.
     pub tail: i64,
-    /// Whether to wait for more.
+    /// Whether to wait for more entries.
     pub follow: bool,
 }
 
-/// An answer that says nothing but whether it went well.
+/// An answer without data.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
-    /// Empty when it did.
+    /// The error text; empty on success.
     pub err: String,
 }
 
@@ -69,7 +69,7 @@ impl Default for ReadConfig {
     }
 }
 
-/// RFC 3339 with any offset, to nanoseconds since 1970. Times before 1970 are none: there are no such entries.
+/// Parses RFC 3339 with any offset into nanoseconds since 1970. A time before 1970 gives `None`: no entry is older.
 fn time<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
     if text.is_empty() {

@@ -4,24 +4,25 @@
 //! stderr interleave, a container that exits without a newline never sends `last`, and the head of a line may have been
 //! overwritten in the ring. One source has at most one line open, so the joiner holds at most two.
 //!
-//! A line ends for the joiner as soon as it is longer than [`MAX_LINE`], or than what a small ring can keep of it: it is handed out truncated, and its further chunks are
-//! left out. So no line is waited for that may go on for gigabytes, and none pins more of the ring than that and a chunk.
+//! The joiner ends a line once it is longer than [`MAX_LINE`], or longer than a small ring can keep. It hands the line
+//! out truncated and skips its further chunks. So it never waits for a line of gigabytes, and a line pins no more of
+//! the ring than this length and a chunk.
 
 use super::{Entry, Source};
 
-/// Loki refuses lines above 256 KiB (`max_line_size`); a joined line is cut so that it fits, marker included.
+/// The longest joined line, marker included. Loki rejects lines above 256 KiB (`max_line_size`).
 pub const MAX_LINE: usize = 256 * 1024;
 
-/// The least that the longest line is cut at, in bytes: a chunk, and room for the marker.
+/// The smallest limit of a line, in bytes: a chunk, and room for the marker.
 const LEAST_MOST: usize = 32 * 1024;
 
-/// Stands at the end of a line that was cut at [`MAX_LINE`].
+/// The marker at the end of a line that was truncated at [`MAX_LINE`].
 pub const MARKER: &[u8] = b" [cut by loki-rs at 256 KiB]";
 
-/// A line as it goes to Loki.
+/// A joined line as it goes to Loki.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Line<'a> {
-    /// Where it was written to.
+    /// The output that the container wrote to.
     pub source: Source,
     /// The time of its first chunk.
     pub time: i64,
@@ -31,23 +32,23 @@ pub struct Line<'a> {
     pub last_seq: u64,
     /// The line without its newline.
     pub bytes: &'a [u8],
-    /// Bytes that did not fit under [`MAX_LINE`], of the chunks up to `last_seq`.
+    /// Bytes truncated from the chunks up to `last_seq`.
     pub cut: u64,
-    /// The line whose further chunks are left out: this one, if it goes on.
+    /// The line whose further chunks are skipped: this one, if it continues.
     pub left_out: LeftOut,
 }
 
-/// A line whose further chunks are left out, by a hash of its id that is the same in every process; 0 is none.
+/// The line whose further chunks are skipped, as a hash of its id that is the same in every process; 0 means no line.
 pub type LeftOut = u64;
 
-/// Holds the lines that are not whole yet.
+/// Joins chunks and holds the incomplete lines.
 #[derive(Debug)]
 pub struct Joiner {
     /// Bytes of the longest line, marker included.
     most: usize,
     open: [Option<Open>; 2],
     left_out: [LeftOut; 2],
-    /// The line handed out last; its memory serves the next one.
+    /// The line handed out last; the next one reuses its memory.
     spare: Vec<u8>,
 }
 
@@ -71,13 +72,14 @@ impl Default for Joiner {
 }
 
 impl Joiner {
-    /// A joiner that goes on where these lines are left out, by [`Source::index`], and hands out lines of `most` bytes at most.
+    /// Creates a joiner that skips the chunks of these lines, by [`Source::index`], and truncates lines to `most`
+    /// bytes.
     pub fn new(most: usize, left_out: [LeftOut; 2]) -> Self {
         Self { most: most.clamp(LEAST_MOST, MAX_LINE), open: [None, None], left_out, spare: Vec::new() }
     }
 
-    /// The line that the entry numbered `seq` is by itself: it is whole, and nothing of its source is open or left out. For
-    /// all others `None`, and [`Joiner::push`].
+    /// The fast path: the line of entry `seq`, if it is whole and its source has no open or skipped line. `None` for
+    /// all others, which [`Joiner::push`] handles.
     #[inline]
     pub fn alone<'a>(&self, seq: u64, entry: &Entry<'a>) -> Option<Line<'a>> {
         let slot = entry.source.index();
@@ -85,8 +87,8 @@ impl Joiner {
         is_alone.then(|| whole(seq, entry))
     }
 
-    /// Takes the entry numbered `seq` and hands out the lines it completes: none, one, or two when it also shows that
-    /// the line before it will never be whole.
+    /// Adds entry `seq` and hands out the lines that it completes: zero, one, or two. It is two when the entry also
+    /// shows that the previous line will never be complete.
     pub fn push(&mut self, seq: u64, entry: Entry<'_>, mut emit: impl FnMut(Line<'_>)) {
         let slot = entry.source.index();
         if self.left_out[slot] != 0 && self.is_left_out(&entry) {
@@ -111,7 +113,7 @@ impl Joiner {
                 }
             }
         };
-        // Ids are random, so a first ordinal under an id that is open is a repeated id, and a new line.
+        // Ids are random, so a first ordinal under an open id means a repeated id, and a new line.
         if self.open[slot].as_ref().is_some_and(|open| open.id != chunk.id || chunk.ordinal == 1) {
             self.flush(entry.source, &mut emit);
         }
@@ -143,11 +145,11 @@ impl Joiner {
         }
     }
 
-    /// Whether an entry belongs to the line that is left out, and forgets that line at its end.
+    /// Whether an entry belongs to the skipped line. Forgets that line at its end.
     fn is_left_out(&mut self, entry: &Entry<'_>) -> bool {
         let line = &mut self.left_out[entry.source.index()];
         let (belongs, ends) = match entry.chunk {
-            // Ids are random, so a first ordinal under the same id is a repeated id, and a new line.
+            // Ids are random, so a first ordinal under the same id means a repeated id, and a new line.
             Some(chunk) => (left_out(chunk.id) == *line && chunk.ordinal != 1, chunk.last),
             // The end of a line from a daemon without chunk metadata.
             None => (left_out(b"") == *line, true),
@@ -158,7 +160,7 @@ impl Joiner {
         belongs
     }
 
-    /// Hands out what is open on `source`, whole or not.
+    /// Hands out the open line of `source`, complete or not.
     pub fn flush(&mut self, source: Source, mut emit: impl FnMut(Line<'_>)) {
         if let Some(mut open) = self.open[source.index()].take() {
             if open.cut > 0 {
@@ -177,23 +179,23 @@ impl Joiner {
         }
     }
 
-    /// The first entry that is held, if any is.
+    /// The sequence number of the first held entry, if any.
     pub fn held_since(&self) -> Option<u64> {
         self.open.iter().flatten().map(|open| open.first_seq).min()
     }
 
-    /// Leaves out the further chunks of a line of `source` that another joiner has begun to leave out, and forgets what is open of it.
+    /// Skips the further chunks of a line that another joiner has truncated, and forgets the open line of `source`.
     pub fn take_over(&mut self, source: Source, left_out: LeftOut) {
         self.open[source.index()] = None;
         self.left_out[source.index()] = left_out;
     }
 
-    /// The lines whose next chunks will be left out, by [`Source::index`].
+    /// The lines whose next chunks are skipped, by [`Source::index`].
     pub fn left_out(&self) -> [LeftOut; 2] {
         self.left_out
     }
 
-    /// The first entry that is held of `source`, if any is.
+    /// The sequence number of the first held entry of `source`, if any.
     pub fn open_since(&self, source: Source) -> Option<u64> {
         self.open[source.index()].as_ref().map(|open| open.first_seq)
     }
@@ -226,7 +228,7 @@ impl Open {
         self.last_seq = seq;
     }
 
-    /// Makes room for the marker, at the boundary of a character when the line is UTF-8.
+    /// Makes room for the marker, at a character boundary when the line is UTF-8.
     fn mark(&mut self, most: usize) {
         let marker = format!(" [cut by loki-rs at {} KiB]", most / 1024);
         let mut keep = most.saturating_sub(marker.len()).min(self.bytes.len().saturating_sub(1));
@@ -333,7 +335,7 @@ mod tests {
         assert_eq!((text.len() - MARKER.len()) as u64 + cut, 17 * 16384);
     }
 
-    /// Lines of what comes behind 17 chunks of a line that is too long, for a joiner that has seen them and for one that begins there.
+    /// Lines behind 17 chunks of a too long line, for a joiner that has seen them and for one that begins there.
     fn behind_a_line_that_is_too_long(id: &[u8], more: &[Entry<'_>]) -> Vec<Vec<u8>> {
         let (mut joiner, mut cut) = (Joiner::default(), 0);
         for ordinal in 1..=17 {

@@ -1,4 +1,4 @@
-//! Which of its two outputs a container wrote a line to.
+//! The two outputs of a container.
 
 /// The value of LogEntry's `source` field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,7 +23,7 @@ impl Source {
         }
     }
 
-    /// Reads dockerd's name; anything else is no source.
+    /// Parses dockerd's name; `None` for any other.
     pub fn from_bytes(name: &[u8]) -> Option<Self> {
         match name {
             b"stdout" => Some(Self::Stdout),
@@ -32,7 +32,7 @@ impl Source {
         }
     }
 
-    /// 0 or 1, for tables that keep one thing a source.
+    /// 0 or 1, for tables with one value per source.
     pub fn index(self) -> usize {
         self as usize
     }

@@ -1,7 +1,7 @@
-//! One process at a time on one folder.
+//! A lock that lets one process at a time use a folder.
 //!
-//! A process holds a folder by a lock (flock(2)) on a file in it. The kernel takes the lock back when the process ends, however it
-//! ends: what follows a kill need not wait.
+//! It is an flock(2) on a file in the folder. The kernel releases it when the process ends, however it ends, so the
+//! next process need not wait after a kill.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -16,7 +16,7 @@ use super::make_dir;
 /// The file that is locked.
 const FILE: &str = "lock";
 
-/// The right to work on a folder, until it is dropped or the process ends.
+/// The lock on a folder, held until it is dropped or the process ends.
 #[derive(Debug)]
 pub struct Hold {
     _file: Flock<File>,
@@ -25,10 +25,10 @@ pub struct Hold {
 // === impl Hold ===
 
 impl Hold {
-    /// Takes a folder, which is made if it is not there; `None` while another process has it. Does not wait for that one.
+    /// Locks a folder and creates it if necessary; `None` while another process holds the lock. Does not wait for it.
     ///
     /// # Errors
-    /// When the file system takes no file, or knows no locks.
+    /// When the file cannot be created, or the file system has no locks.
     pub fn take(dir: &Path) -> io::Result<Option<Self>> {
         make_dir(dir)?;
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join(FILE))?;

@@ -1,17 +1,16 @@
-//! Small files that survive a power loss, written where nothing may wait for the disk.
+//! Small files that survive a power loss, written where no caller may wait for the disk.
 //!
 //! A file that is renamed into place without a sync is empty after a power loss, and a sync can take seconds. So a file
-//! is written in two steps, of which the first survives the process and the second the machine:
+//! is written in two steps: after the first it survives the process, after the second the machine.
 //!
 //! ```text
 //! stage    <name>.new  ─rename─▶  <name>.next                        wherever it is written
 //! settle   <name>.next ─rename─▶  <name>.syncing ─sync, rename─▶  <name>.json, sync of the folder   beside it
 //! ```
 //!
-//! The first of `.next`, `.syncing` and `.json` that is there counts. It ends with a line that is a checksum of what is
-//! before: one that a power loss has torn is told from one that is whole, and what an older file says does not count in
-//! its place, for what was stored since belongs to the newer one. A `.json` without that line was written by a release
-//! before this one.
+//! The first that exists of `.next`, `.syncing` and `.json` counts. Its last line is a checksum of the rest, which
+//! detects a file torn by a power loss. An older file does not replace a torn one: what was stored since belongs to the
+//! newer content. A `.json` without that line was written by an earlier release.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -20,25 +19,25 @@ use std::path::{Path, PathBuf};
 use super::{is_exhausted, sync_dir, write_whole};
 use crate::lock;
 
-/// The longest that is read. dockerd's description of a container is bounded by what execve(2) takes: 2 MiB.
+/// The most bytes read from a file. execve(2) bounds dockerd's description of a container to 2 MiB.
 const LONGEST: u64 = 16 * 1024 * 1024;
 
-/// What the last line begins with, in front of eight hexadecimal digits and a newline.
+/// The beginning of the last line, followed by eight hexadecimal digits and a newline.
 const CRC: &[u8] = b"\ncrc32 ";
 
 /// Bytes of the last line, the newline before it included.
 const TRAILER: usize = CRC.len() + 8 + 1;
 
-/// What there is of a file.
+/// What reading a file gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// All of it.
+    /// The whole content.
     Whole(Vec<u8>),
     /// There is no such file.
     Absent,
-    /// The newest is damaged, or the disk does not give it.
+    /// The newest version is damaged, or the disk cannot read it.
     Unreadable,
-    /// The process has no file left to read it with, which says nothing of it.
+    /// The process has no file descriptor left, which says nothing about the file.
     OutOfFiles,
 }
 
@@ -54,10 +53,10 @@ impl Content {
     }
 }
 
-/// Writes a file, given the path of its `.json`: it survives the process from here on, and waits for no sync.
+/// Writes a file, given the path of its `.json`. It survives the process from here on, without waiting for a sync.
 ///
 /// # Errors
-/// When the file system refuses; what was there before is still there.
+/// When the file system refuses; the content before this call is then unchanged.
 pub fn stage(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut sealed = bytes.to_vec();
     sealed.extend_from_slice(CRC);
@@ -65,10 +64,10 @@ pub fn stage(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_whole(&next(path), &sealed)
 }
 
-/// Makes a file that was staged survive a power loss; false when there was none. Waits for the disk.
+/// Makes a staged file survive a power loss; false when none was staged. Waits for the disk.
 ///
 /// # Errors
-/// When the disk does not take it: to be tried again.
+/// When the disk fails the sync; the caller should retry.
 pub fn settle(path: &Path) -> io::Result<bool> {
     let is_settled = settle_one(path)?;
     if is_settled && let Some(dir) = path.parent() {
@@ -77,10 +76,10 @@ pub fn settle(path: &Path) -> io::Result<bool> {
     Ok(is_settled)
 }
 
-/// The same for every file in a folder, with one sync of the folder. Those that are damaged stay as they are.
+/// Settles every staged file in a folder, with one sync of the folder. Damaged files stay as they are.
 ///
 /// # Errors
-/// The first one; the others are settled all the same.
+/// The first error; the other files are settled all the same.
 pub fn settle_all(dir: &Path) -> io::Result<()> {
     let mut outcome = Ok(false);
     for path in all(dir)? {
@@ -99,7 +98,7 @@ pub fn read(path: &Path) -> Content {
     for place in [next(path), syncing(path)] {
         match read_file(&place) {
             Ok(bytes) => return unseal(bytes).map_or(Content::Unreadable, Content::Whole),
-            // It moves from one to the next meanwhile.
+            // Another thread may move it from one name to the next meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Content::from_error(&error),
         }
@@ -112,28 +111,28 @@ pub fn read(path: &Path) -> Content {
     }
 }
 
-/// Whether there is a file, whatever is in it.
+/// Whether the file exists, in any state.
 pub fn exists(path: &Path) -> bool {
     [next(path), syncing(path), path.to_path_buf()].iter().any(|place| place.exists())
 }
 
-/// Whether a file was staged and is not settled.
+/// Whether the file is staged and not yet settled.
 pub fn is_staged(path: &Path) -> bool {
     next(path).exists() || syncing(path).exists()
 }
 
-/// Removes a file, also while it is being settled: in the order in which it moves.
+/// Removes a file in each of its names, in the order in which settling moves it, so that none escapes.
 pub fn remove(path: &Path) {
     for place in [next(path), syncing(path), path.to_path_buf()] {
-        // It may never have been written.
+        // This name may never have existed.
         let _ = fs::remove_file(place);
     }
 }
 
-/// The paths of all files in a folder, as [`read`] takes them; of a folder that the disk does not give there are none.
+/// The paths of all files in a folder, as [`read`] takes them. Empty for a folder that the disk cannot read.
 ///
 /// # Errors
-/// When the process has no file left to look with.
+/// When the process has no file descriptor left.
 pub fn all(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(dir) {
         Err(error) if is_exhausted(&error) => return Err(error),
@@ -151,7 +150,7 @@ pub fn all(dir: &Path) -> io::Result<Vec<PathBuf>> {
 fn settle_one(path: &Path) -> io::Result<bool> {
     lock::may_wait();
     let (next, syncing) = (next(path), syncing(path));
-    // What is damaged must take the place of nothing. Whoever stages at this moment brings something whole.
+    // A damaged file must not replace a whole one. A caller that stages at this moment writes a whole one.
     if read_file(&next).is_ok_and(|bytes| unseal(bytes).is_some()) {
         fs::rename(&next, &syncing)?;
     }
@@ -164,7 +163,7 @@ fn settle_one(path: &Path) -> io::Result<bool> {
     }
     file.sync_all()?;
     match fs::rename(&syncing, path) {
-        // Removed meanwhile.
+        // Another thread removed it meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         renamed => renamed.map(|()| true),
     }
@@ -188,7 +187,7 @@ fn has_trailer(bytes: &[u8]) -> bool {
     bytes.len().checked_sub(TRAILER).is_some_and(|at| bytes[at..].starts_with(CRC))
 }
 
-/// What is before the checksum, if that is right.
+/// Removes the checksum line; `None` if it is missing or wrong.
 fn unseal(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     let at = bytes.len().checked_sub(TRAILER)?;
     let expected = format!("{:08x}\n", crc32fast::hash(&bytes[..at]));
@@ -236,7 +235,7 @@ mod tests {
         assert_eq!(read(&path), Content::Unreadable);
     }
 
-    /// Whatever a power loss leaves of a file that was not synced, what is older does not count in its place.
+    /// An older version does not replace a file that a power loss has torn at any point.
     #[test]
     fn a_torn_file_is_unreadable_and_takes_the_place_of_nothing() {
         let dir = tempfile::tempdir().unwrap();
@@ -260,7 +259,7 @@ mod tests {
         assert_eq!((read(&path), names(dir.path())), (whole("{\"newer\": 3}"), vec!["info.json".to_owned()]));
     }
 
-    /// Killed between any two steps, one process after the other.
+    /// Each process is killed between two steps, and the next one continues.
     #[test]
     fn the_newest_that_was_staged_counts_wherever_it_is() {
         for place in ["next", "syncing"] {

@@ -1,8 +1,8 @@
-//! Which files options may name: those below the folders that are meant for it.
+//! Which files options may name: those below the folders that the operator allows.
 //!
-//! Whoever may start a container chooses its options. A path that could lead anywhere would read the state of other
-//! containers, or any secret that the plugin can see. So a file is opened by `openat2(2)`, in which no `..`, no symbolic
-//! link and no link of `/proc` leads out of the folder.
+//! The user who starts a container chooses its options. A path that could lead anywhere would read the state of other
+//! containers, or any secret that the plugin can see. So a file is opened by `openat2(2)`, which lets no `..`, no
+//! symbolic link and no link of `/proc` leave the folder.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -14,23 +14,23 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use thiserror::Error;
 
-/// Folders that options may name files in.
+/// Folders in which options may name files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Folders {
-    /// In the order in which a file is looked for. Without any, every file may be named.
+    /// In search order. An empty list allows every file.
     folders: Vec<PathBuf>,
 }
 
 /// A file that an option names. It may be in any of several folders.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Named {
-    /// Where it is looked for.
+    /// The folders to search.
     folders: Vec<PathBuf>,
-    /// Below each of them.
+    /// The path below each folder.
     path: PathBuf,
 }
 
-/// A path that leads out of the folders that options may name files in.
+/// The error for a path that leads out of the allowed folders.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("is not below {0} (put the file there, and give its path in that folder)")]
 pub struct Outside(String);
@@ -42,21 +42,21 @@ impl Folders {
         Folders { folders: folders.into_iter().collect() }
     }
 
-    /// Every file, as the command line may name it.
+    /// Allows every file, for the command line.
     pub fn any() -> Folders {
         Folders::default()
     }
 
-    /// The folders themselves.
+    /// The allowed folders.
     pub fn all(&self) -> impl Iterator<Item = &Path> {
         self.folders.iter().map(PathBuf::as_path)
     }
 
-    /// The file that `typed` names: below each of the folders, or below one of them when it is absolute. Looks at no
-    /// file.
+    /// The file that `typed` names: below each of the folders, or below one of them when the path is absolute. Does not
+    /// access the file system.
     ///
     /// # Errors
-    /// When it is elsewhere.
+    /// When the path is outside the folders.
     pub fn name(&self, typed: impl AsRef<Path>) -> Result<Named, Outside> {
         let typed = typed.as_ref();
         if self.folders.is_empty() {
@@ -69,7 +69,7 @@ impl Folders {
         } else {
             (self.folders.clone(), typed)
         };
-        // A path that is judged by its text has no way up, and `./a` is `a`.
+        // The path is checked as text, so `..` is refused and `./a` becomes `a`.
         let mut clean = PathBuf::new();
         for component in path.components() {
             match component {
@@ -89,32 +89,33 @@ impl Folders {
 // === impl Named ===
 
 impl Named {
-    /// A file by itself, for tests of what reads it.
+    /// A single file without allowed folders, for tests of its readers.
     #[cfg(any(test, feature = "simulation"))]
     pub fn at(path: impl Into<PathBuf>) -> Named {
         Named { folders: Vec::new(), path: path.into() }
     }
 
-    /// Where it should be.
+    /// The first place to search.
     pub fn path(&self) -> PathBuf {
         self.paths().next().unwrap_or_default()
     }
 
-    /// Wherever it may be.
+    /// All places to search, in order.
     pub fn paths(&self) -> impl Iterator<Item = PathBuf> {
         let alone = self.folders.is_empty().then(|| self.path.clone());
         self.folders.iter().map(|folder| folder.join(&self.path)).chain(alone)
     }
 
-    /// Whether both may be the same file.
+    /// Whether both may name the same file.
     pub fn meets(&self, other: &Named) -> bool {
         self.paths().any(|path| other.paths().any(|other| path == other))
     }
 
-    /// Opens it for reading, and says where it was found. Waits for the file system, but not for another process.
+    /// Opens the file for reading and returns where it was found. Waits for the file system, but not for another
+    /// process.
     ///
     /// # Errors
-    /// When it is not there, is no regular file, or a link leads out of the folder.
+    /// When the file is missing, is not a regular file, or a link leads out of the folder.
     pub fn open(&self) -> io::Result<(PathBuf, File)> {
         if self.folders.is_empty() {
             return regular(OpenOptions::new().read(true).custom_flags(flags().bits()).open(&self.path)?)
@@ -132,12 +133,12 @@ impl Named {
     }
 }
 
-/// A pipe without a writer is not waited for, and a terminal is not made this process' own.
+/// Flags that do not wait for a pipe without a writer and do not make a terminal the controlling one.
 fn flags() -> OFlag {
     OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY
 }
 
-/// A device could be read for ever, or do something by being read.
+/// Refuses anything but a regular file: reading a device may never end, or have an effect.
 fn regular(file: File) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
@@ -147,14 +148,14 @@ fn beneath(folder: &Path, path: &Path) -> io::Result<File> {
     let how = OpenHow::new().flags(flags()).resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     match openat2(&root, path, how) {
         Ok(file) => Ok(file.into()),
-        // Linux before 5.6, and filters of system calls that do not know it.
+        // Linux before 5.6 and older seccomp filters do not know the call.
         Err(Errno::ENOSYS | Errno::EPERM) => checked(folder, path),
         Err(Errno::EXDEV | Errno::ELOOP) => Err(astray()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// The same without `openat2(2)`: what was opened is asked where it is.
+/// Opens a file without `openat2(2)`: checks afterwards where the opened file is.
 fn checked(folder: &Path, path: &Path) -> io::Result<File> {
     let folder = fs::canonicalize(folder)?;
     let found = fs::canonicalize(folder.join(path))?;
@@ -163,7 +164,7 @@ fn checked(folder: &Path, path: &Path) -> io::Result<File> {
     }
     let mut options = OpenOptions::new();
     let file = options.read(true).custom_flags((flags() | OFlag::O_NOFOLLOW).bits()).open(&found)?;
-    // Somebody may have put a link in the way since.
+    // Another process may have placed a link since.
     let opened = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     if opened.starts_with(&folder) { Ok(file) } else { Err(astray()) }
 }
@@ -179,7 +180,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder for files, with a secret beside it.
+    /// An allowed folder, with a secret beside it.
     fn scene() -> (tempfile::TempDir, Folders) {
         let dir = tempfile::tempdir().unwrap();
         let [files, kept] = ["files", "kept"].map(|name| dir.path().join(name));

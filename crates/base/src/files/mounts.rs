@@ -1,4 +1,4 @@
-//! Which device a path is on, told without touching it: a file system that hangs answers no question about itself.
+//! The device of a path, found without accessing it: a hanging file system answers no question about itself.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -11,19 +11,19 @@ pub struct Mounts(Vec<Mount>);
 #[derive(Debug)]
 struct Mount {
     point: PathBuf,
-    /// As `stat` has it: major and minor number.
+    /// The device as `stat` shows it: major and minor number.
     device: String,
 }
 
 // === impl Mounts ===
 
 impl Mounts {
-    /// Those of this process; none where the kernel does not tell.
+    /// The mounts of this process; empty if the kernel does not report them.
     pub fn now() -> Self {
         Self::parse(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
     }
 
-    /// See proc_pid_mountinfo(5).
+    /// Parses `/proc/self/mountinfo`, see proc_pid_mountinfo(5).
     pub fn parse(text: &str) -> Self {
         let mount = |line: &str| {
             let mut fields = line.split(' ');
@@ -33,15 +33,15 @@ impl Mounts {
         Self(text.lines().filter_map(mount).collect())
     }
 
-    /// The device of the mount that a path is below, by its name alone: a symbolic link may lead to another. Empty where that is unknown.
+    /// The device of the mount above a path, by name alone: a symbolic link may lead to another. Empty if unknown.
     pub fn device(&self, path: &Path) -> &str {
         let above = self.0.iter().filter(|mount| path.starts_with(&mount.point));
-        // Of two at one place, the later hides the earlier.
+        // Of two mounts at one place, the later hides the earlier.
         above.max_by_key(|mount| mount.point.components().count()).map_or("", |mount| &mount.device)
     }
 }
 
-/// The kernel writes spaces and the like as three octal digits.
+/// Decodes a path: the kernel writes spaces and the like as three octal digits.
 fn unescape(field: &str) -> PathBuf {
     let (mut bytes, mut rest) = (Vec::new(), field.as_bytes());
     while let [first, tail @ ..] = rest {

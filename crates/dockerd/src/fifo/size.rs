@@ -1,9 +1,9 @@
-//! The size of a container's pipe: what dockerd made it, and more only while the container is busy.
+//! The size of a container's pipe: as dockerd made it, and larger only while the container is busy.
 //!
-//! The kernel counts the pages of all pipes of a user, and root's are those of dockerd, of this plugin and of every
-//! container. Past `/proc/sys/fs/pipe-user-pages-soft` each new pipe of an unprivileged root process has 8 KiB in place
-//! of 64. So a pipe grows only while its container fills it, shrinks when the container is calm, and all pipes of the
-//! plugin together stay within [`Account::limit`] pages. Pure but for the account: [`super::Fifo`] makes the system calls.
+//! The kernel counts the pages of all pipes of a user. Root's are those of dockerd, of this plugin and of every
+//! container. Past `/proc/sys/fs/pipe-user-pages-soft`, each new pipe of an unprivileged root process has 8 KiB instead
+//! of 64. So a pipe grows only while its container fills it and shrinks when the container is calm. All pipes of the
+//! plugin together stay within [`Account::limit`]. This module makes no system calls on pipes; [`super::Fifo`] does.
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,38 +13,38 @@ use std::time::Duration;
 use nix::unistd::{SysconfVar, sysconf};
 use tokio::time::Instant;
 
-/// The most that a pipe grows to: one read then brings thousands of lines. It is also the most that a process without
-/// `CAP_SYS_RESOURCE` may ask for, unless `/proc/sys/fs/pipe-max-size` says less.
+/// The largest pipe: one read then brings thousands of lines. A process without `CAP_SYS_RESOURCE` may not ask for
+/// more, and for less if `/proc/sys/fs/pipe-max-size` is lower.
 const LARGEST: usize = 1024 * 1024;
 
-/// A pipe grows by this factor, so that a container of 20 MB/s does not take what one of 200 MB/s needs.
+/// The growth factor of a pipe: a container of 20 MB/s does not occupy what one of 200 MB/s needs.
 const FACTOR: usize = 4;
 
-/// A read is busy when it brings this part of the pipe that dockerd made, or more. Reads are two milliseconds apart, so
-/// the container would otherwise soon wait for the next one.
+/// A read is busy when it brings at least this part (a quarter) of the pipe's original size. Reads are two milliseconds
+/// apart, so the container would otherwise soon wait for the next read.
 const BUSY_PART: usize = 4;
 
-/// Busy reads in a row before a pipe grows: one burst is no reason.
+/// Busy reads in a row before a pipe grows, so that one burst does not grow it.
 const BUSY_READS: u32 = 2;
 
-/// A pipe shrinks when no read was busy for so long. A pipe that could not be resized is tried again after it, too.
+/// A pipe shrinks after this long without a busy read. A failed resize is retried after the same time.
 pub const CALM: Duration = Duration::from_secs(5);
 
-/// What dockerd makes a pipe, if the kernel does not tell: 16 pages.
+/// The size of a new pipe if the kernel does not report it: 16 pages.
 pub const USUAL: usize = 64 * 1024;
 
-/// The part of `pipe-user-pages-soft` that the plugin's pipes may grow to: a quarter. Three quarters stay with dockerd, the
-/// containers and everybody else. Pipes are counted with what dockerd made them, so on a host with hundreds of
-/// containers none grows.
+/// The part of `pipe-user-pages-soft` that the plugin's pipes may grow to: a quarter. The rest stays with dockerd, the
+/// containers and other processes. Pipes count with their original size, so on a host with hundreds of containers none
+/// grows.
 const PART: usize = 4;
 
-/// The kernel's default of `pipe-user-pages-soft`, in pages; also what counts where an operator has lifted the limit (0).
+/// The kernel's default of `pipe-user-pages-soft`, in pages; also used where an operator has removed the limit (0).
 const USUAL_PAGES: usize = 16 * 1024;
 
-/// What to do about a pipe's size.
+/// The decision about a pipe's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resize {
-    /// Nothing.
+    /// Keep the size.
     Keep,
     /// Ask the kernel for this many bytes; [`Size::became`] or [`Size::failed`] follows.
     To(usize),
@@ -53,13 +53,13 @@ pub enum Resize {
 /// The size of one pipe, in bytes, and how busy it is.
 #[derive(Debug)]
 pub struct Size {
-    /// As dockerd made it.
+    /// The size that dockerd gave it.
     base: usize,
-    /// As it is now.
+    /// The current size.
     now: usize,
     /// Busy reads in a row.
     busy_reads: u32,
-    /// The last busy read, or the last attempt that failed.
+    /// The time of the last busy read, or of the last attempt that failed.
     busy_at: Instant,
     /// The last attempt to grow failed; the next is [`CALM`] after `busy_at`.
     is_refused: bool,
@@ -70,9 +70,9 @@ pub struct Size {
 #[derive(Debug)]
 pub struct Account {
     taken: AtomicUsize,
-    /// Pipes do not grow past this many bytes in all. Pipes that dockerd makes are counted whatever it says.
+    /// Pipes do not grow past this many bytes in all. New pipes of dockerd count regardless of the limit.
     limit: usize,
-    /// The largest that one pipe may be, in bytes.
+    /// The largest size of one pipe, in bytes.
     largest: usize,
 }
 
@@ -86,7 +86,7 @@ struct Share {
 // === impl Size ===
 
 impl Size {
-    /// The size of a pipe that has `bytes` now. One that the process before this one has grown shrinks when it is calm.
+    /// The size of a pipe that has `bytes` now. A pipe that the last process has grown shrinks when it is calm.
     #[must_use]
     pub fn new(bytes: usize, account: &Arc<Account>, at: Instant) -> Self {
         let mut share = Share { account: account.clone(), bytes: 0 };
@@ -94,13 +94,13 @@ impl Size {
         Self { base: bytes.min(USUAL), now: bytes, busy_reads: 0, busy_at: at, is_refused: false, share }
     }
 
-    /// Bytes that the pipe holds now.
+    /// The current capacity of the pipe in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.now
     }
 
-    /// A read has brought `bytes`. `clock` is asked only of a pipe that is busy or was.
+    /// Records a read of `bytes`. Calls `clock` only for a pipe that is busy or was.
     pub fn read(&mut self, bytes: usize, clock: impl FnOnce() -> Instant) -> Resize {
         let is_busy = bytes >= self.base / BUSY_PART;
         if !is_busy {
@@ -128,18 +128,18 @@ impl Size {
         Resize::Keep
     }
 
-    /// The pipe is empty: what comes next is another burst.
+    /// Records that the pipe is empty: the next bytes are another burst.
     pub fn emptied(&mut self) {
         self.busy_reads = 0;
     }
 
-    /// When to call [`Size::calmed`]; `None` while the pipe is as dockerd made it.
+    /// When to call [`Size::calmed`]; `None` while the pipe has its original size.
     #[must_use]
     pub fn calm_at(&self) -> Option<Instant> {
         self.is_grown().then(|| self.busy_at + CALM)
     }
 
-    /// It is `at` now, and a pipe that has not been busy lately is to shrink.
+    /// Decides at `at` whether the pipe shrinks, because it was not busy lately.
     pub fn calmed(&mut self, at: Instant) -> Resize {
         match self.calm_at() {
             Some(calm) if calm <= at => Resize::To(self.base),
@@ -147,14 +147,14 @@ impl Size {
         }
     }
 
-    /// The kernel has resized the pipe; it may have rounded the size up.
+    /// Records the new size; the kernel may have rounded it up.
     pub fn became(&mut self, bytes: usize) {
         self.now = bytes;
         self.share.set(bytes);
     }
 
-    /// The kernel has not resized the pipe: it holds more than it was to have (`EBUSY`), or the user has too many pages
-    /// (`EPERM`).
+    /// Records that the kernel refused to resize: the pipe holds more bytes than the new size (`EBUSY`), or the user
+    /// has too many pages (`EPERM`).
     pub fn failed(&mut self, at: Instant) {
         self.share.set(self.now);
         (self.busy_at, self.is_refused) = (at, true);
@@ -168,7 +168,7 @@ impl Size {
 // === impl Account ===
 
 impl Account {
-    /// The one of this process, with limits from the kernel.
+    /// The account of this process, with limits from the kernel.
     pub fn of_process() -> &'static Arc<Account> {
         static ACCOUNT: OnceLock<Arc<Account>> = OnceLock::new();
         ACCOUNT.get_or_init(|| {
@@ -179,26 +179,26 @@ impl Account {
         })
     }
 
-    /// Pipes grow to `limit` bytes in all, and to `largest` each.
+    /// Creates an account: pipes grow to `limit` bytes in all, and to `largest` each.
     #[must_use]
     pub fn new(limit: usize, largest: usize) -> Self {
         Self { taken: AtomicUsize::new(0), limit, largest }
     }
 
-    /// Bytes of all pipes now.
+    /// The total size of all pipes, in bytes.
     #[must_use]
     pub fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Bytes that pipes do not grow past.
+    /// The limit in bytes past which pipes do not grow.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.limit
     }
 }
 
-/// A number below `/proc/sys/fs`.
+/// Reads a number below `/proc/sys/fs`.
 fn kernel(name: &str) -> Option<usize> {
     fs::read_to_string(format!("/proc/sys/fs/{name}")).ok()?.trim().parse().ok()
 }
@@ -206,7 +206,7 @@ fn kernel(name: &str) -> Option<usize> {
 // === impl Share ===
 
 impl Share {
-    /// Has `bytes` from now on, whatever the limit.
+    /// Sets the share to `bytes`, regardless of the limit.
     fn set(&mut self, bytes: usize) {
         match bytes.checked_sub(self.bytes) {
             Some(more) => self.account.taken.fetch_add(more, Ordering::Relaxed),
@@ -215,7 +215,7 @@ impl Share {
         self.bytes = bytes;
     }
 
-    /// Has `bytes` from now on if the account has room; two pipes at once do not take the same room.
+    /// Sets the share to `bytes` if the account has room. Two pipes at once never get the same room.
     fn try_grow(&mut self, bytes: usize) -> bool {
         let (more, limit) = (bytes.saturating_sub(self.bytes), self.account.limit);
         let grown = self.account.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {

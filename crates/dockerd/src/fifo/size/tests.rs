@@ -12,7 +12,7 @@ fn account(limit: usize) -> Arc<Account> {
 fn a_pipe_grows_while_it_is_busy_and_shrinks_when_it_is_calm() {
     let (start, account) = (Instant::now(), account(64 * LARGEST));
     let mut size = Size::new(USUAL, &account, start);
-    // Seconds, bytes that are read (0: the pipe is empty), and what becomes of the pipe in KiB.
+    // Seconds, bytes read (0: the pipe is empty), and the expected resize of the pipe in KiB.
     for (at, read, becomes) in [
         (0, 100, 64),
         (0, 60 * KIB, 64),
@@ -59,7 +59,7 @@ fn what_the_kernel_refuses_is_tried_again_later() {
     assert_eq!((size.read(USUAL, || start), account.taken()), (Resize::Keep, USUAL));
     assert_eq!(size.read(USUAL, || start + CALM), Resize::To(4 * USUAL));
     size.became(4 * USUAL);
-    // It holds more than it is to have.
+    // The pipe holds more bytes than its new size.
     assert_eq!(size.calmed(start + CALM * 2), Resize::To(USUAL));
     size.failed(start + CALM * 2);
     assert_eq!((size.calmed(start + CALM * 2), account.taken()), (Resize::Keep, 4 * USUAL));
@@ -103,7 +103,7 @@ proptest! {
             prop_assert_eq!(account.taken(), all);
             prop_assert!(all <= limit.max(8 * USUAL), "{} of {}", all, limit);
         }
-        // All of them are calm, one after the other.
+        // All of them become calm, one after the other.
         for pipe in &mut pipes {
             if let Resize::To(bytes) = pipe.calmed(now + CALM) {
                 pipe.became(bytes);
