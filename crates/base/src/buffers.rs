@@ -66,7 +66,7 @@ mod tests {
 
     /// Tests that run at the same time share the pool, so this test recognizes its own buffers by their capacity.
     #[test]
-    fn what_was_given_is_taken_again_until_nobody_has_needed_it_for_a_while() {
+    fn buffers_are_reused_until_they_stay_unused_for_a_while() {
         const ODD: usize = 3_999_999;
         let has_it = || pool().buffers.iter().any(|buffer| buffer.capacity() == ODD);
         give(&mut Vec::with_capacity(ODD));

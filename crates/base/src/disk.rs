@@ -77,11 +77,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_socket_takes_the_place_of_a_dead_one_and_of_nothing_else() {
+    async fn bind_replaces_a_dead_socket_and_no_other_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("made/a.sock");
         drop(bind(&path).unwrap());
-        assert!(path.exists(), "nobody has removed it");
+        assert!(path.exists(), "the file is still there");
         drop(bind(&path).unwrap());
         let file = dir.path().join("precious");
         fs::write(&file, "text").unwrap();

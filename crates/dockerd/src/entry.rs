@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_entry_says_why() {
+    fn decode_says_why_a_payload_is_not_an_entry() {
         for (payload, why) in [
             (&b""[..], Malformed::NoSource),
             (b"\x0a\x06stdout", Malformed::NoTime),

@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_go_where_they_are_wanted_in_a_file_and_are_not_in_the_pipe_any_more() {
+    async fn move_to_puts_bytes_at_the_offset_and_takes_them_from_the_pipe() {
         let (_dir, path) = fifo();
         let mut dockerd = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let mut fifo = Fifo::open(&path).unwrap();
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pipe_is_large_while_much_comes_and_small_again_afterwards() {
+    async fn a_pipe_grows_under_load_and_shrinks_afterwards() {
         let (_dir, path) = fifo();
         let mut dockerd = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let mut fifo = Fifo::open(&path).unwrap();
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_fifo_that_was_left_by_everybody_has_ended() {
+    async fn a_fifo_without_a_writer_has_ended() {
         let (_dir, path) = fifo();
         let mut fifo = Fifo::open(&path).unwrap();
         fifo.readable().await.unwrap();
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_fifo_is_refused() {
+    async fn a_file_that_is_not_a_fifo_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, b"").unwrap();

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_lies_costs_no_other_frame() {
+    fn a_wrong_length_costs_no_other_frame() {
         for lie in [1u32, 3, 60, 0, 5_000_000, u32::MAX] {
             let mut liar = frame("stdout", NOW, b"liar");
             liar[..4].copy_from_slice(&lie.to_be_bytes());

@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_a_line_that_is_too_long_is_no_line_whoever_reads_it() {
+    fn the_rest_of_a_truncated_line_is_skipped_by_every_joiner() {
         let plain = plain(Stdout, b"next");
         let next = [b"next".to_vec()];
         for last in [chunk(Stdout, b"a", 19, true, b"end"), chunk(Stdout, b"a", 19, false, b"no end")] {

@@ -1,4 +1,4 @@
-//! The segment being written to: its file, the torn record at its end, and the block being filled.
+//! The active segment: its file, the torn record at its end, and the block being filled.
 
 use std::fs::File;
 use std::io;
@@ -10,39 +10,39 @@ use super::format::{BLOCK, Block, ENTRY, FILLER, Header, INDEX, MARK, Note};
 use super::place::{self, Place};
 use super::{Framing, Ring, RingError, Scan, State};
 
-/// The most that lands at once: a busy stream's bytes are looked at while they are in the processor's cache.
+/// The most bytes that land at once: a busy stream's bytes are walked while they are in the processor's cache.
 pub(super) const MOST: u64 = if cfg!(any(test, small_rings)) { 8192 } else { 256 * 1024 };
 
-/// A file grows by at least and at most this much.
+/// The smallest and the largest step by which a file grows, in bytes.
 pub(super) const STEP: (u64, u64) = if cfg!(any(test, small_rings)) { (4096, 4096) } else { (64 * 1024, 1024 * 1024) };
 
-/// All offsets count from the beginning of the data.
+/// The segment being written to. All offsets count from the beginning of the data.
 #[derive(Debug)]
 pub(super) struct Active {
     pub header: Header,
     pub file: Arc<File>,
     pub memory: bool,
-    /// Why it has to be left for another segment.
+    /// The error for which this segment must be left for another.
     pub refused: Option<io::Error>,
-    /// How long somebody has left the file, when it was cut.
+    /// The length that remained when another process truncated the file.
     pub cut_at: Option<u64>,
-    /// What the disk did not take of its structures.
+    /// Fixed structures that the disk refused to write.
     pub unwritten: Vec<Note>,
-    /// Bytes of data that have room in the file.
+    /// Bytes of data for which the file has allocated space.
     pub allocated: u64,
     /// End of the last whole record.
     pub committed: u64,
     /// End of the last byte that landed, and of the file.
     pub landed: u64,
-    /// The bytes from `committed` to `landed`, which are no whole record.
+    /// The bytes from `committed` to `landed`, which are not a whole record.
     pub torn: Vec<u8>,
     pub open: Open,
     /// Index entries written.
     pub sealed: u64,
     pub owner: [u8; 64],
-    /// Counts syncs, to take the slots in turn.
+    /// The number of syncs; slots are written in turn.
     pub syncs: usize,
-    /// Something was committed since the last sync.
+    /// Whether records were committed since the last sync.
     pub dirty: bool,
 }
 
@@ -54,14 +54,14 @@ pub(super) struct Open {
     pub count: u64,
     pub first_time: i64,
     pub last_time: i64,
-    /// Over its bytes, of which there are so many.
+    /// The checksum over the block's bytes, and their number.
     hasher: crc32fast::Hasher,
     len: u64,
 }
 
-/// What one walk over new bytes found.
+/// The result of one walk over new bytes.
 pub(super) struct Walked {
-    /// From the first one to the end of the last record, or of what was none.
+    /// The number of bytes up to the end of the last record or garbage.
     pub bytes: usize,
     pub records: u64,
     pub garbage: u64,
@@ -91,22 +91,22 @@ impl Active {
         }
     }
 
-    /// A segment that was being written to when the process before this one died.
+    /// Continues a segment that the last process was writing to when it died.
     pub(super) fn recovered(header: Header, file: File) -> Self {
         Self::new(header, file, false)
     }
 
-    /// Makes a segment with room for `first` bytes of data, under the first number from the header's on that is free.
+    /// Creates a segment with space for `first` bytes of data, under the first free number from the header's on.
     pub(super) fn on_disk(ring: &Ring, mut header: Header, first: u64) -> Result<(Self, Place), RingError> {
         ring.make_dir()?;
         let (file, number) = place::create_segment(&ring.dir, header.number)?;
         header.number = number;
         let path = place::segment_path(&ring.dir, number);
-        // A disk that takes no file costs no other.
+        // If the disk cannot create the file, no other segment is evicted for it.
         let has_room = ring.retire_for(header.data_start() + first, false);
         let mut active = Self::new(header, file, false);
         if let Err(source) = has_room.and_then(|()| active.make_room(first)) {
-            // Nothing is in it, and its room is needed.
+            // The new file is empty and takes space that other files need.
             ring.remove_file(&path);
             return Err(RingError { doing: "find room for the segment", path, source });
         }
@@ -114,7 +114,7 @@ impl Active {
         Ok((active, place))
     }
 
-    /// The same without the disk.
+    /// Creates a segment in memory, without the disk.
     pub(super) fn in_memory(ring: &Ring, header: Header, first: u64) -> io::Result<(Self, Place)> {
         ring.retire_for(header.data_start() + first, true)?;
         let mut active = Self::new(header, place::create_in_memory()?, true);
@@ -123,7 +123,7 @@ impl Active {
         Ok((active, place))
     }
 
-    /// Room for the structures before the data, and for `first` bytes of it.
+    /// Allocates space for the structures before the data, and for `first` bytes of data.
     fn make_room(&mut self, first: u64) -> io::Result<()> {
         let start = self.header.data_start();
         place::allocate(&self.file, 0, start + first)?;
@@ -132,17 +132,17 @@ impl Active {
         Ok(())
     }
 
-    /// Whether `more` bytes are to go to this segment.
+    /// Whether the next `more` bytes belong in this segment.
     pub(super) fn takes(&self, more: u64) -> bool {
         self.refused.is_none() && self.landed + more <= self.header.capacity
     }
 
-    /// What a segment must have room for at once: so many torn bytes of the one before, and what lands behind them.
+    /// The space a new segment needs at once: the torn bytes of the last segment, and the bytes that land after them.
     pub(super) fn first_allocation(torn: u64, header: &Header) -> u64 {
         (torn + STEP.0).next_multiple_of(4096).min(header.capacity)
     }
 
-    /// Puts bytes behind the last ones, as those of a record that is not whole.
+    /// Appends bytes as part of a record that is not yet whole.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, self.header.data_start() + self.landed)?;
         self.landed += bytes.len() as u64;
@@ -150,8 +150,8 @@ impl Active {
         Ok(())
     }
 
-    /// Reads the last `new` bytes, which have landed in the file, behind the torn ones into `scratch`, and gives them. What else is in there
-    /// stays: zeros in its place would only be written over.
+    /// Reads the last `new` bytes that landed in the file into `scratch`, after the torn ones, and returns both. Other
+    /// content of `scratch` stays: clearing it would only cost time.
     pub(super) fn read_back<'a>(&mut self, new: usize, scratch: &'a mut Vec<u8>) -> io::Result<&'a mut [u8]> {
         let torn = self.torn.len();
         if scratch.len() < torn + new {
@@ -166,8 +166,8 @@ impl Active {
         Ok(bytes)
     }
 
-    /// Takes whole records from the beginning of `bytes`, which stand behind what is committed, into the open block,
-    /// until the bytes or the block end.
+    /// Adds whole records from the beginning of `bytes` to the open block, until the bytes or the block end. `bytes`
+    /// follow the committed ones.
     pub(super) fn walk<F: Framing>(&mut self, framing: &F, bytes: &mut [u8]) -> Walked {
         let mut found = Walked { bytes: 0, records: 0, garbage: 0, block_is_full: false };
         let open = &mut self.open;
@@ -202,18 +202,18 @@ impl Active {
         found
     }
 
-    /// Takes bytes that stand behind what is committed into the open block.
+    /// Adds bytes to the open block. They follow the committed ones.
     pub(super) fn take(&mut self, bytes: &[u8]) {
         self.open.hasher.update(bytes);
         self.open.len += bytes.len() as u64;
         self.committed += bytes.len() as u64;
     }
 
-    /// Writes one of the fixed structures. A segment of which the disk does not take that is left for another; what has
-    /// landed in it is in the page cache and stays readable.
+    /// Writes one of the fixed structures. If this write fails, the segment is abandoned; its data is in the page cache
+    /// and stays readable.
     pub(super) fn note(&mut self, at: u64, structure: [u8; 64]) {
         if self.cut_at.is_some_and(|len| len < self.header.data_start()) {
-            // The others are gone; one alone would not be believed.
+            // Earlier structures are missing, so recovery would not trust this one alone.
             return;
         }
         if let Err(error) = self.file.write_all_at(&structure, at) {
@@ -222,7 +222,7 @@ impl Active {
         }
     }
 
-    /// Looks whether the file is still where the next process would look for it.
+    /// Checks that the file is still where the next process will look for it.
     pub(super) fn look_for(&mut self, dir: &Path) {
         self.look_at_length();
         if !self.memory && !place::is_at(&self.file, &place::segment_path(dir, self.header.number)) {
@@ -230,8 +230,8 @@ impl Active {
         }
     }
 
-    /// Looks whether the file is as long as what has landed in it. Bytes that land behind a cut are lost with the process:
-    /// the structures that tell where they are may be gone.
+    /// Checks that the file is as long as what has landed in it. Bytes that land behind a truncation are lost with the
+    /// process: the structures that locate them may be gone.
     pub(super) fn look_at_length(&mut self) {
         let landed = self.header.data_start() + self.landed;
         if self.memory || self.cut_at.is_some() {
@@ -245,12 +245,12 @@ impl Active {
         }
     }
 
-    /// Writes the mark: how far the open block goes.
+    /// Writes the commit mark: the end of the open block.
     pub(super) fn mark(&mut self) {
         self.note(MARK, self.open.as_block().encode());
     }
 
-    /// Walks bytes that landed before a process died; they are whole records up to where the torn one begins.
+    /// Walks bytes that landed before a process died. They are whole records up to the torn one.
     pub(super) fn walk_again<F: Framing>(&mut self, framing: &F, state: &mut State) -> io::Result<()> {
         let (new, mut scratch, mut at) = (self.landed - self.committed, Vec::new(), 0);
         self.landed = self.committed;
@@ -268,7 +268,7 @@ impl Active {
         Ok(())
     }
 
-    /// Writes the index entry of the open block and begins the next one.
+    /// Writes the index entry of the open block and begins the next block.
     pub(super) fn seal(&mut self, state: &mut State) {
         if self.open.len == 0 {
             return;
@@ -286,7 +286,7 @@ impl Active {
         }
     }
 
-    /// Shows readers how far the segment goes.
+    /// Publishes the end of the segment to readers.
     pub(super) fn publish(&self, state: &mut State) {
         let next_seq = self.open.first_seq + self.open.count;
         state.next_seq = next_seq;
@@ -314,12 +314,12 @@ impl Open {
         }
     }
 
-    /// Where it ends.
+    /// The end of the block in the data.
     pub(super) fn end(&self) -> u64 {
         self.offset + self.len
     }
 
-    /// The block that a mark describes.
+    /// The open block that a commit mark describes.
     pub(super) fn marked(mark: &Block) -> Self {
         Self {
             offset: mark.offset,
@@ -332,7 +332,7 @@ impl Open {
         }
     }
 
-    /// The block as it is now.
+    /// The block as an index entry describes it.
     pub(super) fn as_block(&self) -> Block {
         Block {
             offset: self.offset,

@@ -1,4 +1,5 @@
-//! The writing side: land, commit, and [`super::next`] segments. The order of steps is the [module's](super) *Writing*.
+//! The writing side: land, commit, and begin [`super::next`] segments. See *Writing* in the [crate](super) for the
+//! order.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,29 +14,29 @@ use super::active::{Active, MOST};
 use super::format::{FILLER, OWNER, SLOTS, encode_owner};
 use super::{Framing, Revoked, Ring, RingError, lock};
 
-/// Puts one stream's bytes into a ring.
+/// Writes one stream's bytes into a ring.
 #[derive(Debug)]
 pub struct Writer {
     ring: Arc<Ring>,
     owner: [u8; 64],
 }
 
-/// What one [`Writer::land`] did.
+/// The result of one [`Writer::land`].
 #[derive(Debug, Default)]
 pub struct Landed {
-    /// Bytes read; 0 when the reading function gave 0.
+    /// Bytes that landed; 0 when `bring` returned 0.
     pub bytes: usize,
     /// Records that became readable.
     pub records: u64,
-    /// Bytes that were no record.
+    /// Bytes that belong to no record.
     pub garbage: u64,
-    /// Why the ring is in memory, when it is since this call.
+    /// The error for which this call moved the ring to memory.
     pub in_memory: Option<RingError>,
-    /// Why a file was left before it was full, and another one begun.
+    /// The error for which this call left a file before it was full and began another.
     pub left: Option<RingError>,
 }
 
-/// Where the next bytes of a stream go: the end of a segment's file.
+/// The place for the next bytes of a stream: the end of a segment's file.
 #[derive(Clone, Copy, Debug)]
 pub struct Landing<'a> {
     file: &'a File,
@@ -43,13 +44,13 @@ pub struct Landing<'a> {
     room: usize,
 }
 
-/// The segment being written to, and bytes of writers that are not at work.
+/// The active segment, and torn bytes of inactive writers.
 #[derive(Debug, Default)]
 pub(super) struct Appender {
     pub active: Option<Active>,
     /// Torn bytes at the end of a stream, by owner, while another stream writes.
     parked: HashMap<[u8; 64], Vec<u8>>,
-    /// Why the disk is not to be tried for the bytes that are to land.
+    /// The error number for which the disk is not tried for the next bytes.
     pub shunned: Option<i32>,
 }
 
@@ -60,21 +61,21 @@ impl Writer {
         Self { ring, owner: encode_owner(id) }
     }
 
-    /// The ring it writes to.
+    /// The ring that it writes to.
     pub fn ring(&self) -> &Ring {
         &self.ring
     }
 
-    /// Lets `bring` put bytes behind the last ones, and takes the records they complete into the ring.
+    /// Lets `bring` append bytes to the ring, and commits the records that they complete.
     ///
-    /// `bring` is given a place with room for at least one byte, and says how many it wrote there; when it fails or
-    /// gives 0, nothing has changed. It is called again, with another place, when the file did not take them. For a
-    /// kill to lose nothing it has to be one system call that leaves each byte either where it was or in the file, as
-    /// splice(2) is.
+    /// `bring` gets a place with room for at least one byte, and returns how many bytes it wrote there. If it fails or
+    /// returns 0, nothing has changed. It is called again, with another place, when the file refused the bytes. A kill
+    /// loses nothing if `bring` makes one system call that leaves each byte either at its source or in the file, such
+    /// as splice(2).
     ///
     /// # Errors
-    /// What `bring` returned. Before it is called: [`is_protected`](super::is_protected) when room could only be made
-    /// of records that are, [`is_revoked`](super::is_revoked) when a newer instance of the ring has the folder, and others
+    /// The error of `bring`. Before `bring` is called: [`is_protected`](super::is_protected) when the ring is full of
+    /// pinned records, [`is_revoked`](super::is_revoked) when a newer instance of the ring has the folder, and others
     /// when neither disk nor memory has room.
     pub fn land<F: Framing>(
         &mut self,
@@ -91,7 +92,7 @@ impl Writer {
             let active = appender.prepare::<F>(ring, &self.owner, &mut landed)?;
             let room = active.allocated.saturating_sub(active.landed).min(MOST);
             if room == 0 {
-                // A read of nothing looks like the end of the stream.
+                // A read of 0 bytes would look like the end of the stream.
                 return Err(io::Error::other("the segment has no room"));
             }
             let offset = active.header.data_start() + active.landed;
@@ -114,8 +115,8 @@ impl Writer {
         Ok(landed)
     }
 
-    /// Takes the beginning of a record whose rest has not come out of the ring. Whoever reads the rest elsewhere says so
-    /// by this: what lands next is not put behind it.
+    /// Removes and returns the torn record at the end, because another path has its rest. The caller calls this when it
+    /// reads the rest elsewhere, so that the next bytes are not joined to it.
     pub fn take_torn(&mut self) -> Vec<u8> {
         let mut appender = lock(&self.ring.appender);
         if appender.active.as_ref().is_some_and(|active| active.owner == self.owner) {
@@ -124,8 +125,8 @@ impl Writer {
         appender.parked.remove(&self.owner).unwrap_or_default()
     }
 
-    /// Ends the stream: bytes of a record that will never be whole become filler, and what is whole among them is kept.
-    /// Does nothing when a newer instance of the ring has the folder.
+    /// Ends the stream: whole records inside its torn bytes are kept, and the rest becomes filler. Does nothing when a
+    /// newer instance of the ring has the folder.
     pub fn finish<F: Framing>(&mut self, framing: &F) -> Landed {
         let ring = &*self.ring;
         let Some(_tenure) = ring.lease.enter() else { return Landed::default() };
@@ -150,14 +151,14 @@ impl Writer {
 }
 
 thread_local! {
-    /// What has landed, to be looked at. Few threads write, whatever the number of rings.
+    /// The buffer for walking new bytes. It is per thread, because few threads write to many rings.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Files on disk that are tried for the same bytes, before memory takes them.
+/// The number of files on disk that are tried for the same bytes before memory.
 const TRIES: usize = 2;
 
-/// Whether an error of moving bytes into a file is about the file, and not about where they come from.
+/// Whether an error of moving bytes into a file comes from the file, and not from the source.
 fn is_the_files(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(errno, Some(Errno::ENOSPC | Errno::EDQUOT | Errno::EROFS | Errno::EIO | Errno::EFBIG | Errno::ESTALE))
@@ -166,25 +167,25 @@ fn is_the_files(error: &io::Error) -> bool {
 // === impl Landing ===
 
 impl<'a> Landing<'a> {
-    /// The file.
+    /// The file to write to.
     pub fn file(&self) -> &'a File {
         self.file
     }
 
-    /// Where in the file, in bytes.
+    /// The offset in the file, in bytes.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// How many bytes may be put there.
+    /// The most bytes that fit.
     pub fn room(&self) -> usize {
         self.room
     }
 
-    /// Puts as many of `bytes` there as fit.
+    /// Writes as many of `bytes` as fit.
     ///
     /// # Errors
-    /// When the file does not take them.
+    /// When the file refuses them.
     pub fn put(&self, bytes: &[u8]) -> io::Result<usize> {
         let fitting = &bytes[..bytes.len().min(self.room)];
         self.file.write_all_at(fitting, self.offset)?;
@@ -195,27 +196,27 @@ impl<'a> Landing<'a> {
 // === impl Appender ===
 
 impl Appender {
-    /// Goes on in a segment.
+    /// Continues in a segment.
     pub(super) fn resume(active: Active) -> Self {
         Self { active: Some(active), ..Self::default() }
     }
 
-    /// Begins behind a segment that is not written to any more. Torn bytes at its end wait for their writer.
+    /// Begins behind a closed segment. Torn bytes at its end wait for their writer.
     pub(super) fn behind(closed: Active) -> Self {
         Self { parked: HashMap::from([(closed.owner, closed.torn)]), ..Self::default() }
     }
 
-    /// The number of the segment that is written to.
+    /// The number of the active segment.
     pub(super) fn number(&self) -> Option<u64> {
         self.active.as_ref().map(|active| active.header.number)
     }
 
-    /// Whether nothing has landed whose other half is still to come.
+    /// Whether no torn record is waiting for its rest.
     pub(super) fn has_whole_records_only(&self) -> bool {
         self.parked.is_empty() && self.active.as_ref().is_none_or(|active| active.torn.is_empty())
     }
 
-    /// Makes sure that there is a segment with room, and that the bytes at its end are `owner`'s.
+    /// Prepares a segment with room whose torn bytes, if any, belong to `owner`.
     fn prepare<F: Framing>(&mut self, ring: &Ring, owner: &[u8; 64], landed: &mut Landed) -> io::Result<&mut Active> {
         if let Some(active) = &mut self.active {
             active.look_at_length();
@@ -229,12 +230,12 @@ impl Appender {
         self.active.as_mut().ok_or_else(|| io::Error::other("the ring has no segment"))
     }
 
-    /// Makes `owner` the writer at the end of the segment. Its torn bytes are given up in memory only after they have
-    /// landed, so an error at any step loses none of them.
+    /// Makes `owner` the active writer. Its torn bytes leave memory only after they have landed, so an error at any
+    /// step loses none of them.
     fn give_back<F: Framing>(&mut self, ring: &Ring, owner: &[u8; 64], landed: &mut Landed) -> io::Result<()> {
         let returned = self.parked.get(owner).map_or(0, Vec::len) as u64;
         if returned > 0 {
-            // Before anything changes: the ring may be full of protected records.
+            // Checked before any change: the ring may be full of pinned records.
             self.make_room::<F>(ring, 1 + returned, landed)?;
         }
         self.park(ring);
@@ -248,7 +249,7 @@ impl Appender {
                     self.parked.remove(owner);
                     break;
                 }
-                // Memory is the last resort, and there is no other.
+                // Memory is the last resort.
                 Err(error) if active.memory => return Err(error),
                 Err(error) => {
                     let need = 1 + returned.len() as u64;
@@ -261,7 +262,7 @@ impl Appender {
         Ok(())
     }
 
-    /// Takes torn bytes of the present owner out of the segment, for its return.
+    /// Moves the torn bytes of the active owner from the segment to memory, until that owner writes again.
     fn park(&mut self, ring: &Ring) {
         let Some(active) = self.active.as_mut().filter(|active| !active.torn.is_empty()) else { return };
         let torn = std::mem::take(&mut active.torn);
@@ -269,7 +270,7 @@ impl Appender {
         let at = active.header.data_start() + active.committed;
         if let Err(error) = active.file.write_all_at(&filler, at) {
             active.refused.get_or_insert(error);
-            // Nothing is to follow them, in the next process either.
+            // The next process must not join other bytes to them either.
             let _ = active.file.set_len(at);
         } else {
             active.take(&filler);
@@ -279,21 +280,21 @@ impl Appender {
         self.parked.insert(active.owner, torn);
     }
 
-    /// Looks at what has landed.
+    /// Walks the bytes that have landed.
     fn take_in<F: Framing>(&mut self, ring: &Ring, framing: &F, scratch: &mut Vec<u8>, landed: &mut Landed) {
         let Some(active) = &mut self.active else { return };
         let all = active.torn.len() + landed.bytes;
         match active.read_back(landed.bytes, scratch) {
             Ok(bytes) => self.commit(ring, framing, bytes, landed),
             Err(error) => {
-                // What is there cannot be known; what comes next goes elsewhere.
+                // The bytes cannot be read back, so the next ones go to another segment.
                 landed.garbage += all as u64;
                 active.refused.get_or_insert(error);
             }
         }
     }
 
-    /// Takes whole records into the ring, and tells readers. `bytes` stand behind what is committed and are all there is.
+    /// Commits whole records and wakes readers. `bytes` follow the committed ones and are all there is.
     fn commit<F: Framing>(&mut self, ring: &Ring, framing: &F, bytes: &mut [u8], landed: &mut Landed) {
         let Some(active) = &mut self.active else { return };
         let mut at = 0;
@@ -323,7 +324,7 @@ impl Appender {
         }
     }
 
-    /// Writes down in a slot how far the open block goes, and gives the file that a sync must cover.
+    /// Writes the end of the open block into a slot, and returns the file that a sync must cover.
     pub(super) fn prepare_sync(&mut self) -> Option<Arc<File>> {
         let active = self.active.as_mut().filter(|active| active.dirty && !active.memory)?;
         active.note(SLOTS[active.syncs % 2], active.open.as_block().encode());
@@ -332,7 +333,7 @@ impl Appender {
         Some(active.file.clone())
     }
 
-    /// The disk did not take what [`Appender::prepare_sync`] gave: the next sync covers it too.
+    /// Records that the disk failed the sync of [`Appender::prepare_sync`]: the next sync covers the same records.
     pub(super) fn sync_failed(&mut self) {
         if let Some(active) = &mut self.active {
             active.dirty = true;

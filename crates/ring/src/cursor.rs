@@ -1,14 +1,14 @@
-//! How far a reader has come, durable.
+//! A durable cursor: how far a reader has come.
 //!
 //! ```text
 //!   0  slot A   generation, position, note, what the ring has given out, siblings, version, CRC-32
 //! 512  slot B   the same; slots are written in turn, the valid one with the higher generation counts
 //! ```
 //!
-//! A save is one small write into the page cache: it survives a `kill -9` at once and a power loss after
-//! [`Cursor::to_sync`]. A torn slot fails its checksum and the one before it counts: a reader then goes back a little,
-//! never forward. Beside the position there are [`NOTE`] bytes for its owner, saved together with it, and what keeps the
-//! ring from giving an acknowledged number again, see `given`.
+//! A save is one small write into the page cache. It survives a `kill -9` at once and a power loss after
+//! [`Cursor::to_sync`]. A torn slot fails its checksum and the earlier slot counts: a reader then goes back a little,
+//! never forward. With the position, a save stores [`NOTE`] bytes for the cursor's owner, and the numbers that the ring
+//! must not reuse, see `given`.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -21,17 +21,17 @@ use super::given::{Given, Siblings};
 use super::{Position, RingError, place};
 use base::disk;
 
-/// Bytes a cursor keeps for its owner.
+/// Bytes that a cursor stores for its owner.
 pub const NOTE: usize = 144;
 
 const SLOT: usize = 384;
 const SLOTS: [u64; 2] = [0, 512];
 const VERSION: u32 = 2;
 
-/// What the names of files begin with that were set aside.
+/// The prefix of unreadable cursor files that were set aside.
 const ASIDE: &str = "unreadable-";
 
-/// Where the parts of a slot begin, behind the generation and the position.
+/// Offset in a slot of the note, behind the generation and the position.
 const NOTE_AT: usize = 32;
 const GIVEN_AT: usize = 272;
 const SIBLINGS_AT: usize = 288;
@@ -39,29 +39,29 @@ const VERSION_AT: usize = SLOT - 8;
 
 const _: () = assert!(NOTE_AT + NOTE <= GIVEN_AT && SIBLINGS_AT + Siblings::LEN <= VERSION_AT);
 
-/// Bytes of a slot as the release before wrote it, with a note of 32 bytes; behind those the file is empty or holds zeros.
+/// Bytes of a slot in the earlier format, with a note of 32 bytes; behind them the file ends or holds zeros.
 const OLD_SLOT: usize = 128;
 const OLD_NOTE: usize = 32;
 
-/// A durable position, and what its owner wants to remember with it.
+/// A durable position with a note of its owner.
 #[derive(Debug)]
 pub struct Cursor {
     path: PathBuf,
-    /// Made at the first save.
+    /// Created at the first save.
     file: Option<File>,
     generation: u64,
     saved: Option<(Position, [u8; NOTE])>,
-    /// What is saved with the next position.
+    /// The ring's next numbers, saved with the next position.
     given: Given,
     siblings: Siblings,
-    /// The file holds nothing that can be used. What is in it must not count once there is something.
+    /// Whether the file holds no valid slot. Its content must not count once a save succeeds.
     is_damaged: bool,
-    /// The disk did not take the last save.
+    /// Whether the disk refused the last save.
     unsaved: bool,
     dirty: bool,
 }
 
-/// What a slot says.
+/// The content of a slot.
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     generation: u64,
@@ -74,10 +74,10 @@ pub(super) struct Slot {
 // === impl Cursor ===
 
 impl Cursor {
-    /// Opens the cursor in a file. One that was never saved, or that is damaged in both slots, is at no position.
+    /// Opens the cursor in a file. It has no position if it was never saved, or if both slots are damaged.
     ///
     /// # Errors
-    /// When the file is there and cannot be read.
+    /// When the file exists and cannot be read.
     pub fn open(path: &Path) -> Result<Self, RingError> {
         let path = path.to_path_buf();
         let (file, best) = match OpenOptions::new().read(true).write(true).open(&path) {
@@ -86,7 +86,7 @@ impl Cursor {
                 (Some(file), best)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => (None, None),
-            // It can be read, and is tried again with each save.
+            // A read-only file can be read; each save tries to open it for writing.
             Err(error) if disk::is_read_only(&error) => {
                 let fail = |source| RingError { doing: "read the cursor", path: path.clone(), source };
                 (None, read(&path).map_err(fail)?)
@@ -100,34 +100,34 @@ impl Cursor {
             given: best.as_ref().map(|slot| slot.given).unwrap_or_default(),
             is_damaged: file.is_some() && best.is_none(),
             siblings: best.map(|slot| slot.siblings).unwrap_or_default(),
-            // Nobody knows whether the process that wrote it has synced it.
+            // The last process may have died before it synced the file.
             dirty: file.is_some(),
             file,
             unsaved: false,
         })
     }
 
-    /// What was saved last.
+    /// The position and note that were saved last.
     pub fn saved(&self) -> Option<(Position, [u8; NOTE])> {
         self.saved
     }
 
-    /// Whether it has no file, as one that was never saved.
+    /// Whether it has no file, because it was never saved.
     pub fn is_new(&self) -> bool {
         self.saved.is_none() && self.file.is_none()
     }
 
-    /// Where its file is.
+    /// The path of its file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What the next save says of the ring beside the position.
+    /// Sets what the next save stores about the ring, beside the position.
     pub(super) fn knows(&mut self, given: Given, siblings: &Siblings) {
         self.given = self.given.and(given);
         if self.siblings != *siblings {
             self.siblings = siblings.clone();
-            // The file says something else until then.
+            // Until that save, the file has the old siblings.
             self.unsaved |= self.saved.is_some();
         }
     }
@@ -135,8 +135,8 @@ impl Cursor {
     /// Saves a position and a note; they survive the process from here on.
     ///
     /// # Errors
-    /// When the disk does not take it. The cursor then stays where it was for the next process, which sends again
-    /// what lies between.
+    /// When the disk refuses the write. After a restart the cursor is then where it was, and the lines since are sent
+    /// again.
     pub fn save(&mut self, position: Position, note: [u8; NOTE]) -> Result<(), RingError> {
         self.keep(position, note);
         let fail = |path: &Path, source| RingError { doing: "save the cursor", path: path.into(), source };
@@ -155,7 +155,7 @@ impl Cursor {
         let slot = Slot { generation, position, note, given, siblings }.encode();
         if let Some(file) = &self.file {
             if self.is_damaged {
-                // A slot that cannot be read now, and later can, would count with its higher generation.
+                // A slot that is unreadable now and readable later would count, because its generation is higher.
                 file.set_len(0).map_err(|source| fail(&self.path, source))?;
                 self.is_damaged = false;
             }
@@ -167,16 +167,16 @@ impl Cursor {
         Ok(())
     }
 
-    /// Takes a position and a note, to be [saved](Cursor::save_again) later.
+    /// Keeps a position and a note in memory, to be [saved](Cursor::save_again) later.
     pub fn keep(&mut self, position: Position, note: [u8; NOTE]) {
         self.saved = Some((position, note));
         self.unsaved = true;
     }
 
-    /// Saves again what the disk did not take, or what somebody has deleted.
+    /// Saves again what the disk refused, or what another process has deleted.
     ///
     /// # Errors
-    /// When the disk still does not take it.
+    /// When the disk still refuses it.
     pub fn save_again(&mut self) -> Result<(), RingError> {
         match self.saved {
             Some((position, note)) if self.unsaved || !self.is_in_place() => self.save(position, note),
@@ -184,22 +184,22 @@ impl Cursor {
         }
     }
 
-    /// In a file that somebody has deleted the next process finds nothing.
+    /// Whether the file is still at its path. The next process would not find a deleted file.
     fn is_in_place(&self) -> bool {
         self.file.as_ref().is_some_and(|file| place::is_at(file, &self.path))
     }
 
-    /// The file, if something was saved since the last call: sync it and a power loss does not move the cursor back.
+    /// The file, if it was saved since the last call. After a sync of it, a power loss does not move the cursor back.
     pub fn to_sync(&mut self) -> Option<File> {
         let dirty = std::mem::take(&mut self.dirty);
         self.file.as_ref().filter(|_| dirty)?.try_clone().ok()
     }
 }
 
-/// What was saved in a file, if it is a cursor's.
+/// Reads the saved slot of a file; `None` if the file is not a valid cursor.
 ///
 /// # Errors
-/// When the process has no file left to read it with, which says nothing of it.
+/// When the process has no file descriptor left, which says nothing about the file.
 pub(super) fn read(path: &Path) -> io::Result<Option<Slot>> {
     match File::open(path).and_then(|file| read_best(&file)) {
         Err(error) if disk::is_exhausted(&error) => Err(error),
@@ -207,9 +207,9 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Slot>> {
     }
 }
 
-/// Sets a file aside that the disk does not give, under a name that is no cursor's.
+/// Renames an unreadable file, so that it no longer counts as a cursor.
 ///
-/// What it says is unknown, and numbers are given out without it: when it can be read again, it must not count.
+/// Its content is unknown, and new numbers are given without it. So it must not count if it becomes readable again.
 pub(super) fn set_aside_unreadable(path: &Path) {
     let read = File::open(path).and_then(|file| read_best(&file));
     let is_unreadable = read.is_err_and(|error| {
@@ -218,21 +218,21 @@ pub(super) fn set_aside_unreadable(path: &Path) {
     if let Some(name) = path.file_name().filter(|_| is_unreadable) {
         let mut aside = OsString::from(ASIDE);
         aside.push(name);
-        // Where it cannot be renamed, nothing can be written either.
+        // Where it cannot be renamed, it cannot be written either.
         let _ = fs::rename(path, path.with_file_name(aside));
     }
 }
 
-/// Whether `dir` has a file that [`set_aside_unreadable`] has set aside.
+/// Whether `dir` has a file that [`set_aside_unreadable`] has renamed.
 pub(super) fn are_set_aside(dir: &Path) -> bool {
     let mut entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.any(|entry| entry.file_name().as_bytes().starts_with(ASIDE.as_bytes()))
 }
 
-/// The better of the two slots.
+/// The valid slot with the higher generation.
 ///
 /// # Errors
-/// When the disk gives neither.
+/// When neither slot can be read.
 fn read_best(file: &File) -> io::Result<Option<Slot>> {
     let slot = |at| {
         let mut slot = [0; SLOT];
@@ -276,7 +276,7 @@ impl Slot {
         let mut note = [0; NOTE];
         let kept = if is_this { NOTE } else { OLD_NOTE };
         note[..kept].copy_from_slice(&slot[NOTE_AT..NOTE_AT + kept]);
-        // In the format before, the note began with the two numbers up to which its owner had acknowledged.
+        // In the earlier format, the note began with the two numbers up to which its owner had acknowledged.
         let (given, siblings) = if is_this {
             let given = Given { next_seq: value(GIVEN_AT), next_number: value(GIVEN_AT + 8) };
             (given, Siblings::decode(&slot[SIBLINGS_AT..SIBLINGS_AT + Siblings::LEN]))
@@ -384,7 +384,7 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, [1; 1024]).unwrap();
         let mut cursor = Cursor::open(&path).unwrap();
-        // Unreadable for a while, and then there again.
+        // The file is unreadable for a while, and then readable again.
         std::fs::write(&path, whole).unwrap();
         cursor.save(at(2), [0; NOTE]).unwrap();
         assert_eq!(Cursor::open(&path).unwrap().saved().unwrap().0, at(2));

@@ -1,10 +1,12 @@
-//! All cursors of a ring: one for each place that its records go to.
+//! All cursors of a ring: one for each destination of its records.
 //!
-//! Each has a file of its own, `cursor-<name>`, so that places may be added, taken away and named in another order. A
-//! cursor that has no file belongs to a place that was just added, and begins where the one stands that is the furthest
-//! behind. For that to be true, all of them get their files before the first one moves. Each lists the others: one that
-//! is listed and has no file was lost, to a power loss for example, and begins with the oldest record. Where none was ever
-//! saved, all begin with the first record of all, whether the ring still has it or not: what it has overwritten was owed.
+//! Each has its own file, `cursor-<name>`, so that destinations may be added, removed and reordered. A cursor without a
+//! file belongs to a new destination, and begins where the cursor furthest behind is. So all cursors get their files
+//! before the first one moves.
+//!
+//! Each file lists the other cursors. A listed cursor without a file was lost, for example to a power loss, and begins
+//! with the oldest record. If no cursor was ever saved, all begin with the ring's first record, overwritten or not:
+//! those records were unsent.
 
 use std::ffi::OsString;
 use std::fs;
@@ -18,43 +20,44 @@ use super::given::{Given, Siblings};
 use super::{Cursor, Position, Ring, RingError, lock};
 use base::disk;
 
-/// What the names of all cursors' files begin with.
+/// The prefix of all cursor files.
 const PREFIX: &str = "cursor-";
 
-/// What the name of a file begins with that is no cursor's yet.
+/// The prefix of a file that is not complete and not yet a cursor.
 const STAGED: &str = "new-";
 
-/// What tells a place from the others of its ring.
+/// The name of a destination, unique in its ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
     pub now: String,
-    /// What an earlier release called it, where that was something else. Two places may have had the same name there, and one cursor then.
+    /// The name in an earlier release, if different. Two destinations may have shared one name there, and so one
+    /// cursor.
     pub former: Option<String>,
 }
 
-/// See the [module](self).
+/// The cursors of a ring, see the [module](self).
 #[derive(Debug)]
 pub struct Cursors {
     ring: Arc<Ring>,
     all: Vec<Cursor>,
-    /// Where those begin that have saved nothing.
+    /// The start position of cursors that were never saved.
     begin: Position,
     shown: Saved,
 }
 
-/// How far cursors have got, for those who must not wait for a save: held for a few instructions, never across a system
-/// call.
+/// A view of the saved positions for readers that must not wait for a save. Its lock is held for a few instructions,
+/// never across a system call.
 #[derive(Clone, Debug, Default)]
 pub struct Saved(Arc<Mutex<Vec<Option<Position>>>>);
 
 // === impl Cursors ===
 
 impl Cursors {
-    /// Opens the cursors of these names of a ring. The files of others are removed, but when no name is given:
-    /// who does not know where the records go to must not forget how far they got.
+    /// Opens the cursors of these names and removes other cursor files. An empty list removes none: the destinations
+    /// are then unknown, and their progress must be kept.
     ///
     /// # Errors
-    /// When a file is there and cannot be read, or a [newer instance](Ring::open) of the ring has the folder.
+    /// When a file exists and cannot be read, or a [newer instance](Ring::open) of the ring has the folder.
     pub fn open(ring: &Arc<Ring>, names: &[Name]) -> Result<Self, RingError> {
         base::lock::may_wait();
         let _tenure = ring.enter()?;
@@ -71,7 +74,7 @@ impl Cursors {
             return Ok(cursors);
         }
         let is_lost = |(name, cursor): (&Name, &Cursor)| {
-            // A file that could not be handed over is not lost.
+            // If a file could not be renamed, its former name still counts.
             let paths = std::iter::once(name.path(dir)).chain(name.former_path(dir).filter(|path| !path.exists()));
             let mut paths = paths.filter(|_| cursor.is_new());
             paths.any(|path| saved.iter().flatten().any(|slot| slot.siblings.has(file_name(&path))))
@@ -79,15 +82,15 @@ impl Cursors {
         let any_is_lost = names.iter().zip(&cursors.all).any(is_lost);
         cursors.inform();
         let begun = match furthest_behind_of(saved) {
-            // One that is lost may be the furthest behind.
+            // A lost cursor may be the furthest behind.
             Some(slot) if !any_is_lost => cursors.begin_new(slot.position, slot.note),
             _ => Ok(()),
         };
-        // Those that list others than there are now.
+        // Saves the cursors whose list of siblings has changed.
         let saved = begun.and_then(|()| cursors.save_again());
         cursors.show();
         if saved.is_err() {
-            // The files of others still say where to begin, to the next process too.
+            // The other files still say where to begin, also to the next process.
             return Ok(cursors);
         }
         let is_named = |path: &PathBuf| cursors.all.iter().any(|cursor| cursor.path() == path);
@@ -95,18 +98,18 @@ impl Cursors {
         Ok(cursors)
     }
 
-    /// What the cursor number `at` has saved last.
+    /// The position and note that cursor `at` has saved last.
     pub fn saved(&self, at: usize) -> Option<(Position, [u8; NOTE])> {
         self.all.get(at)?.saved()
     }
 
-    /// Where the cursor number `at` goes on, with the note that belongs to that: what it has saved last, or where one begins that has saved
-    /// nothing. Records from there on that the ring no longer has are lost.
+    /// The start position and note of cursor `at`: its last save, or the start of one that was never saved. Records
+    /// from there on that the ring no longer has are lost.
     pub fn start(&self, at: usize) -> (Position, [u8; NOTE]) {
         self.saved(at).unwrap_or((self.begin, [0; NOTE]))
     }
 
-    /// Saves a position and a note for the cursor number `at`.
+    /// Saves a position and a note for cursor `at`.
     ///
     /// # Errors
     /// See [`Cursor::save`]; also when a [newer instance](Ring::open) of the ring has the folder.
@@ -133,10 +136,10 @@ impl Cursors {
         }
     }
 
-    /// Saves again what the disk did not take.
+    /// Saves again what the disk refused.
     ///
     /// # Errors
-    /// When the disk still does not take it, or a [newer instance](Ring::open) of the ring has the folder.
+    /// When the disk still refuses it, or a [newer instance](Ring::open) of the ring has the folder.
     pub fn save_again(&mut self) -> Result<(), RingError> {
         base::lock::may_wait();
         let ring = self.ring.clone();
@@ -144,25 +147,25 @@ impl Cursors {
         self.all.iter_mut().try_for_each(Cursor::save_again)
     }
 
-    /// The files to sync for a power loss to move no cursor back.
+    /// The files to sync, so that a power loss moves no cursor back.
     pub fn to_sync(&mut self) -> Vec<fs::File> {
         self.all.iter_mut().filter_map(Cursor::to_sync).collect()
     }
 
-    /// The first record that not every place has, `None` while there is a place that has none.
+    /// The first record that some destination still needs; `None` while a destination has no position.
     pub fn furthest_behind(&self) -> Option<u64> {
         let seqs = self.all.iter().map(|cursor| cursor.saved().map(|(position, _)| position.seq));
         seqs.min().flatten()
     }
 
-    /// Tells all what the next save says of the ring.
+    /// Sets in all cursors what the next save stores about the ring.
     fn inform(&mut self) {
         let siblings = Siblings::of(self.all.iter().map(|cursor| file_name(cursor.path())));
         let given = self.ring.given();
         self.all.iter_mut().for_each(|cursor| cursor.knows(given, &siblings));
     }
 
-    /// How far they have got, as of each save.
+    /// The saved positions, updated at each save.
     pub fn shown(&self) -> Saved {
         self.shown.clone()
     }
@@ -171,14 +174,14 @@ impl Cursors {
         *lock(&self.shown.0) = self.all.iter().map(|cursor| cursor.saved().map(|(position, _)| position)).collect();
     }
 
-    /// Gives those their files that have none.
+    /// Creates the files of cursors that have none.
     fn begin_new(&mut self, position: Position, note: [u8; NOTE]) -> Result<(), RingError> {
         let mut new = self.all.iter_mut().filter(|cursor| cursor.is_new());
         new.try_for_each(|cursor| cursor.save(position, note))
     }
 }
 
-/// The position in `dir` that is the furthest behind of all; `None` also when a cursor is damaged or cannot be read.
+/// The position furthest behind of all cursors in `dir`; `None` also when a cursor is damaged or cannot be read.
 pub fn furthest_behind(dir: &Path) -> Option<Position> {
     furthest_behind_of(slots(dir).ok()?).map(|slot| slot.position)
 }
@@ -209,26 +212,27 @@ impl From<&str> for Name {
 // === impl Saved ===
 
 impl Saved {
-    /// What the cursor number `at` has saved last.
+    /// The position that cursor `at` has saved last.
     pub fn position(&self, at: usize) -> Option<Position> {
         *lock(&self.0).get(at)?
     }
 
-    /// The first record that not every place has, `None` while there is a place that has none.
+    /// The first record that some destination still needs; `None` while a destination has no position.
     pub fn furthest_behind(&self) -> Option<u64> {
         lock(&self.0).iter().map(|position| position.map(|position| position.seq)).min().flatten()
     }
 }
 
-/// The first record that the place of this name has not got, by what is saved in `dir`; `None` also when that is damaged.
+/// The first record that this destination has not acknowledged, by the files in `dir`; `None` also when its file is
+/// damaged.
 pub fn saved_in(dir: &Path, name: &Name) -> Option<u64> {
     let path = Some(name.path(dir)).filter(|path| path.exists()).or_else(|| name.former_path(dir))?;
     cursor::read(&path).ok()?.map(|slot| slot.position.seq)
 }
 
-/// Gives the files of an earlier release the names that they have now.
+/// Renames the files of an earlier release to their present names.
 ///
-/// What the disk refuses stays as it is: the place then begins where the one is that is the furthest behind.
+/// If the disk refuses, the file stays. The destination then begins where the cursor furthest behind is.
 fn hand_over(dir: &Path, names: &[Name]) {
     let is_due = |name: &&Name| !name.path(dir).exists();
     for (at, name) in names.iter().enumerate().filter(|(_, name)| is_due(name)) {
@@ -241,7 +245,7 @@ fn hand_over(dir: &Path, names: &[Name]) {
     }
 }
 
-/// A copy is complete once it has its name.
+/// Copies a file under a temporary name first, so that a file with its final name is complete.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut staged = OsString::from(STAGED);
     staged.push(to.file_name().unwrap_or_default());
@@ -251,25 +255,25 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(&staged, to)
 }
 
-/// What the ring in `dir` has given out, as far as its cursors know: also those of places that there are no more.
+/// The next numbers of the ring in `dir` that its cursors know, those of removed destinations included.
 ///
 /// # Errors
-/// When the process has no file left to read them with.
+/// When the process has no file descriptor left.
 pub(super) fn given(dir: &Path) -> io::Result<Given> {
     Ok(slots(dir)?.into_iter().flatten().fold(Given::default(), |given, slot| given.and(slot.given)))
 }
 
-/// Sets aside the cursors in `dir` that the disk does not give.
+/// Sets aside the cursors in `dir` that the disk cannot read.
 pub(super) fn set_aside_unreadable(dir: &Path) {
     for path in files(dir) {
         cursor::set_aside_unreadable(&path);
     }
 }
 
-/// What all cursors in `dir` have saved; `None` for one that is damaged.
+/// The slots of all cursors in `dir`; `None` for a damaged one.
 ///
 /// # Errors
-/// When the process has no file left to read them with, which says nothing of them.
+/// When the process has no file descriptor left, which says nothing about the files.
 fn slots(dir: &Path) -> io::Result<Vec<Option<Slot>>> {
     let paths: Vec<_> = files_or_error(dir)?.collect();
     paths.iter().map(|path| cursor::read(path)).collect()
@@ -279,7 +283,7 @@ fn file_name(path: &Path) -> &[u8] {
     path.file_name().unwrap_or_default().as_bytes()
 }
 
-/// The files of all cursors in `dir`.
+/// The paths of all cursor files in `dir`.
 fn files(dir: &Path) -> impl Iterator<Item = PathBuf> {
     files_or_error(dir).into_iter().flatten()
 }
@@ -307,7 +311,7 @@ mod tests {
         names.iter().map(|name| Name::from(*name)).collect()
     }
 
-    /// Places by their names now and before.
+    /// Destinations by their present and former names.
     fn renamed(names: &[(&str, &str)]) -> Vec<Name> {
         names.iter().map(|(now, former)| Name { now: (*now).into(), former: Some((*former).into()) }).collect()
     }
@@ -327,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_has_got_nothing_is_not_taken_for_one_that_was_just_added() {
+    fn a_cursor_that_has_saved_nothing_is_not_treated_as_new() {
         let dir = tempfile::tempdir().unwrap();
         let mut cursors = open(dir.path(), &["up", "down"]);
         assert_eq!((seqs(&cursors), cursors.furthest_behind()), (vec![None, None], None));
@@ -340,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_just_added_begins_where_the_last_of_the_others_is() {
+    fn a_new_cursor_begins_where_the_furthest_behind_is() {
         let dir = tempfile::tempdir().unwrap();
         let mut cursors = open(dir.path(), &["a", "b"]);
         cursors.save(0, at(7), [7; NOTE]).unwrap();
@@ -351,10 +355,10 @@ mod tests {
         assert_eq!(files(dir.path()).count(), 1);
     }
 
-    /// What was overwritten before the first save was owed to all of them, also after a kill, and after the options of a container could not be
-    /// used for a while.
+    /// Records that were overwritten before the first save were unsent for all destinations, also after a kill, and
+    /// after the container's options were unusable for a while.
     #[test]
-    fn those_of_a_ring_of_which_nothing_was_saved_begin_with_its_first_record() {
+    fn cursors_that_were_never_saved_begin_with_the_first_record() {
         let dir = tempfile::tempdir().unwrap();
         let ring = tests::open(dir.path(), tests::BOOT);
         let mut cursors = Cursors::open(&ring, &names(&["up", "down"])).unwrap();
@@ -373,11 +377,11 @@ mod tests {
         for of_none in ["cursor-up", "cursor-down"] {
             fs::write(dir.path().join(of_none), [1; 1024]).unwrap();
         }
-        assert_eq!(starts(&Cursors::open(&ring, &names(&["up", "down"])).unwrap()), [of_all; 2], "nobody knows");
+        assert_eq!(starts(&Cursors::open(&ring, &names(&["up", "down"])).unwrap()), [of_all; 2], "their progress is unknown");
     }
 
     #[test]
-    fn who_names_none_removes_none() {
+    fn an_empty_list_of_names_removes_no_cursor() {
         let dir = tempfile::tempdir().unwrap();
         open(dir.path(), &["a", "b"]).save(0, at(7), [7; NOTE]).unwrap();
         open(dir.path(), &[]);
@@ -385,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_damaged_begins_anew() {
+    fn a_damaged_cursor_has_no_position() {
         let dir = tempfile::tempdir().unwrap();
         let mut cursors = open(dir.path(), &["a", "b"]);
         cursors.save(0, at(7), [7; NOTE]).unwrap();
@@ -394,10 +398,10 @@ mod tests {
         assert_eq!(seqs(&open(dir.path(), &["a", "b", "c"])), [Some(7), None, None]);
     }
 
-    /// After a power loss of the file of one, which had got nothing: it is no new place, so it must not begin where the
-    /// others are.
+    /// A power loss took the file of a cursor that had acknowledged nothing. It is not a new destination, so it must
+    /// not begin where the others are.
     #[test]
-    fn one_whose_file_was_lost_begins_with_the_oldest_record() {
+    fn a_cursor_whose_file_was_lost_begins_with_the_oldest_record() {
         let dir = tempfile::tempdir().unwrap();
         tests::land(&mut tests::open(dir.path(), tests::BOOT).writer("a"), &tests::record(1, b"the oldest"));
         open(dir.path(), &["up", "down"]).save(0, at(100), [1; NOTE]).unwrap();
@@ -411,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_taken_away_and_comes_back_is_new() {
+    fn a_cursor_that_was_removed_and_added_again_is_new() {
         let dir = tempfile::tempdir().unwrap();
         open(dir.path(), &["a", "b"]).save(0, at(100), [1; NOTE]).unwrap();
         open(dir.path(), &["a"]);
@@ -419,13 +423,13 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_above_what_any_cursor_has_acknowledged_whoever_is_named() {
+    fn numbers_are_above_what_any_cursor_has_acknowledged_also_one_that_is_not_named() {
         for named in [&["kept"][..], &["gone"], &["other"], &[]] {
             let dir = tempfile::tempdir().unwrap();
             let ring = tests::open(dir.path(), tests::BOOT);
             let mut writer = ring.writer("a");
             (0..10).for_each(|time| drop(tests::land(&mut writer, &tests::record(time, b"not synced"))));
-            // An open line keeps both positions back; what is behind it is acknowledged all the same.
+            // An open line keeps both positions back; records behind it are acknowledged all the same.
             let mut cursors = Cursors::open(&ring, &names(&["kept", "gone"])).unwrap();
             cursors.save(0, ring.oldest(), [9; NOTE]).unwrap();
             (0..10).for_each(|time| drop(tests::land(&mut writer, &tests::record(time, b"not synced"))));
@@ -480,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn one_whose_file_was_lost_before_it_was_renamed_begins_with_the_oldest_record() {
+    fn a_cursor_whose_file_was_lost_before_it_was_renamed_begins_with_the_oldest_record() {
         let dir = tempfile::tempdir().unwrap();
         open(dir.path(), &["old-a", "old-b"]).save(0, at(100), [1; NOTE]).unwrap();
         fs::remove_file(dir.path().join("cursor-old-b")).unwrap();

@@ -1,9 +1,8 @@
-//! What a ring says of itself, `info.json` beside the segments: written in the way of nobody, synced before the records
-//! that depend on it.
+//! The description of a ring, `info.json` beside the segments.
 //!
-//! Without the description nobody knows where the records may go. So it is [staged](small::stage) before the first
-//! segment is made, or at once where there are some, and every [`Ring::sync`] settles it before it counts anything as
-//! synced.
+//! It says where the records may go: without it they cannot be delivered. So it is [staged](small::stage) before the
+//! first segment is created, or at once if segments exist. No writer waits for its sync: every [`Ring::sync`] settles
+//! it before it counts any record as synced.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,22 +11,22 @@ use super::{Ring, RingError, lock};
 use base::disk::small::{self, Content};
 use base::disk::{self};
 
-/// The name of the owner's description beside the segments.
+/// The name of the description beside the segments.
 pub const INFO: &str = "info.json";
 
-/// What a ring was given to say, and how far that has got.
+/// The description, and how far it has been written.
 #[derive(Debug, Default)]
 pub(super) struct Description {
     bytes: Option<Vec<u8>>,
-    /// Counts what was given, what was staged and what was settled of it.
+    /// Counters of descriptions given, staged and settled.
     given: u64,
     staged: u64,
     settled: u64,
-    /// The ring's folder was made since the last sync.
+    /// The ring's folder was created since the last sync.
     made_dir: bool,
 }
 
-/// The description in a ring's folder.
+/// Reads the description in a ring's folder.
 pub fn described(dir: &Path) -> Content {
     small::read(&dir.join(INFO))
 }
@@ -35,11 +34,11 @@ pub fn described(dir: &Path) -> Content {
 // === impl Ring ===
 
 impl Ring {
-    /// What `info.json` beside the segments shall say. Written now if the ring exists, else with the first segment.
+    /// Sets the content of `info.json`. It is written now if the ring exists, else with the first segment.
     ///
     /// # Errors
-    /// When the file cannot be written, which is tried again with each segment and each sync, or a
-    /// [newer instance](Ring::open) has the folder.
+    /// When the file cannot be written, which each segment and each sync retries, or a [newer instance](Ring::open) has
+    /// the folder.
     pub fn describe(&self, info: &[u8]) -> Result<(), RingError> {
         let _tenure = self.enter()?;
         let _one_at_a_time = lock(&self.staging);
@@ -53,7 +52,7 @@ impl Ring {
         }
         let path = self.info_path();
         match small::read(&path) {
-            // As it was when the container ran last.
+            // The description has not changed since the container last ran.
             Content::Whole(there) if there == info => {
                 let is_staged = small::is_staged(&path);
                 let mut description = lock(&self.describe);
@@ -65,12 +64,12 @@ impl Ring {
         }
     }
 
-    /// What [`Ring::describe`] was given last.
+    /// The description that [`Ring::describe`] set last.
     pub fn description(&self) -> Option<Vec<u8>> {
         lock(&self.describe).bytes.clone()
     }
 
-    /// The ring's directory, with the owner's description in it. Waits for no sync.
+    /// Creates the ring's directory and stages the description in it. Does not wait for a sync.
     pub(super) fn make_dir(&self) -> Result<(), RingError> {
         if !self.dir.is_dir() {
             let fail = |source| RingError { doing: "make the directory", path: self.dir.clone(), source };
@@ -95,7 +94,7 @@ impl Ring {
             let is_settled = description.settled >= description.staged;
             (description.staged, is_settled, std::mem::take(&mut description.made_dir))
         };
-        // With what its owner has put beside it at the same time.
+        // This includes the files that the owner has staged beside it meanwhile.
         let settled = if is_settled { Ok(()) } else { small::settle_all(&self.dir) };
         let settled = settled.and_then(|()| if made_dir { sync_parents(&self.dir) } else { Ok(()) });
         let mut description = lock(&self.describe);
@@ -111,13 +110,13 @@ impl Ring {
         }
     }
 
-    /// Writes what was given and is not written, or what somebody has deleted.
+    /// Stages a description that is not written yet, or that another process has deleted.
     fn stage_description(&self) -> Result<(), RingError> {
         let _one_at_a_time = lock(&self.staging);
         self.stage_given()
     }
 
-    /// The same for the one who stages.
+    /// Stages the description; the caller holds the lock for staging.
     fn stage_given(&self) -> Result<(), RingError> {
         let path = self.info_path();
         let (given, bytes) = {
@@ -142,7 +141,7 @@ impl Ring {
     }
 }
 
-/// Makes the name of a ring survive, and that of the folder of all rings.
+/// Syncs the names of the ring's folder and of its parent.
 fn sync_parents(dir: &Path) -> io::Result<()> {
     dir.ancestors().skip(1).take(2).try_for_each(disk::sync_dir)
 }

@@ -1,14 +1,14 @@
-//! The fixed structures of a segment: header, slots, owner, index entries. Layout in the [module above](super).
+//! The fixed structures of a segment: header, slots, owner, index entries. The [crate](super) describes the layout.
 //!
-//! Each carries a CRC-32 (IEEE, as `crc32fast` computes it) over everything before it, lengths included: a length is
-//! believed only after its checksum.
+//! Each carries a CRC-32 (IEEE, as `crc32fast` computes it) over everything before it. A length is trusted only after
+//! its checksum was verified.
 
 use super::Framing;
 
-/// See [`super::FILLER`].
+/// The filler byte, see [`super::FILLER`].
 pub(super) const FILLER: u8 = 0xff;
 
-/// Where the slots, the owner, the mark and the index begin in a segment.
+/// Offsets in a segment: slots, owner, commit mark and index.
 pub(super) const SLOTS: [u64; 2] = [512, 1024];
 pub(super) const OWNER: u64 = 1536;
 pub(super) const MARK: u64 = 2048;
@@ -20,26 +20,25 @@ pub(super) const BLOCK: u64 = if cfg!(any(test, small_rings)) { 512 } else { 64 
 /// Bytes of an index entry.
 pub(super) const ENTRY: usize = 64;
 
-/// Bytes of data in a segment: small enough that losing the oldest loses little, large enough that 100 MB are few
-/// files.
+/// The most bytes of data in a segment: evicting the oldest loses little, and 100 MB are few files.
 const LARGEST_SEGMENT: u64 = 4 * 1024 * 1024;
 const MAGIC: &[u8; 8] = b"lokiring";
-/// The version of the format that is written.
+/// The format version that is written.
 const VERSION: u32 = 2;
 
-/// The versions that are read: the one that is written and the one of the release before, which stays here, with a test,
-/// for as long as that release can be upgraded. In every version the first 64 bytes of a segment are magic, version and, in
-/// the last four, the checksum, so that a segment of a later release is known for what it is.
+/// The format versions that are read. The format of the last release stays here, with a test, for as long as that
+/// release can be upgraded. In every version the first 64 bytes of a segment are magic, version and, in the last four,
+/// the checksum. So a segment of a later release is recognized.
 const VERSIONS_READ: [u32; 1] = [VERSION];
 
-/// Numbers of records and of segments are below this: a greater one is damage, and counting on from it would overflow.
+/// Record and segment numbers are below this: a greater one is damage, and counting on from it would overflow.
 pub(super) const MOST: u64 = 1 << 62;
 
-/// Tells one boot of a machine from another: `/proc/sys/kernel/random/boot_id`.
+/// The identity of one boot of the machine: `/proc/sys/kernel/random/boot_id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BootId(pub [u8; 16]);
 
-/// One of the fixed structures of a segment, and where it belongs.
+/// A fixed structure of a segment, and its offset.
 pub(super) type Note = (u64, [u8; 64]);
 
 /// The first 512 bytes of a segment.
@@ -47,14 +46,14 @@ pub(super) type Note = (u64, [u8; 64]);
 pub(super) struct Header {
     pub number: u64,
     pub first_seq: u64,
-    /// Bytes of data the segment can take.
+    /// The most bytes of data in the segment.
     pub capacity: u64,
-    /// Entries the index can take.
+    /// The most entries in the index.
     pub index_capacity: u64,
     pub boot: BootId,
 }
 
-/// Why the first bytes of a segment are no header.
+/// The reason why the first bytes of a segment are not a valid header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Flaw {
     #[error("its header is damaged")]
@@ -68,22 +67,22 @@ pub(super) enum Flaw {
 /// A run of whole records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Block {
-    /// Bytes into the data.
+    /// Offset in the data.
     pub offset: u64,
     pub len: u64,
     pub first_seq: u64,
     pub count: u64,
-    /// The least and the greatest time in it; meaningless while `count` is 0.
+    /// The smallest and the greatest time in the block; meaningless while `count` is 0.
     pub first_time: i64,
     pub last_time: i64,
-    /// Of the data.
+    /// The checksum of the block's data.
     pub crc: u32,
 }
 
 // === impl BootId ===
 
 impl BootId {
-    /// The kernel's own, or zeros where it tells none: then rings trust nothing they did not write in this process.
+    /// The kernel's boot id, or zeros if there is none: then a ring trusts only what this process wrote.
     pub fn current() -> Self {
         let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let mut id = [0; 16];
@@ -94,7 +93,7 @@ impl BootId {
         Self(id)
     }
 
-    /// Whether a page cache filled in boot `self` is still the one of boot `now`.
+    /// Whether a page cache filled in boot `self` still exists in boot `now`.
     pub fn survived_until(self, now: Self) -> bool {
         self == now && self.0 != [0; 16]
     }
@@ -103,7 +102,7 @@ impl BootId {
 // === impl Header ===
 
 impl Header {
-    /// The most that can stand before the data.
+    /// The most bytes before the data.
     pub const MOST_BEFORE_DATA: u64 = {
         let entries = LARGEST_SEGMENT / BLOCK + 2;
         INDEX + (entries * ENTRY as u64).next_multiple_of(4096)
@@ -111,15 +110,15 @@ impl Header {
 
     /// The shape of a new segment in a ring of `budget` bytes.
     pub fn new<F: Framing>(number: u64, first_seq: u64, budget: u64, boot: BootId) -> Self {
-        // Three of the longest records and some, so that what is carried over from the segment before is a small part.
+        // Room for more than three of the longest records, so that torn bytes from the last segment are a small part.
         let smallest = (7 * F::LONGEST as u64 / 2).next_multiple_of(4096);
         let capacity = (budget / 16).clamp(smallest, LARGEST_SEGMENT) & !4095;
-        // Blocks are sealed at or above BLOCK; one more is the last of the segment, one is to spare.
+        // Blocks are sealed at or above BLOCK bytes; one more is the last of the segment, and one is spare.
         Self { number, first_seq, capacity, index_capacity: capacity / BLOCK + 2, boot }
     }
 
-    /// Whether the index has room for all that can follow these blocks. One that was closed before it was full, because
-    /// its segment could not be written to, takes room that was meant for another.
+    /// Whether the index has room for all blocks that can still follow. A block that was closed early, because its
+    /// segment could not be written to, uses an entry that was meant for another.
     pub fn can_index(&self, blocks: &[Block]) -> bool {
         let end = blocks.last().map_or(0, Block::end);
         blocks.len() as u64 + (self.capacity - end) / BLOCK < self.index_capacity
@@ -150,10 +149,10 @@ impl Header {
             first_seq: u64_at(fields, 24),
             capacity: u64_at(fields, 32),
             index_capacity: u64_at(fields, 40),
-            // 96 of the 128 bits fit and are enough to tell boots apart.
+            // 96 of the 128 bits fit, enough to distinguish boots.
             boot: if fields[48..60] == boot.0[..12] { boot } else { BootId([0; 16]) },
         };
-        // Sane bounds, so that arithmetic on a header from anywhere cannot overflow, nor a buffer take all memory.
+        // These bounds keep arithmetic on a foreign header from overflowing, and a buffer from taking all memory.
         let is_sane = header.capacity <= 1 << 26 && header.index_capacity <= 1 << 14;
         if is_sane && header.number < MOST && header.first_seq < MOST { Ok(header) } else { Err(Flaw::Absurd) }
     }
@@ -194,20 +193,20 @@ impl Block {
         (is_sane && block.first_seq < MOST && block.count <= 1 << 30).then_some(block)
     }
 
-    /// Whether the entry can follow a block that ended at `end` with `next_seq` to come.
+    /// Whether the block can follow one that ended at `end`, when the next record is `next_seq`.
     pub fn follows(&self, end: u64, next_seq: u64, capacity: u64) -> bool {
         self.offset == end && self.first_seq == next_seq && self.len <= capacity && self.end() <= capacity
     }
 }
 
-/// The owner: an id of at most 59 bytes, zero-padded. Longer ids are told apart by their first 59.
+/// Encodes the owner: an id of at most 59 bytes, zero-padded. Longer ids are compared by their first 59.
 pub(super) fn encode_owner(id: &str) -> [u8; 64] {
     let mut out = Fields::default();
     out.put(&id.as_bytes()[..id.len().min(59)]);
     out.seal()
 }
 
-/// Fields one behind the other, a checksum in the last four bytes.
+/// Consecutive fields with a checksum in the last four bytes.
 struct Fields {
     bytes: [u8; 64],
     len: usize,
@@ -270,7 +269,7 @@ mod tests {
         assert!(!other.boot.survived_until(BootId([8; 16])));
     }
 
-    /// A header as each version that is read was written, byte for byte.
+    /// A header as each supported version has written it, byte for byte.
     #[test]
     fn every_version_in_the_table_is_read_and_no_other() {
         let header = Header { number: 7, first_seq: 9, capacity: 4096, index_capacity: 3, boot: BootId([7; 16]) };

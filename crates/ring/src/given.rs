@@ -1,30 +1,30 @@
-//! Numbers that a ring has given out, and the places that its records went to: what a cursor remembers beside its position.
+//! The numbers and destinations of a ring that a cursor stores beside its position.
 //!
-//! A power loss can take records that a cursor has acknowledged, and a kill those that were in memory alone. Their
-//! numbers must not be given to other records, which would then count as acknowledged. A cursor's position does not tell:
-//! what its owner has acknowledged behind the position is in the note, which the ring does not read. So each save also
-//! writes down which number the ring would have given next. Nothing at or above it was ever acknowledged.
+//! A power loss can destroy records that a cursor has acknowledged, and a kill destroys those in memory. New records
+//! must not get their numbers, because they would count as acknowledged. The position alone does not show this: the
+//! owner may have acknowledged records behind it, and says so only in the note, which the ring does not read. So each
+//! save also stores the number that the ring would give next. No record at or above it was ever acknowledged.
 
-/// The next numbers of a ring, of a record and of a segment.
+/// The next numbers of a ring, for a record and for a segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Given {
     pub next_seq: u64,
     pub next_number: u64,
 }
 
-/// The names of a ring's cursors as of a save, as checksums. One that is listed and has no file was lost; one that is not
-/// listed was just added.
+/// The names of a ring's cursors at a save, as checksums. A listed cursor without a file was lost; an unlisted cursor
+/// is new.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Siblings {
     names: Vec<u32>,
-    /// There were more than [`Siblings::MOST`].
+    /// Whether there were more than [`Siblings::MOST`].
     are_more: bool,
 }
 
 // === impl Given ===
 
 impl Given {
-    /// Nothing that one of the two has given out is given again.
+    /// The greater of the numbers, so that neither ring reuses one.
     pub fn and(self, other: Self) -> Self {
         Self { next_seq: self.next_seq.max(other.next_seq), next_number: self.next_number.max(other.next_number) }
     }
@@ -33,10 +33,10 @@ impl Given {
 // === impl Siblings ===
 
 impl Siblings {
-    /// How many a cursor lists: a slot has room for no more, and few containers have as many as three.
+    /// The most cursors listed. A slot has room for no more, and few containers have as many as three.
     pub const MOST: usize = 18;
 
-    /// Bytes on disk.
+    /// Bytes of the list on disk.
     pub const LEN: usize = 4 + 4 * Self::MOST;
 
     pub fn of<'a>(names: impl Iterator<Item = &'a [u8]>) -> Self {
@@ -46,8 +46,8 @@ impl Siblings {
         Self { names: all, are_more }
     }
 
-    /// Whether a cursor of this name had a file. Where not all are listed, any may have had one: to send lines twice is
-    /// better than to leave some out.
+    /// Whether a cursor of this name had a file. If the list is incomplete, any name may have had one: sending lines
+    /// twice is better than skipping some.
     pub fn has(&self, name: &[u8]) -> bool {
         self.are_more || self.names.contains(&crc32fast::hash(name))
     }

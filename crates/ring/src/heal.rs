@@ -1,5 +1,7 @@
-//! Back to the disk: segments that were made while it gave no room, files that somebody has deleted while they were
-//! written to, and structures of a segment that it did not take.
+//! Healing: moves to the disk what it refused or lost before.
+//!
+//! That is: segments in memory, active files that another process has deleted, and structures that could not be
+//! written.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,30 +12,30 @@ use super::format::Note;
 use super::place::{self, Place};
 use super::{Framing, Ring, RingError, Segment, lock};
 
-/// What [`Ring::heal`] did.
+/// The result of [`Ring::heal`].
 #[derive(Debug, Default)]
 pub struct Healed {
-    /// Nothing was done: a newer instance of the ring has the folder, see [`Ring::open`].
+    /// Nothing was done, because a newer instance of the ring has the folder, see [`Ring::open`].
     pub is_revoked: bool,
-    /// Why segments are still in memory, or have to be now.
+    /// The error for which segments are still, or now, in memory.
     pub in_memory: Option<RingError>,
-    /// Why a file was left before it was full, and another one begun.
+    /// The error for which a file was left before it was full and another one begun.
     pub left: Option<RingError>,
-    /// Segments that were in memory and are on disk now.
+    /// Segments that moved from memory to disk.
     pub segments: u64,
 }
 
 // === impl Ring ===
 
 impl Ring {
-    /// Brings to the disk what should be there and is not. Slow, as disks are; call it from a thread that may wait.
+    /// Moves to the disk what it refused or lost. Waits for the disk: call it from a thread that may block.
     pub fn heal<F: Framing>(&self) -> Healed {
         base::lock::may_wait();
         let Some(_tenure) = self.lease.enter() else { return Healed { is_revoked: true, ..Healed::default() } };
         let _one_at_a_time = lock(&self.healing);
         let mut healed = Healed::default();
         let mut landed = Landed::default();
-        // What is older first: a disk that has no room for that has none for what comes.
+        // Older segments first: a disk without room for them has none for newer ones.
         let outcome = self.settle(&mut healed).and_then(|()| {
             lock(&self.appender).come_back::<F>(self, &mut landed)?;
             self.settle(&mut healed)
@@ -43,12 +45,12 @@ impl Ring {
         healed
     }
 
-    /// Whether records are in memory alone.
+    /// Whether some records are only in memory.
     pub fn is_in_memory(&self) -> bool {
         self.state().segments.iter().any(|segment| segment.memory)
     }
 
-    /// Gives closed segments their place on disk.
+    /// Moves closed segments to their place on disk.
     fn settle(&self, healed: &mut Healed) -> Result<(), RingError> {
         self.complete()?;
         for segment in self.open_and_closed() {
@@ -62,8 +64,8 @@ impl Ring {
         Ok(())
     }
 
-    /// Writes what the disk did not take of segments that are in their place. Without it their end would not be found
-    /// once another segment follows them.
+    /// Writes the missing structures of segments on disk. Without them recovery would not find a segment's end once
+    /// another segment follows it.
     pub(super) fn complete(&self) -> Result<(), RingError> {
         let is_incomplete = |segment: &&Segment| !segment.unwritten.is_empty();
         let incomplete: Vec<Segment> = self.state().segments.iter().filter(is_incomplete).cloned().collect();
@@ -71,7 +73,7 @@ impl Ring {
             let Place::Disk(path) = &segment.place else { continue };
             match place::open(path, true).and_then(|file| write_down(&file, &segment.unwritten)) {
                 Ok(()) => {}
-                // One that was deleted needs nothing more.
+                // A deleted segment needs no structures.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(RingError { doing: "complete the segment", path: path.clone(), source }),
             }
@@ -80,7 +82,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Segments that nobody writes to and that are in no file of the directory.
+    /// Closed segments that have no file in the directory.
     fn open_and_closed(&self) -> Vec<Segment> {
         let appender = lock(&self.appender);
         let state = self.state();
@@ -88,10 +90,10 @@ impl Ring {
         closed.filter(|segment| matches!(segment.place, Place::Open(_))).cloned().collect()
     }
 
-    /// Copies a segment into a file of its own; false when there is no need any more.
+    /// Copies a segment into its own file; false when the copy is no longer needed.
     fn bring_to_disk(&self, segment: &Segment, from: &File) -> Result<bool, RingError> {
         let len = segment.data_start + segment.data_len;
-        // A deleted file takes room for as long as it is open, so the copy is in addition to it.
+        // A deleted file takes space while it is open, so the copy takes space in addition.
         if self.check_protected(len, false).is_err() {
             return Ok(false);
         }
@@ -106,16 +108,16 @@ impl Ring {
         self.make_dir()?;
         let path = place::segment_path(&self.dir, segment.number);
         let new = path.with_extension("new");
-        // One that a kill has left is half a copy.
+        // A kill may have left half a copy.
         self.remove_file(&new);
         let written = place::create(&new).and_then(|file| {
             place::allocate(&file, 0, len)?;
             place::copy(from, &file, len)?;
             write_down(&file, &segment.unwritten)?;
-            // An older file of this name may hold what was synced before.
+            // An older file of this name may hold synced records.
             file.sync_all()?;
             if place::is_at(from, &path) {
-                // The ring's own file: under no other name, and at no moment under none.
+                // The file is the ring's own, so the copy replaces it in one step.
                 fs::rename(&new, &path)?;
             } else {
                 self.make_way(segment.number, &path);
@@ -138,13 +140,13 @@ impl Ring {
         if there {
             self.state().unsynced.insert(segment.number);
         } else {
-            // Retired meanwhile, and its file was not known.
+            // The segment was evicted meanwhile, when its file was not known.
             self.remove_file(&path);
         }
         Ok(there)
     }
 
-    /// Notes that a segment is where it belongs; false when it is gone.
+    /// Records that a segment is in its place; false when it is gone.
     fn settled(&self, segment: &Segment, change: impl FnOnce(&mut Segment)) -> bool {
         let mut state = self.state();
         let found = state.segments.iter_mut().find(|found| found.number == segment.number);

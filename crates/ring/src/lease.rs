@@ -1,8 +1,8 @@
-//! One folder, one owner: the lease that a ring has on its folder.
+//! The lease of a ring on its folder: one folder, one owner.
 //!
-//! A container that stops and starts again has two [`Ring`](super::Ring)s on one folder for as long as something still
-//! holds the older one: a round of syncs, a reader. [`Lease::take`] ends the older lease. From then on nothing of the
-//! older ring changes the folder, because everything that does holds a [`Tenure`] meanwhile.
+//! A container that stops and starts again has two [`Ring`](super::Ring)s on one folder for as long as a round of syncs
+//! or a reader still holds the older one. [`Lease::take`] ends the older lease. From then on the older ring changes
+//! nothing in the folder, because every change holds a [`Tenure`].
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError, 
 
 use super::lock;
 
-/// The lease that counts for each folder. Held for a few instructions, never while a lease is taken away.
+/// The valid lease of each folder. The lock is held for a few instructions, never while a lease is taken away.
 static OWNERS: Mutex<Option<HashMap<PathBuf, Weak<State>>>> = Mutex::new(None);
 
-/// A ring's right to change its folder, until a newer ring takes it.
+/// The right of a ring to change its folder, until a newer ring takes it.
 #[derive(Debug)]
 pub(super) struct Lease {
-    /// The key in [`OWNERS`], unless the ring is only looked at.
+    /// The key in [`OWNERS`]; `None` for a read-only ring.
     folder: Option<PathBuf>,
     state: Arc<State>,
 }
@@ -26,17 +26,17 @@ pub(super) struct Lease {
 #[derive(Debug, Default)]
 struct State {
     is_over: AtomicBool,
-    /// Shared by everything that changes the folder; taken alone to end the lease.
+    /// Shared by all changes of the folder; locked exclusively to end the lease.
     work: RwLock<()>,
 }
 
-/// Proof that the folder is the ring's own; the lease cannot end while it lives.
+/// A guard that proves that the ring owns the folder; the lease cannot end while it lives.
 #[derive(Debug)]
 pub(super) struct Tenure<'a> {
     _work: RwLockReadGuard<'a, ()>,
 }
 
-/// Why a ring changes nothing: a newer one has its folder, or it was only to be looked at.
+/// The error for a change without a lease: a newer ring has the folder, or the ring is read-only.
 #[derive(Debug, thiserror::Error)]
 #[error("the folder belongs to a newer instance of the ring")]
 pub(super) struct Revoked;
@@ -44,8 +44,8 @@ pub(super) struct Revoked;
 // === impl Lease ===
 
 impl Lease {
-    /// Takes the folder from the ring that has it. Waits for a change that ring is making at this moment, so the caller
-    /// must hold no lock that others need; syncs are not waited for, they change nothing.
+    /// Takes the folder from the ring that has it. Waits for a change that the other ring is making, so the caller must
+    /// hold no lock that others need. It does not wait for syncs, which change nothing.
     pub fn take(dir: &Path) -> Self {
         let folder = resolved(dir);
         let state = Arc::new(State::default());
@@ -56,7 +56,7 @@ impl Lease {
         Self { folder: Some(folder), state }
     }
 
-    /// Takes the folder if no ring has it, for a moment: a ring that is opened meanwhile takes it away.
+    /// Takes the folder briefly if no ring has it: a ring that is opened meanwhile takes it away.
     pub fn take_free(dir: &Path) -> Option<Self> {
         let folder = resolved(dir);
         let mut owners = lock(&OWNERS);
@@ -69,23 +69,23 @@ impl Lease {
         Some(Self { folder: Some(folder), state })
     }
 
-    /// Whether it is the lease of a ring that changes nothing.
+    /// Whether this is the lease of a read-only ring.
     pub fn is_none(&self) -> bool {
         self.folder.is_none()
     }
 
-    /// The lease of a ring that changes nothing.
+    /// The lease of a read-only ring.
     pub fn none() -> Self {
         let state = State { is_over: AtomicBool::new(true), ..State::default() };
         Self { folder: None, state: Arc::new(state) }
     }
 
-    /// The right to change the folder, for as long as the value lives; `None` once the lease is over. Never waits.
+    /// Acquires the right to change the folder while the guard lives; `None` once the lease is over. Never waits.
     pub fn enter(&self) -> Option<Tenure<'_>> {
         let work = match self.state.work.try_read() {
             Ok(work) => work,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // Taken alone only to end the lease.
+            // Only the end of the lease locks exclusively.
             Err(TryLockError::WouldBlock) => return None,
         };
         (!self.state.is_over.load(Ordering::Acquire)).then_some(Tenure { _work: work })
@@ -108,12 +108,12 @@ impl Drop for Lease {
 impl State {
     fn end(&self) {
         self.is_over.store(true, Ordering::Release);
-        // What has a tenure now is waited for.
+        // Waits for changes in progress.
         drop(self.work.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
-/// The same name for a folder however it is reached, also before it is made.
+/// The canonical path of a folder, however it is named, also before it exists.
 fn resolved(dir: &Path) -> PathBuf {
     fs::canonicalize(dir).unwrap_or_else(|_| match (dir.parent().map(fs::canonicalize), dir.file_name()) {
         (Some(Ok(parent)), Some(name)) => parent.join(name),
@@ -135,7 +135,7 @@ mod tests {
         let dir = parent.path().join("ring");
         let first = Lease::take(&dir);
         assert!(first.enter().is_some());
-        // By another name, and after the folder was made.
+        // The folder is reached by another name, after it was created.
         fs::create_dir(&dir).unwrap();
         symlink(parent.path(), parent.path().join("link")).unwrap();
         let second = Lease::take(&parent.path().join("link/ring"));
@@ -161,7 +161,7 @@ mod tests {
         thread::scope(|scope| {
             let path = dir.path();
             scope.spawn(move || taken.send(Lease::take(path)).unwrap());
-            // It says at once that it is over, and does not hold up who asks.
+            // The lease reports at once that it is over, and does not block the caller.
             while first.enter().is_some() {
                 thread::yield_now();
             }

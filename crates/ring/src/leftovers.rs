@@ -1,14 +1,14 @@
-//! Files that the disk did not remove: they count against the ring's bound, and are removed when the disk allows it.
+//! Files that the disk failed to remove: they count against the ring's bound, and removal is retried.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Ring, State, place};
 
-/// The most files that are tried again; the disk is not asked for more than this each time that room is made.
+/// The most files that are retried, which bounds the disk accesses for each allocation.
 const MOST_LEFTOVERS: usize = 64;
 
-/// A file that is in no list of the ring any more and still takes blocks.
+/// A file that is in no list of the ring and still takes space.
 #[derive(Debug)]
 pub(super) struct Leftover {
     path: PathBuf,
@@ -19,7 +19,7 @@ pub(super) struct Leftover {
 // === impl Ring ===
 
 impl Ring {
-    /// Removes a file of the ring. One that the disk does not remove counts until it does.
+    /// Removes a file of the ring. If the disk fails, the file counts until its removal succeeds.
     pub(super) fn remove_file(&self, path: &Path) {
         let Err(used) = remove(path) else { return };
         let mut state = self.state();
@@ -28,7 +28,7 @@ impl Ring {
         }
     }
 
-    /// Tries again to remove what the disk did not.
+    /// Retries the removal of files that the disk failed to remove.
     ///
     /// # Errors
     /// When `more` bytes do not fit the budget on disk because of files that cannot be removed.
@@ -37,7 +37,7 @@ impl Ring {
         if leftovers.is_empty() {
             return Ok(());
         }
-        // Removed outside the lock: the disk may wait.
+        // Removed outside the lock, because the disk may block.
         let kept = leftovers.into_iter().filter_map(|Leftover { path, .. }| {
             let used = remove(&path).err()?;
             Some(Leftover { path, used })
@@ -63,7 +63,7 @@ impl State {
     }
 }
 
-/// Removes a file; gives its bytes on disk when it stays.
+/// Removes a file; returns its bytes on disk when that fails.
 fn remove(path: &Path) -> Result<(), u64> {
     place::remove(path);
     match place::used_at(path) {

@@ -1,27 +1,28 @@
-//! The ring: what one container wrote, on disk, bounded, readable while it is written, and whole after a crash.
+//! The ring: a bounded on-disk buffer of one container's output, readable while it is written, and consistent after a
+//! crash.
 //!
 //! # What it promises
 //!
-//! * **Bounded.** Never more than [`Options::budget`] bytes on disk, files that are deleted and still open included: a
-//!   retired segment is cut before it is removed. When the ring is full the oldest segment goes, and a reader that had not
-//!   come so far is told how many records that were. Open files are bounded too, see [`MOST_OPEN`].
-//! * **One folder, one owner.** [`Ring::open`] takes the folder from an older instance, which changes nothing from then on
-//!   (`lease`). A segment is made under a name that is free, and never over a file that is there.
-//! * **Nothing between pipe and file.** Bytes are moved by `splice(2)`, straight from the pipe to the end of the newest
-//!   segment ([`Writer::land`]). There is no instant at which a byte is neither in the pipe nor in the page cache, and
-//!   none at which it is in both, so a `kill -9` at any instruction loses nothing and doubles nothing.
-//! * **Nothing in the writer's way.** No sync, no rename, no compression, no reader. A reader takes a lock only to
-//!   learn how far the ring goes.
+//! * **Bounded.** Never more than [`Options::budget`] bytes on disk, deleted files that are still open included: an
+//!   evicted segment is truncated before it is removed. A full ring evicts its oldest segment. A reader that had not
+//!   read it gets the number of lost records. Open files are bounded too, see [`MOST_OPEN`].
+//! * **One folder, one owner.** [`Ring::open`] takes the folder from an older instance, which changes nothing from then
+//!   on (`lease`). A segment is created under a free name, and never replaces an existing file.
+//! * **Nothing between pipe and file.** `splice(2)` moves bytes straight from the pipe to the end of the newest segment
+//!   ([`Writer::land`]). At every instant a byte is either in the pipe or in the page cache, so a `kill -9` at any
+//!   instruction loses nothing and doubles nothing.
+//! * **The writer never waits** for a sync, a rename, a compression or a reader. A reader takes a lock only to learn
+//!   how far the ring goes.
 //! * **Nothing invented.** After a power loss only what a checksum proves is read. What [`Ring::sync`] had covered is
-//!   there; what was damaged is skipped and counted.
-//! * **Nothing removed unread.** A segment that cannot be read is set aside: renamed, counted in the budget,
-//!   said, and removed when its turn comes. A bad sector in the data costs its block. The rest goes on.
+//!   there; damaged blocks are skipped and counted.
+//! * **Nothing removed unread.** An unreadable segment is set aside: renamed, counted in the budget, logged, and
+//!   removed in its turn. A bad sector in the data costs its block only.
 //! * **Found quickly.** [`Reader::seek_last`] and [`Reader::seek_time`] read one block index and one block, however
 //!   large the ring is.
 //!
-//! The ring knows no log line. It stores *records*: byte strings that tell their own length. A [`Framing`] finds
-//! where one ends and whether it is one; for this driver a record is a Docker frame exactly as dockerd wrote it.
-//! Records are numbered from 0 in the order in which they came; the numbers never repeat in the life of a ring.
+//! The ring knows no log line. It stores *records*: byte strings that encode their own length. A [`Framing`] finds the
+//! records; for this driver a record is a Docker frame exactly as dockerd wrote it. Records are numbered from 0 in the
+//! order in which they came, and a ring never reuses a number.
 //!
 //! # On disk
 //!
@@ -46,39 +47,39 @@
 //! ```
 //!
 //! A *block* is a run of whole records, at least 64 KiB unless it is the last of its segment. Sealing one writes its
-//! index entry; sealed blocks never change. The block being filled is described by the mark, and by slot A or B as
-//! far as it was synced. Bytes that were no record are overwritten with [`FILLER`] and stay inside their block.
+//! index entry; sealed blocks never change. The commit mark describes the open block, and slot A or B its synced part.
+//! Bytes that belong to no record are overwritten with [`FILLER`] and stay inside their block.
 //!
 //! # Writing
 //!
-//! 1. Make room: set it aside by `fallocate` in steps (64 KiB up to 1 MiB) beyond the end of the file, and retire the
-//!    oldest segments while the budget would be passed.
+//! 1. Make room: allocate space by `fallocate` in steps (64 KiB up to 1 MiB) beyond the end of the file, and evict the
+//!    oldest segments while the budget would be exceeded.
 //! 2. `splice(2)` behind the last byte. The file is as long as what has landed in it.
 //! 3. Read the new bytes back and walk them, record by record: number them, extend the open block, seal it at 64 KiB.
-//! 4. Write the mark, publish how far the ring goes now, then wake the readers.
+//! 4. Write the commit mark, publish how far the ring goes now, then wake the readers.
 //!
 //! When a segment is full, the bytes of a torn record at its end are copied to the beginning of the next one, whose
-//! header is written after that. Two streams can feed one ring (a container restarted while its old pipe drains):
-//! whoever comes takes the torn bytes of the other one out, into memory, and gives them back on its return. This is
-//! the one record that a kill can cost: dockerd does not write to two pipes of a container at once.
+//! header is written after that. Two streams can feed one ring (a container restarted while its old pipe drains). The
+//! writer that takes over moves the torn bytes of the other one into memory, and they return when the other one writes
+//! again. A kill can lose this one record; dockerd does not write to two pipes of a container at once.
 //!
-//! When the disk gives no room, new segments are made in memory, at most [`MEMORY_BUDGET`] bytes of them. A file that
-//! the disk takes nothing more of, or that somebody has deleted, is left before it is full; it is open and can still be
-//! read. [`Ring::heal`], called again and again, brings all of that to the disk as soon as it can be done. A file that
-//! somebody has cut (`truncate -s 0`) is noticed before anything else lands in it, and left too.
+//! When the disk has no room, new segments are created in memory, at most [`MEMORY_BUDGET`] bytes of them. A file that
+//! the disk no longer extends, or that another process has deleted, is left before it is full; it stays open and
+//! readable. [`Ring::heal`], called periodically, moves all of that to the disk as soon as possible. A truncated file
+//! (`truncate -s 0`) is detected before anything else lands in it, and left too.
 //!
 //! # Opening again
 //!
-//! The boot id in the header decides. **Same boot**: the page cache survived, every byte that was read is there;
-//! bytes behind the mark, up to the end of the file, are walked again, and writing goes on where it stopped.
-//! **Another boot**: nothing is believed that a checksum does not prove: sealed blocks,
-//! then the better of the two slots. Blocks of earlier boots are checked when they are read. The next record gets a
-//! number above any that was given out when a cursor was saved (`given`), and a new segment is begun.
+//! The boot id in the header decides. **Same boot**: the page cache survived, so every byte that was read is there.
+//! Bytes behind the commit mark, up to the end of the file, are walked again, and writing continues where it stopped.
+//! **Another boot**: only what a checksum proves is trusted: sealed blocks, then the better of the two slots. Blocks of
+//! earlier boots are checked when they are read. The next record gets a number above any that was given when a cursor
+//! was saved (`given`), and a new segment is begun.
 //!
-//! **Nothing may be written** (a read-only file system): the last segment is walked in a copy and closed. Its torn bytes
-//! wait for their writer, in memory, where the ring goes on; what should be written is written by [`Ring::heal`].
+//! **Read-only file system**: the last segment is walked in a copy and closed. Its torn bytes wait for their writer in
+//! memory, where the ring continues; [`Ring::heal`] writes the rest later.
 
-// Allowed in one call of a test.
+// One call of a test may be unsafe.
 #![deny(unsafe_code)]
 
 mod active;
@@ -127,44 +128,44 @@ pub use reader::{Chunk, Lost, Reader};
 use set_aside::Aside;
 pub use set_aside::Notice;
 
-/// Overwrites bytes that are no record, one by one.
+/// The byte that overwrites bytes of no record.
 pub const FILLER: u8 = crate::format::FILLER;
 
-/// The most that segments in memory may take when the disk gives no room, in bytes.
+/// The most bytes of segments in memory, used while the disk has no room.
 pub const MEMORY_BUDGET: u64 = 4 * 1024 * 1024;
 
-/// The most files of a ring that are open because the disk refused a part of them, or because somebody has deleted them.
-/// With them there are open at once: the one that is written to, one that is synced, one that is copied to its place, one
-/// for each reader that reads at this moment, and those in memory, of which [`MEMORY_BUDGET`] allows fewer than twenty.
+/// The most open files of a ring that the disk refused in part or that another process has deleted. Open in addition:
+/// the active file, one that is synced, one that is copied to its place, one for each active reader, and the segments
+/// in memory, fewer than twenty by [`MEMORY_BUDGET`].
 pub const MOST_OPEN: usize = 16;
 
-/// Bytes of a ring's budget that are left to the small files beside the segments: the description and some cursors.
+/// Bytes of a ring's budget reserved for the small files beside the segments: the description and some cursors.
 const BESIDE: u64 = if cfg!(any(test, small_rings)) { 0 } else { 32 * 1024 };
 
-/// The least a ring can be bounded to: less would hold neither history nor an outage of seconds.
+/// The smallest budget of a ring: less would hold neither history nor an outage of seconds.
 pub const LEAST_BUDGET: u64 = if cfg!(any(test, small_rings)) { 64 * 1024 } else { 512 * 1024 };
 
-/// How large a ring may grow, and what it says of itself.
+/// The size limit of a ring, and the boot of the machine.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Bytes on disk, index and headers included; raised to [`LEAST_BUDGET`].
     pub budget: u64,
-    /// Which boot of the machine this is.
+    /// The current boot of the machine.
     pub boot: BootId,
 }
 
-/// Finds the records in a run of bytes. The implementation belongs to whoever knows what is stored.
+/// Finds the records in a run of bytes. The user of the ring implements it, because it knows the stored format.
 ///
 /// No record may begin with [`FILLER`], and none may be longer than [`Framing::LONGEST`].
 pub trait Framing {
     /// Bytes of the longest record.
     const LONGEST: usize;
 
-    /// What stands at the beginning of `bytes`.
+    /// Classifies the beginning of `bytes`.
     fn scan(&self, bytes: &[u8]) -> Scan;
 }
 
-/// What [`Framing::scan`] found.
+/// The result of [`Framing::scan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scan {
     /// A record of `len` bytes with a time in nanoseconds.
@@ -174,33 +175,33 @@ pub enum Scan {
         /// Nanoseconds since 1970.
         time: i64,
     },
-    /// Bytes that are no record, at least one.
+    /// This many bytes that belong to no record, at least one.
     Garbage(usize),
-    /// The beginning of a record.
+    /// The beginning of a record whose rest is missing.
     Incomplete,
 }
 
-/// A place between two records.
+/// A position between two records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
-    /// Number of the segment.
+    /// The number of the segment.
     pub segment: u64,
-    /// Bytes into the data of the segment.
+    /// The offset in the data of the segment, in bytes.
     pub offset: u64,
-    /// Number of the record that comes next.
+    /// The number of the next record.
     pub seq: u64,
 }
 
-/// How far a ring goes; what readers wait on.
+/// The published end of a ring, which readers wait on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Published {
-    /// Number of the record that comes next.
+    /// The number of the next record.
     pub next_seq: u64,
     /// Bytes of records and filler written since the ring was opened.
     pub bytes: u64,
 }
 
-/// Why the disk did not do what the ring needs.
+/// The error for an operation that the disk failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing} {}: {source}", path.display())]
 pub struct RingError {
@@ -210,28 +211,28 @@ pub struct RingError {
 }
 
 impl RingError {
-    /// The process has no file left to read this with.
+    /// The error for a process without a free file descriptor.
     pub fn out_of_files(path: PathBuf) -> Self {
         Self { doing: "read", path, source: Errno::EMFILE.into() }
     }
 
-    /// Whether the process has no file descriptor or memory left: it is to be tried again.
+    /// Whether the process has no file descriptor or memory left, so that the caller should retry.
     pub fn is_exhausted(&self) -> bool {
         disk::is_exhausted(&self.source)
     }
 
-    /// Whether nothing was done because a newer instance of the ring has the folder, see [`Ring::open`].
+    /// Whether a newer instance of the ring has the folder, so that nothing was done, see [`Ring::open`].
     pub fn is_revoked(&self) -> bool {
         is_revoked(&self.source)
     }
 }
 
-/// Room could only be made of records that are protected.
+/// The error for a ring that is full of pinned records.
 #[derive(Debug, thiserror::Error)]
 #[error("the ring is full of records that are protected")]
 struct Protected;
 
-/// Whether a [`Writer::land`] failed because of [`Ring::protect_from`].
+/// Whether a [`Writer::land`] failed because of records pinned by [`Ring::protect_from`].
 pub fn is_protected(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Protected>())
 }
@@ -241,7 +242,7 @@ pub fn is_revoked(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Revoked>())
 }
 
-/// One container's ring. Cheap to open: a segment costs two small reads, a ring that does not exist costs none.
+/// One container's ring. Cheap to open: a segment costs two small reads, and a missing ring costs none.
 #[derive(Debug)]
 pub struct Ring {
     dir: PathBuf,
@@ -251,37 +252,39 @@ pub struct Ring {
     appender: Mutex<appender::Appender>,
     published: watch::Sender<Published>,
     describe: Mutex<describe::Description>,
-    /// Held by the one that writes the description, through one file beside it: the older of two would take the place of the newer.
+    /// Held while the description is written through one file beside it, or an older description could replace a newer
+    /// one.
     staging: Mutex<()>,
-    /// What is to be said of its files, see [`Ring::take_notices`].
+    /// Events to log about its files, see [`Ring::take_notices`].
     notices: Mutex<Vec<Notice>>,
-    /// Held by the one that heals.
+    /// Held while the ring heals.
     healing: Mutex<()>,
-    /// By who needs them: records from this one on are not retired, see [`Ring::protect_from`].
+    /// The first pinned record by caller: it and later ones are not evicted, see [`Ring::protect_from`].
     protected: Mutex<HashMap<usize, u64>>,
 }
 
-/// What readers and the writer share. Held for a few instructions, never across a system call of the writer.
+/// The state that readers and the writer share. Its lock is held for a few instructions, never across a system call of
+/// the writer.
 #[derive(Debug, Default)]
 struct State {
     segments: VecDeque<Segment>,
     next_seq: u64,
-    /// Number of the segment that is made next. No cursor has seen it.
+    /// The number of the next segment. No cursor has seen it.
     next_number: u64,
-    /// Sealed blocks of the segment that is written to.
+    /// Sealed blocks of the active segment.
     sealed: Vec<Block>,
-    /// Records below this number were retired; others that are missing are damaged.
+    /// Records below this number were evicted; others that are missing are damaged.
     retired_to: u64,
-    /// Numbers of segments that were left since the last sync. By number: a file that is open keeps its blocks when it is
-    /// removed.
+    /// Numbers of segments closed since the last sync. Stored by number, because an open file keeps its space after
+    /// removal.
     unsynced: BTreeSet<u64>,
     /// Segments that cannot be read, by their numbers.
     set_aside: Vec<Aside>,
-    /// Files that the disk did not remove.
+    /// Files that the disk failed to remove.
     leftovers: Vec<Leftover>,
 }
 
-/// What is known of a segment without reading it.
+/// The facts about a segment that are known without reading it.
 #[derive(Clone, Debug)]
 struct Segment {
     number: u64,
@@ -289,19 +292,19 @@ struct Segment {
     next_seq: u64,
     first_time: i64,
     last_time: i64,
-    /// Where the data begins in the file.
+    /// The offset of the data in the file.
     data_start: u64,
-    /// Bytes of data that it can take.
+    /// The most bytes of data in the segment.
     capacity: u64,
     /// Bytes of whole records and filler.
     data_len: u64,
-    /// Bytes the file takes on disk or in memory.
+    /// Bytes that the file takes on disk or in memory.
     allocated: u64,
-    /// Written in this boot, so the page cache vouches for it; otherwise checksums must.
+    /// Whether this boot wrote it, so that the page cache is valid; otherwise checksums must prove it.
     trusted: bool,
-    /// Made while the disk gave no room.
+    /// Whether it was created in memory, while the disk had no room.
     memory: bool,
-    /// What the disk did not take of its structures.
+    /// Fixed structures that the disk refused to write.
     unwritten: Vec<Note>,
     place: Place,
 }
@@ -309,24 +312,23 @@ struct Segment {
 // === impl Ring ===
 
 impl Ring {
-    /// Opens what is in `dir` and takes it from an older instance, which may still be read, and changes nothing any more.
-    /// An absent folder is an empty ring, and nothing is made until something is written. Waits for the disk and for what
-    /// the older instance is writing at this moment: call it from a thread that may wait, with no lock held.
+    /// Opens the ring in `dir` and takes it from an older instance, which can still be read and changes nothing any
+    /// more. An absent folder is an empty ring; files are created with the first byte. Waits for the disk and for a
+    /// write of the older instance: call it from a thread that may block, with no lock held.
     ///
     /// # Errors
-    /// When the directory cannot be read, or the process has no file or memory left. Damage is not an error: a segment that
-    /// cannot be read is set aside, counted and [said](Ring::take_notices).
+    /// When the directory cannot be read, or the process has no file descriptor or memory left. Damage is not an error:
+    /// an unreadable segment is set aside, counted and [reported](Ring::take_notices).
     pub fn open<F: Framing>(dir: &Path, options: Options, framing: &F) -> Result<Arc<Self>, RingError> {
         Self::found(dir, options, framing, Lease::take(dir))
     }
 
-    /// The same for one that may be another process's: it is to be read alone, and changes nothing in `dir`, also while
-    /// its owner writes there.
+    /// Opens a ring read-only. It may belong to another process, which may write to it meanwhile.
     ///
     /// # Errors
     /// As with [`Ring::open`].
     pub fn look<F: Framing>(dir: &Path, boot: BootId, framing: &F) -> Result<Arc<Self>, RingError> {
-        // Nothing is written through it, so its bound does not matter.
+        // A read-only ring never writes, so its budget does not matter.
         Self::found(dir, Options { budget: LEAST_BUDGET, boot }, framing, Lease::none())
     }
 
@@ -334,7 +336,7 @@ impl Ring {
         base::lock::may_wait();
         let budget = options.budget.max(LEAST_BUDGET);
         let options = Options { budget, ..options };
-        // A newer instance waits for this one to be open before it takes the folder.
+        // A newer instance waits until this one is open before it takes the folder.
         let tenure = lease.enter();
         let access = if tenure.is_some() { recovery::Access::Own } else { recovery::Access::Look };
         let found = recovery::recover(dir, &options, framing, access)?;
@@ -355,7 +357,7 @@ impl Ring {
         }))
     }
 
-    /// A writer that is known by `id` across restarts of the process, for [`Writer::land`].
+    /// A writer for [`Writer::land`], identified by `id` across restarts of the process.
     pub fn writer(self: &Arc<Self>, id: &str) -> Writer {
         Writer::new(self.clone(), id)
     }
@@ -365,12 +367,12 @@ impl Ring {
         Reader::new(self.clone(), self.oldest())
     }
 
-    /// A reader where a cursor or another reader was.
+    /// A reader at the position of a cursor or of another reader.
     pub fn reader_at(self: &Arc<Self>, position: Position) -> Reader {
         Reader::new(self.clone(), position)
     }
 
-    /// The place of the oldest record that is still there.
+    /// The position of the oldest record in the ring.
     pub fn oldest(&self) -> Position {
         let state = self.state();
         match state.segments.front() {
@@ -379,17 +381,17 @@ impl Ring {
         }
     }
 
-    /// How far the ring goes.
+    /// The published end of the ring.
     pub fn published(&self) -> Published {
         *self.published.borrow()
     }
 
-    /// A channel that shows [`Ring::published`] as it changes.
+    /// A channel with each change of [`Ring::published`].
     pub fn follow(&self) -> watch::Receiver<Published> {
         self.published.subscribe()
     }
 
-    /// Bytes the ring takes now, on disk and in memory.
+    /// Bytes that the ring takes now, on disk and in memory.
     pub fn allocated(&self) -> u64 {
         let state = self.state();
         state.segments.iter().map(|segment| segment.allocated).sum::<u64>() + state.used_aside()
@@ -400,7 +402,7 @@ impl Ring {
         self.options.budget
     }
 
-    /// When the oldest record was made that is still there, in nanoseconds since 1970.
+    /// The time of the oldest record in the ring, in nanoseconds since 1970.
     pub fn oldest_time(&self) -> Option<i64> {
         let state = self.state();
         let oldest = state.segments.iter().find(|segment| segment.next_seq > segment.first_seq)?;
@@ -418,53 +420,54 @@ impl Ring {
         bytes.sum()
     }
 
-    /// About how many bytes can still be written before records from a position on have to go. It is in memory while the
-    /// disk takes nothing, where there is less.
+    /// About how many bytes can be written before records from a position on are evicted. Less in memory, which the
+    /// ring uses while the disk refuses writes.
     pub fn room_behind(&self, position: Position) -> u64 {
         let state = self.state();
         let Some(last) = state.segments.back() else { return self.budget(false) };
         let kept = state.segments.iter().filter(|segment| segment.number >= position.segment);
         let taken: u64 = kept.filter(|segment| segment.memory == last.memory).map(|segment| segment.allocated).sum();
-        // What was set aside goes in the order of its number, as segments do.
+        // Segments that were set aside are evicted in the order of their numbers, like others.
         let aside = state.set_aside.iter().filter(|aside| !last.memory && aside.number >= position.segment);
         let taken = taken + aside.map(|aside| aside.used).sum::<u64>();
         let free = self.budget(last.memory).saturating_sub(taken);
         let (has, set_aside) = (last.data_len, last.allocated.saturating_sub(last.data_start));
         let grown = last.capacity.saturating_sub(set_aside).min(free);
-        // What comes behind this segment goes to new ones, which have structures of their own.
+        // Bytes beyond this segment go to new ones, which have their own structures.
         let (new, whole) = (free - grown, last.data_start + last.capacity);
         let in_new = new / whole * last.capacity + (new % whole).saturating_sub(last.data_start);
         set_aside.saturating_sub(has) + grown + in_new
     }
 
-    /// Where the ring is.
+    /// The ring's folder.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// From now on no record from number `seq` on is retired, because `who` needs it: when the ring is full of them,
-    /// [`Writer::land`] fails with an error that [`is_protected`] knows, before it reads. Each `who` protects for itself,
-    /// and the last thing that it said counts.
+    /// Pins the records from number `seq` on for `who`, so that they are not evicted. When the ring is full of them,
+    /// [`Writer::land`] fails before it reads, with an error that [`is_protected`] recognizes. Each `who` has one pin;
+    /// a later call replaces it.
     pub fn protect_from(&self, who: usize, seq: u64) {
         lock(&self.protected).insert(who, seq);
     }
 
-    /// Protects no longer for whom the most is protected, until they ask again. When the ring is full, this makes room.
+    /// Removes the oldest pin until its owner sets it again. When the ring is full, this makes room.
     pub fn unprotect(&self) {
         let mut protected = lock(&self.protected);
         let first = protected.values().min().copied();
         protected.retain(|_, seq| Some(*seq) != first);
     }
 
-    /// Makes what was written so far survive a power loss: first what the ring says of itself, without which nobody knows
-    /// where the records may go, then the records. Slow, as disks are; call it from a thread that may wait.
+    /// Makes all writes so far survive a power loss: first the description, without which the records cannot be
+    /// delivered, then the records. Waits for the disk: call it from a thread that may block.
     ///
     /// # Errors
-    /// When the disk does not take it; the ring goes on, and the next sync tries again. Also when a
-    /// [newer instance](Ring::open) has the folder.
+    /// When the disk fails the sync; the ring continues, and the next sync tries again. Also when a [newer
+    /// instance](Ring::open) has the folder.
     pub fn sync(&self) -> Result<(), RingError> {
         base::lock::may_wait();
-        // A disk that takes the records and not the description is asked for both: the container may start again.
+        // Records are synced even if the description fails, because the container may start again and describe the
+        // ring.
         let described = self.settle_description();
         self.sync_records().and(described)
     }
@@ -472,9 +475,9 @@ impl Ring {
     fn sync_records(&self) -> Result<(), RingError> {
         let tenure = self.enter()?;
         self.complete()?;
-        // The writer is held up for one small write; the sync itself happens without its lock.
+        // The writer waits for one small write; the sync itself runs without its lock.
         let active = lock(&self.appender).prepare_sync();
-        // A newer instance does not wait for the disk to be done.
+        // A newer instance need not wait for the disk.
         drop(tenure);
         let closed = std::mem::take(&mut self.state().unsynced);
         if active.is_none() && closed.is_empty() {
@@ -492,14 +495,14 @@ impl Ring {
         })
     }
 
-    /// The numbers that were not given out yet.
+    /// The numbers that were not given yet.
     fn given(&self) -> given::Given {
         let state = self.state();
         given::Given { next_seq: state.next_seq, next_number: state.next_number }
     }
 
-    /// Syncs a segment that is not written to any more, one open file at a time. One that was retired meanwhile, or that
-    /// somebody has deleted, is not found after a power loss either way.
+    /// Syncs a closed segment, one open file at a time. One that was evicted meanwhile, or that another process has
+    /// deleted, is missing after a power loss in any case.
     fn sync_closed(&self, number: u64) -> io::Result<()> {
         match place::open(&place::segment_path(&self.dir, number), false) {
             Ok(file) => file.sync_data(),
@@ -508,7 +511,7 @@ impl Ring {
         }
     }
 
-    /// The right to change the folder.
+    /// Acquires the right to change the folder.
     fn enter(&self) -> Result<lease::Tenure<'_>, RingError> {
         let revoked = || RingError { doing: "change", path: self.dir.clone(), source: io::Error::other(Revoked) };
         self.lease.enter().ok_or_else(revoked)
@@ -519,7 +522,7 @@ impl Ring {
     }
 }
 
-/// A panic elsewhere does not take the ring with it: every critical section leaves whole state behind.
+/// Locks, also after a panic elsewhere: every critical section leaves consistent state behind.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

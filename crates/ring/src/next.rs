@@ -1,4 +1,4 @@
-//! Room for what is read: the segment grows, or another takes its place, on disk or in memory.
+//! Making room for new bytes: the segment grows, or another one begins, on disk or in memory.
 
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -17,7 +17,7 @@ impl Appender {
         if self.grow(ring, need)? { Ok(()) } else { self.begin::<F>(ring, landed) }
     }
 
-    /// Grows the segment until `need` more bytes fit; false when they never will.
+    /// Grows the segment until `need` more bytes fit; false when it cannot hold them.
     fn grow(&mut self, ring: &Ring, need: u64) -> io::Result<bool> {
         let Some(active) = self.active.as_mut().filter(|active| active.takes(need)) else { return Ok(false) };
         let enough = active.landed + need.max(STEP.0 / 4);
@@ -32,7 +32,7 @@ impl Appender {
         let has_room = ring.retire_for(to - active.allocated, active.memory);
         let start = active.header.data_start();
         if has_room.is_err() || place::allocate(&active.file, start + active.allocated, start + to).is_err() {
-            // The segment stays as short as it is; the next one may find room, if need be in memory.
+            // The segment stays as short as it is; the next one may find room, in memory at worst.
             return Ok(active.landed + need <= active.allocated);
         }
         active.allocated = to;
@@ -43,7 +43,7 @@ impl Appender {
         Ok(true)
     }
 
-    /// Begins another segment, in memory when the disk does not take it.
+    /// Begins another segment, in memory when the disk fails.
     fn begin<F: Framing>(&mut self, ring: &Ring, landed: &mut Landed) -> io::Result<()> {
         self.check_protected::<F>(ring)?;
         match self.begin_on_disk::<F>(ring) {
@@ -52,8 +52,8 @@ impl Appender {
                 if !self.is_in_memory() {
                     landed.in_memory = Some(error);
                 }
-                // A sixteenth of the budget is a segment: these are 1 MiB each, or less in a small ring, which they are
-                // to fit later.
+                // A segment is a sixteenth of the budget. So these are at most 1 MiB each, less in a small ring, where
+                // they must fit later.
                 let header = ring.next_header::<F>(ring.options.budget.min(4 * MEMORY_BUDGET));
                 let first = self.first_allocation(&header);
                 ring.check_protected(header.data_start() + first, true)?;
@@ -64,7 +64,7 @@ impl Appender {
         Ok(())
     }
 
-    /// Begins a segment on disk; also gives the reason when the one before was left too soon.
+    /// Begins a segment on disk; returns the error for which the last one was left too early.
     fn begin_on_disk<F: Framing>(&mut self, ring: &Ring) -> Result<Option<RingError>, RingError> {
         if let Some(errno) = self.shunned {
             let source = io::Error::from_raw_os_error(errno);
@@ -76,7 +76,7 @@ impl Appender {
         let header = made.0.header;
         let path = |number| place::segment_path(&ring.dir, number);
         let old = self.roll(ring, made).map_err(|source| {
-            // Without a header it is no segment.
+            // A file without a header is not a segment.
             ring.remove_file(&path(header.number));
             RingError { doing: "begin the segment", path: path(header.number), source }
         })?;
@@ -84,22 +84,22 @@ impl Appender {
         Ok(refused.map(|(number, source)| RingError { doing: "go on in the segment", path: path(number), source }))
     }
 
-    /// Leaves a segment of which the disk has just refused a part. When there is no other, the next read tries again
-    /// before it takes anything.
+    /// Leaves a segment that the disk has just refused in part. When no other can be created, the next read tries again
+    /// before it moves any byte.
     pub(super) fn leave_refused<F: Framing>(&mut self, ring: &Ring, landed: &mut Landed) {
         if self.active.as_ref().is_some_and(|active| active.refused.is_some()) {
             let _ = self.begin::<F>(ring, landed);
         }
     }
 
-    /// Leaves memory for the disk, and a file that is not in its place any more for one that is.
+    /// Moves on from memory, or from a file that is no longer in its place, to a new file on disk.
     ///
     /// # Errors
-    /// When the disk still takes nothing.
+    /// When the disk still refuses writes.
     pub(super) fn come_back<F: Framing>(&mut self, ring: &Ring, landed: &mut Landed) -> Result<(), RingError> {
         let Some(active) = &mut self.active else { return Ok(()) };
         if active.memory {
-            // What would have to go for it may be protected.
+            // The records to evict for it may be pinned.
             return self.check_protected::<F>(ring).map_or(Ok(()), |()| self.begin_on_disk::<F>(ring).map(drop));
         }
         active.look_for(&ring.dir);
@@ -107,7 +107,7 @@ impl Appender {
         Ok(())
     }
 
-    /// Whether a segment on disk would cost records that are protected.
+    /// Whether a segment on disk would evict pinned records.
     fn check_protected<F: Framing>(&self, ring: &Ring) -> io::Result<()> {
         let header = ring.next_header::<F>(ring.options.budget);
         ring.check_protected(header.data_start() + self.first_allocation(&header), false)
@@ -117,13 +117,12 @@ impl Appender {
         self.active.as_ref().is_some_and(|active| active.memory)
     }
 
-    /// What the next segment must have room for at once.
+    /// The space that the next segment needs at once.
     fn first_allocation(&self, next: &Header) -> u64 {
         Active::first_allocation(self.active.as_ref().map_or(0, |active| active.torn.len() as u64), next)
     }
 
-    /// Leaves the present segment, which is given back, for the one that was `made`, and takes the torn bytes of the
-    /// last record along.
+    /// Moves from the active segment to `made`, with the torn bytes of the last record. Returns the former segment.
     fn roll(&mut self, ring: &Ring, made: (Active, Place)) -> io::Result<Option<Active>> {
         let (mut active, place) = made;
         let header = active.header;
@@ -133,7 +132,7 @@ impl Appender {
             active.owner = old.owner;
         }
         active.file.write_all_at(&active.owner, OWNER)?;
-        // From here on the segment exists.
+        // From here on recovery finds the segment.
         active.file.write_all_at(&header.encode(), 0)?;
 
         let (memory, allocated) =
@@ -142,7 +141,8 @@ impl Appender {
         if let Some(old) = &mut old {
             old.look_for(&ring.dir);
             if memory && !old.memory && old.cut_at.is_none() {
-                // A kill takes them from memory; found here, they would be put together with what comes much later.
+                // A kill takes these bytes from memory. If recovery found them here, it would join them to much later
+                // bytes.
                 let _ = old.file.set_len(old.header.data_start() + old.committed);
             }
         }
@@ -150,12 +150,12 @@ impl Appender {
         if let (Some(old), Some(last)) = (&mut old, state.segments.back_mut()) {
             last.unwritten = std::mem::take(&mut old.unwritten);
             if old.cut_at.is_some() {
-                // What is left of it must be proven.
+                // A damaged segment must be proven by checksums.
                 last.trusted = false;
                 last.place = Place::Disk(place::segment_path(&ring.dir, old.header.number));
                 last.allocated = place::used(&old.file);
             }
-            // A file that was refused can be read for as long as it is open.
+            // A refused file stays readable while it is open.
             if !old.memory && old.refused.is_none() {
                 last.place = Place::Disk(place::segment_path(&ring.dir, old.header.number));
                 state.unsynced.insert(old.header.number);

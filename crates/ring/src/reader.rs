@@ -1,4 +1,4 @@
-//! The reading side: any number of readers, none of which the writer knows of.
+//! The reading side: any number of readers. The writer does not know about them and never waits for them.
 
 mod tail;
 
@@ -10,59 +10,58 @@ use super::place::Place;
 use super::{Framing, Position, Ring, Scan, Segment, State, place, recovery, resume};
 use base::buffers;
 
-/// The most bytes a read of an open-ended chunk brings.
+/// The most bytes that one read from an open-ended chunk brings.
 const CHUNK: u64 = 256 * 1024;
 
-/// Reads a ring from a position on. It holds no lock and no file between calls, and what it has not read may be
-/// retired.
+/// Reads a ring from a position on. It holds no lock and no file between calls, so unread segments may be evicted.
 #[derive(Debug)]
 pub struct Reader {
     ring: Arc<Ring>,
     position: Position,
     buffer: Vec<u8>,
-    /// Where the bytes in `buffer` that are still to be read begin and end; they belong to `position`.
+    /// The unread part of `buffer`, from begin to end; it belongs to `position`.
     chunk: (usize, usize),
-    /// The index of the segment that was read last, when checksums are needed.
+    /// The index of the segment that was read last, kept for its checksums.
     index: Option<(u64, Vec<Block>)>,
     lost: Lost,
 }
 
-/// Bytes at a reader's position: at least one whole record, others behind it with filler between, and perhaps the
-/// beginning of one more.
+/// Bytes at a reader's position: at least one whole record, further records with filler between, and possibly the
+/// beginning of another.
 #[derive(Clone, Copy, Debug)]
 pub struct Chunk<'a> {
-    /// Number of the first record in it.
+    /// The number of the first record in it.
     pub first_seq: u64,
-    /// Where the bytes begin.
+    /// The position of the bytes.
     pub position: Position,
     /// The bytes.
     pub bytes: &'a [u8],
 }
 
-/// Records that a reader came too late for, since it was last asked.
+/// The number of records that a reader missed since the last call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
-    /// Retired before they were read: the ring was full.
+    /// Records evicted before they were read, because the ring was full.
     pub overwritten: u64,
-    /// Damaged on disk, or gone with a power loss or with their file.
+    /// Records that were damaged on disk, or lost in a power loss or with their file.
     pub damaged: u64,
 }
 
-/// Where a reader stands in the ring.
+/// The place of a reader in the ring.
 enum Next {
-    /// In this segment, before its end.
+    /// The reader is in this segment, before its end.
     Segment(Segment),
-    /// At the end of the ring.
+    /// The reader is at the end of the ring.
     End,
 }
 
 // === impl State ===
 
 impl State {
-    /// The segment at `at`, with its sealed blocks if they are in memory: of the one that is written to.
+    /// The segment at index `at`, with its sealed blocks if they are in memory, which is so for the active segment.
     fn look_at(&self, at: usize) -> (Segment, Option<Vec<Block>>) {
         let segment = self.segments[at].clone();
-        // The last one of another boot is not written to.
+        // The last segment of another boot is not active.
         let is_written_to = at + 1 == self.segments.len() && segment.trusted;
         (segment, is_written_to.then(|| self.sealed.clone()))
     }
@@ -71,7 +70,7 @@ impl State {
 // === impl Lost ===
 
 impl Lost {
-    /// Goes from the number `seq` to `to` over records that are not there. Those below `retired_to` had to make room.
+    /// Moves `seq` to `to` and counts the missing records. Those below `retired_to` were evicted, the others damaged.
     fn pass(&mut self, seq: &mut u64, to: u64, retired_to: u64) {
         let missing = to.saturating_sub(*seq);
         let retired = to.min(retired_to).saturating_sub(*seq);
@@ -94,23 +93,23 @@ impl Reader {
         Self { ring, position, buffer: Vec::new(), chunk: (0, 0), index: None, lost: Lost::default() }
     }
 
-    /// The record that comes next.
+    /// The position of the next record.
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// What was lost since the last call.
+    /// Returns and resets the counts of missed records.
     pub fn take_lost(&mut self) -> Lost {
         std::mem::take(&mut self.lost)
     }
 
-    /// Goes back, or forward, to a position.
+    /// Moves back or forward to a position.
     pub fn seek(&mut self, position: Position) {
         self.position = position;
         self.chunk = (0, 0);
     }
 
-    /// Gives the buffer's memory back, for a reader that is going to wait.
+    /// Frees the buffer's memory, for a reader that is about to wait.
     pub fn shrink(&mut self) {
         buffers::give(&mut self.buffer);
         self.chunk = (0, 0);
@@ -138,9 +137,9 @@ impl Reader {
         })
     }
 
-    /// Passes `bytes` of the chunk with `records` records in them. The rest of the chunk, the beginning of one more
-    /// record, is read again with what follows it. No bytes at all means that the chunk begins with no record: what is
-    /// none is then passed, and the records that were in it are counted as damaged.
+    /// Moves past `bytes` of the chunk, which hold `records` records. The rest of the chunk, the beginning of another
+    /// record, is read again with the bytes behind it. `bytes` of 0 means that the chunk does not begin with a record:
+    /// this moves to the next record and counts the missing ones as damaged.
     pub fn advance<F: Framing>(&mut self, bytes: usize, records: u64, framing: &F) {
         self.consume(bytes, records);
         self.chunk = (0, 0);
@@ -149,15 +148,15 @@ impl Reader {
         }
     }
 
-    /// Goes to the next record of the block. How many were lost follows from how many are left, for the number of the
-    /// block's last record is known.
+    /// Moves to the next record of the block. The number of lost records follows from the number of remaining ones,
+    /// because the number of the block's last record is known.
     fn pass_damage<F: Framing>(&mut self, framing: &F) {
         let found = {
             let state = self.ring.state();
             let at = state.segments.iter().position(|segment| segment.number == self.position.segment);
             at.map(|at| state.look_at(at))
         };
-        // Retired meanwhile: the next look finds the gap.
+        // The segment was evicted meanwhile; the next call finds the gap.
         let Some((segment, sealed)) = found else { return };
         let blocks = sealed.or_else(|| self.load_index(&segment).ok()).unwrap_or_default();
         let block = blocks.iter().find(|block| self.position.offset < block.end());
@@ -168,7 +167,7 @@ impl Reader {
         if segment.place.file().and_then(|file| place::read_exact(&file, &mut bytes, from)).is_err() {
             return self.pass_to(end, next_seq);
         }
-        // Not the first byte: that begins no record, or this would not have been asked for.
+        // Skips the first byte: it begins no record, or the caller had not asked.
         let (mut at, mut first, mut left) = (1, None, 0);
         while at < bytes.len() {
             match framing.scan(&bytes[at..]) {
@@ -193,19 +192,19 @@ impl Reader {
         self.chunk.0 = (self.chunk.0 + bytes).min(self.chunk.1);
     }
 
-    /// Goes to the end of a segment that cannot be read.
+    /// Moves to the end of a segment that cannot be read.
     fn pass(&mut self, segment: &Segment) {
         self.pass_to(segment.data_len, segment.next_seq);
     }
 
-    /// Goes over damage to a place in the same segment.
+    /// Moves past damage to a place in the same segment.
     fn pass_to(&mut self, offset: u64, next_seq: u64) {
         self.lost.damaged += next_seq.saturating_sub(self.position.seq);
         self.position.offset = offset;
         self.position.seq = next_seq.max(self.position.seq);
     }
 
-    /// Goes to the first record whose time is at least `time`, or to the end.
+    /// Moves to the first record whose time is at least `time`, or to the end.
     pub fn seek_time<F: Framing>(&mut self, time: i64, framing: &F) {
         let oldest = self.ring.oldest();
         self.seek(oldest);
@@ -214,7 +213,7 @@ impl Reader {
         self.lost = Lost::default();
     }
 
-    /// Goes to the end of the ring: only what comes is read.
+    /// Moves to the end of the ring, to read only new records.
     pub fn seek_end(&mut self) {
         let end = {
             let state = self.ring.state();
@@ -226,7 +225,7 @@ impl Reader {
         self.seek(end);
     }
 
-    /// Goes to the first block, of the first segment, that may hold what is looked for; or to the end.
+    /// Moves to the first block, of the first segment, that both conditions accept; or to the end.
     fn seek_block(&mut self, in_segment: impl Fn(&Segment) -> bool, in_block: impl Fn(&Block) -> bool) {
         let found = {
             let state = self.ring.state();
@@ -242,7 +241,7 @@ impl Reader {
             None => self.load_index(&segment).unwrap_or_default(),
         };
         let block = blocks.iter().find(|block| in_block(block));
-        // Not in a sealed block of the segment: then behind them.
+        // If no sealed block matches, the record is behind them.
         let (offset, seq) = match (block, blocks.last()) {
             (Some(block), _) => (block.offset, block.first_seq),
             (None, Some(last)) => (last.end(), last.next_seq()),
@@ -251,7 +250,7 @@ impl Reader {
         self.seek(Position { segment: segment.number, offset, seq });
     }
 
-    /// Passes records while `skip` says so, given their number and time.
+    /// Moves past records while `skip`, given their number and time, returns true.
     fn skip_while<F: Framing>(&mut self, framing: &F, mut skip: impl FnMut(u64, i64) -> bool) {
         loop {
             let Some(chunk) = self.fill() else { return };
@@ -265,7 +264,7 @@ impl Reader {
                         records += 1;
                     }
                     Scan::Record { .. } => break true,
-                    // The chunk ends here; what was committed is never garbage.
+                    // The chunk ends here; committed bytes are never garbage.
                     Scan::Incomplete | Scan::Garbage(_) => break false,
                 }
                 if at == chunk.bytes.len() {
@@ -280,7 +279,7 @@ impl Reader {
         }
     }
 
-    /// Finds the segment of the position, over gaps, which are counted.
+    /// Finds the segment of the position, and counts the records in gaps.
     fn next(&mut self) -> Next {
         let state = self.ring.state();
         loop {
@@ -293,7 +292,7 @@ impl Reader {
                 Some(segment) => {
                     let next = if segment.number == here { state.segments.get(at + 1) } else { Some(segment) };
                     let Some(next) = next else {
-                        // Numbers can have been passed over here, see recovery.
+                        // Numbers may have been skipped here, see recovery.
                         self.lost.pass(&mut self.position.seq, state.next_seq, state.retired_to);
                         return Next::End;
                     };
@@ -308,23 +307,23 @@ impl Reader {
         }
     }
 
-    /// Reads bytes at the position into the buffer, or passes what cannot be read.
+    /// Reads bytes at the position into the buffer, or moves past unreadable ones.
     fn read(&mut self, segment: &Segment) {
         let outcome = match segment.trusted {
-            // What cannot be read at once may be readable but for one block.
+            // If the whole cannot be read, a single block may be readable.
             true => self.read_open(segment).or_else(|_| self.read_block(segment)),
             false => self.read_block(segment),
         };
         match outcome {
             Ok(()) => {}
             Err(_) if !self.is_where_it_was(segment) => {
-                // Retired since it was looked up, or brought to another place; the next look finds the gap, or the place.
+                // Evicted or moved since the lookup; the next call finds the gap, or the new place.
             }
             Err(_) => self.pass(segment),
         }
     }
 
-    /// Room for `len` bytes in the buffer.
+    /// Provides `len` bytes in the buffer.
     fn room(&mut self, len: usize) -> &mut [u8] {
         if self.buffer.is_empty() {
             self.buffer = buffers::take(CHUNK as usize);
@@ -335,7 +334,7 @@ impl Reader {
         &mut self.buffer[..len]
     }
 
-    /// Of a segment of this boot: as much as fits.
+    /// Reads from a segment of this boot: as much as fits.
     fn read_open(&mut self, segment: &Segment) -> io::Result<()> {
         let len = (segment.data_len - self.position.offset).min(CHUNK) as usize;
         let file = segment.place.file()?;
@@ -345,7 +344,8 @@ impl Reader {
         Ok(())
     }
 
-    /// One block, in a segment of an earlier boot as far as a checksum proves it. The rest is passed and counted.
+    /// Reads one block. In a segment of an earlier boot only what a checksum proves counts; the rest is skipped and
+    /// counted.
     fn read_block(&mut self, segment: &Segment) -> io::Result<()> {
         let blocks = self.load_index(segment)?;
         let offset = self.position.offset;
@@ -356,11 +356,11 @@ impl Reader {
         let from = offset.saturating_sub(block.offset);
         self.index = Some((segment.number, blocks));
         let proven = match proven {
-            // A file that is retired is cut before it is removed.
+            // An evicted file is truncated before it is removed.
             Err(error) if error.kind() == io::ErrorKind::NotFound || !self.is_where_it_was(segment) => {
                 return Err(error);
             }
-            // The disk does not give it.
+            // The disk cannot read the block.
             proven => proven.unwrap_or(0),
         };
         if from < proven {
@@ -373,7 +373,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads a block into the buffer, and tells how many of its bytes can be believed.
+    /// Reads a block into the buffer, and returns how many of its bytes can be trusted.
     fn prove(&mut self, segment: &Segment, block: &Block) -> io::Result<u64> {
         let file = segment.place.file()?;
         let bytes = self.room(block.len as usize);
@@ -382,13 +382,13 @@ impl Reader {
             place::read_exact(&file, bytes, at)?;
             return Ok(block.len);
         }
-        // A power loss may have left the entry and a file that ends inside the block.
+        // A power loss may have kept the index entry and a file that ends inside the block.
         bytes.fill(0);
         place::read_up_to(&file, bytes, at)?;
         if crc32fast::hash(bytes) == block.crc {
             return Ok(block.len);
         }
-        // The entry may have survived a power loss that the end of the block did not; what a sync covered did.
+        // A power loss may keep the entry and lose the end of the block. What a sync covered survives.
         let prefix = resume::read_slots(&file)?.into_iter().find(|slot| {
             let covered = bytes.get(..slot.len as usize);
             slot.offset == block.offset && covered.is_some_and(|bytes| crc32fast::hash(bytes) == slot.crc)

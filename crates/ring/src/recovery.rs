@@ -1,4 +1,4 @@
-//! Opening a ring that is already there: what is believed and why, see *Opening again* in the [module](super).
+//! Recovery of an existing ring: what is trusted and why, see *Opening again* in the [crate](super).
 
 use std::fs::{self, File};
 use std::io;
@@ -13,27 +13,27 @@ use super::set_aside::{self, Aside, MOST_NOTICES, Notice};
 use super::{Framing, Options, RingError, Segment, State, cursors};
 use base::disk;
 
-/// The least that a disk gives or does not give, in bytes.
+/// The smallest unit that a disk reads or fails to read, in bytes.
 const SECTOR: usize = 512;
 
-/// A ring as it was found.
+/// A ring after recovery.
 pub(super) struct Recovered {
     pub state: State,
     pub appender: Appender,
     pub notices: Vec<Notice>,
 }
 
-/// What may be done to what is found.
+/// The permission to change the ring's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// The ring is this process's.
+    /// The ring is this process's own.
     Own,
-    /// It may be another's, who writes to it at this moment: nothing is changed.
+    /// Another process may own the ring and write to it: nothing is changed.
     Look,
 }
 
-/// Reads the headers and indexes in `dir`, walks the unfinished end of the last segment, and sets aside what is no segment
-/// that can be read. A file system that takes nothing is no hindrance: what cannot be written now is kept until it can be.
+/// Reads the headers and indexes in `dir`, walks the unfinished end of the last segment, and sets aside unreadable
+/// segments. A read-only file system is no error: the structures to write stay in memory until they can be written.
 pub(super) fn recover<F: Framing>(
     dir: &Path,
     options: &Options,
@@ -41,7 +41,7 @@ pub(super) fn recover<F: Framing>(
     access: Access,
 ) -> Result<Recovered, RingError> {
     if access == Access::Own {
-        // Half a copy of what was in memory when a process died, see `heal`.
+        // Unfinished copies of memory segments, left by a process that died, see `heal`.
         set_aside::list_copies(dir).for_each(|path| drop(fs::remove_file(path)));
     }
     let (mut state, mut notices, mut last) = (State::default(), Vec::new(), None);
@@ -58,11 +58,11 @@ pub(super) fn recover<F: Framing>(
                 state.next_number = number + 1;
                 state.next_seq = segment.next_seq.max(loaded.given);
                 state.segments.push_back(segment);
-                // The one before is closed: a ring has few files open, however many segments it has.
+                // Closes the previous segment, so that a ring of any size has few open files.
                 last = Some(loaded);
             }
             Err(Unusable::Gone) => {}
-            // Its header is written last: it was never finished, and holds nothing that is not elsewhere.
+            // The header is written last. So this segment was never finished, and all its bytes are also elsewhere.
             Err(Unusable::Unfinished) if access == Access::Own => drop(fs::remove_file(&path)),
             Err(Unusable::Unfinished) => {}
             Err(Unusable::Process(source)) => return Err(RingError { doing: "read the segment", path, source }),
@@ -83,16 +83,16 @@ pub(super) fn recover<F: Framing>(
         Some(last) => resume::go_on(last, framing, &mut state)?,
         None => Appender::default(),
     };
-    // What is in front of a segment that was set aside was left long ago, and is not gone on in: the rest of a torn record
-    // at its end went elsewhere. Records that were set aside have had their numbers.
+    // A segment before one that was set aside was closed long ago and is not continued: the rest of its torn record
+    // went elsewhere. The records that were set aside keep their numbers.
     let behind = state.segments.back().map_or(0, |last| last.number);
     let aside = state.set_aside.iter().filter(|aside| aside.number > behind);
     if let Some(given) = aside.map(|aside| aside.records.as_ref().map_or(0, |records| records.end)).max() {
         appender = resume::end(appender, &mut state, dir);
         state.next_seq = state.next_seq.max(given);
     }
-    // What a cursor has passed and a power loss took, or a kill while it was in memory, is gone: its numbers, of records
-    // and of segments, are not given again. What comes goes behind them, where a cursor will look for it.
+    // Records that a cursor has passed may be gone, after a power loss or with memory in a kill. Their numbers, and
+    // those of segments, are not given again. New records get greater numbers, where a cursor finds them.
     if access == Access::Own {
         cursors::set_aside_unreadable(dir);
     }
@@ -107,7 +107,7 @@ pub(super) fn recover<F: Framing>(
     Ok(Recovered { state, appender, notices })
 }
 
-/// The records in front of the oldest that is there were retired, but for those of segments that were set aside.
+/// The number below which records were evicted. Records of segments that were set aside do not count as evicted.
 fn retired_to(state: &State) -> u64 {
     let first = state.segments.front().map_or((u64::MAX, 0), |first| (first.number, first.first_seq));
     match state.set_aside.first().filter(|aside| aside.number < first.0) {
@@ -116,13 +116,13 @@ fn retired_to(state: &State) -> u64 {
     }
 }
 
-/// Why a file is no segment of the ring.
+/// The reason why a file is not a usable segment.
 pub(super) enum Unusable {
-    /// It has been removed meanwhile.
+    /// It was removed meanwhile.
     Gone,
-    /// It was being made when the process died.
+    /// The process died while it created the segment.
     Unfinished,
-    /// The process has no file or no memory left, which says nothing of the segment.
+    /// The process has no file descriptor or memory left, which says nothing about the segment.
     Process(io::Error),
     Unreadable(String),
 }
@@ -137,7 +137,7 @@ impl From<io::Error> for Unusable {
     }
 }
 
-/// Reads what a file says of the segment in it, which is to follow records below `next_seq`.
+/// Reads the structures of a segment, whose records must follow those below `next_seq`.
 fn load<F: Framing>(
     path: &Path,
     number: u64,
@@ -154,7 +154,7 @@ fn load<F: Framing>(
     if header.number != number {
         return Err(Unusable::Unreadable(format!("it is the segment {:016x} under another name", header.number)));
     }
-    // Numbers that go backwards are nothing this ring wrote.
+    // This ring never writes numbers that go backwards.
     if header.first_seq < next_seq {
         return Err(Unusable::Unreadable("its records have the numbers of those in front of it".into()));
     }
@@ -168,7 +168,7 @@ fn load<F: Framing>(
     Ok((Last { file, writable, header, blocks, given }, segment))
 }
 
-/// Whether a segment was never finished: nothing was written but its owner, and torn bytes of the segment before.
+/// Whether a segment was never finished: it has only its owner, and torn bytes of the last segment.
 fn is_unfinished<F: Framing>(file: &File) -> io::Result<bool> {
     let mut bytes = [0; INDEX as usize + ENTRY];
     place::read_up_to(file, &mut bytes, 0)?;
@@ -177,7 +177,7 @@ fn is_unfinished<F: Framing>(file: &File) -> io::Result<bool> {
     Ok(bytes.iter().all(|byte| *byte == 0) && file.metadata()?.len() <= most)
 }
 
-/// A segment follows one that was set aside: what is missing between the segments around that was in it.
+/// Derives the records of a segment that was set aside from the gap between its neighbours.
 fn note_gap(state: &mut State, next: &Segment) {
     let Some(before) = state.segments.back() else { return };
     let mut between = state.set_aside.iter_mut().filter(|aside| aside.number > before.number);
@@ -186,7 +186,7 @@ fn note_gap(state: &mut State, next: &Segment) {
     }
 }
 
-/// For reading and writing, or for reading alone where nothing may be written; and which of the two.
+/// Opens a file for writing, or read-only where writing is not allowed; returns whether it can be written.
 fn open(path: &Path, access: Access) -> io::Result<(File, bool)> {
     if access == Access::Look {
         return Ok((place::open(path, false)?, false));
@@ -197,15 +197,15 @@ fn open(path: &Path, access: Access) -> io::Result<(File, bool)> {
     }
 }
 
-/// What could be read of a segment's index.
+/// The readable part of a segment's index.
 pub(super) struct Index {
     pub blocks: Vec<Block>,
-    /// Otherwise the disk does not give what is behind these blocks.
+    /// Whether the index was read to its end; otherwise the disk cannot read what follows these blocks.
     pub is_whole: bool,
 }
 
-/// The block index of a segment: entries up to the first that does not follow the one before, and those among
-/// `unwritten` that do.
+/// Reads the block index of a segment: entries up to the first that does not follow the one before it. Entries in
+/// `unwritten` are added.
 pub(super) fn read_index(file: &File, header: &Header, unwritten: &[Note]) -> io::Result<Index> {
     let mut bytes = vec![0; header.index_capacity as usize * ENTRY];
     let read = place::read_up_to(file, &mut bytes, INDEX);
@@ -242,7 +242,7 @@ pub(super) fn read_header(file: &File, options: &Options) -> io::Result<Result<H
     Ok(Header::decode(&bytes, options.boot))
 }
 
-/// Segments and what was set aside; a folder that is not there holds none.
+/// Lists segments and those that were set aside; empty for a missing folder.
 fn list(dir: &Path) -> Result<Vec<(u64, PathBuf, bool)>, RingError> {
     match set_aside::list(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -268,7 +268,7 @@ fn describe(file: &File, path: &Path, header: &Header, blocks: &[Block], options
     })
 }
 
-/// What a file takes on disk: room can be set aside behind its end.
+/// Bytes that a file takes on disk, with space allocated behind its end.
 fn allocated(metadata: &fs::Metadata) -> u64 {
     metadata.len().max(512 * metadata.blocks())
 }

@@ -1,4 +1,4 @@
-//! Going on in the last segment of a ring, as far as it can be believed and read.
+//! Resuming the last segment of a ring, as far as it can be trusted and read.
 
 use std::fs::File;
 use std::io;
@@ -12,20 +12,20 @@ use super::place::{self, Place};
 use super::recovery::Unusable;
 use super::{Framing, RingError, Segment, State};
 
-/// The last segment of a ring, while it is opened.
+/// The last segment of a ring during recovery.
 pub(super) struct Last {
     pub file: File,
     pub writable: bool,
     pub header: Header,
     pub blocks: Vec<Block>,
-    /// Records below this number were given, also where the disk does not give what is said of them.
+    /// Records below this number were given, even if the disk cannot read their structures.
     pub given: u64,
 }
 
-/// Goes on in the last segment if this boot wrote it and its end can be read. Otherwise the next record begins another.
+/// Resumes the last segment if this boot wrote it and its end can be read. Otherwise the next record begins another.
 ///
 /// # Errors
-/// When the process has no file or no memory left.
+/// When the process has no file descriptor or memory left.
 pub(super) fn go_on<F: Framing>(last: Last, framing: &F, state: &mut State) -> Result<Appender, RingError> {
     let Last { file, writable, header, blocks, .. } = last;
     let Some(segment) = state.segments.back().filter(|segment| segment.trusted) else { return Ok(Appender::default()) };
@@ -45,12 +45,13 @@ pub(super) fn go_on<F: Framing>(last: Last, framing: &F, state: &mut State) -> R
     if let Unusable::Process(source) = Unusable::from(error) {
         return Err(RingError { doing: "read the segment", path, source });
     }
-    // Somebody has cut it, or its end cannot be read. What is left must be proven; the numbers of the rest were given.
+    // Another process truncated it, or its end cannot be read. The rest must be proven; the numbers of all its records
+    // were given.
     state.sealed.clear();
     let Some(segment) = state.segments.back_mut() else { return Ok(Appender::default()) };
     segment.trusted = false;
     if let Ok(file) = place::open(&path, writable) {
-        // The mark is of this boot, as the segment is.
+        // The commit mark is of this boot, like the segment.
         let marked = read_mark(&file, &header, &blocks).ok().flatten();
         prove_open_block(&file, &header, &blocks, segment, marked);
         state.next_seq = segment.next_seq;
@@ -59,13 +60,13 @@ pub(super) fn go_on<F: Framing>(last: Last, framing: &F, state: &mut State) -> R
     Ok(Appender::default())
 }
 
-/// Goes on in a segment whose process died while the machine went on.
+/// Resumes a segment whose process died while the machine stayed up.
 fn resume<F: Framing>(file: File, header: Header, framing: &F, state: &mut State) -> io::Result<Appender> {
     walked(file, header, framing, state).map(Appender::resume)
 }
 
-/// The same for a segment that cannot be written to. What was read and not walked is walked in a copy; torn bytes
-/// behind the last record wait for their writer.
+/// Closes a segment that cannot be written to. Its unindexed bytes are walked in a copy; torn bytes behind the last
+/// record wait for their writer.
 fn close<F: Framing>(file: File, header: Header, framing: &F, state: &mut State) -> io::Result<Appender> {
     let known = state.sealed.len();
     let place = state.segments.back().map(|segment| segment.place.clone());
@@ -82,7 +83,8 @@ fn close<F: Framing>(file: File, header: Header, framing: &F, state: &mut State)
     Ok(Appender::behind(active))
 }
 
-/// Ends the segment that was to be gone on in. Torn bytes at its end belong to nothing that comes.
+/// Closes the segment that was about to be resumed. Torn bytes at its end are dropped, because their rest will not
+/// come.
 pub(super) fn end(mut appender: Appender, state: &mut State, dir: &Path) -> Appender {
     let Some(mut active) = appender.active.take() else { return Appender::default() };
     active.seal(state);
@@ -95,7 +97,7 @@ pub(super) fn end(mut appender: Appender, state: &mut State, dir: &Path) -> Appe
     appender
 }
 
-/// A segment with all whole records in it that landed.
+/// A segment with all its whole records indexed.
 fn walked<F: Framing>(file: File, header: Header, framing: &F, state: &mut State) -> io::Result<Active> {
     let (end, next_seq) = end_of(&state.sealed, &header);
     let open = read_mark(&file, &header, &state.sealed)?;
@@ -105,7 +107,7 @@ fn walked<F: Framing>(file: File, header: Header, framing: &F, state: &mut State
     active.committed = open.end();
     active.open = open;
     active.landed = landed;
-    // What was set aside behind it is asked for again.
+    // Space allocated behind it is allocated again.
     active.allocated = landed.next_multiple_of(4096);
     active.sealed = state.sealed.len() as u64;
     place::read_exact(&active.file, &mut active.owner, OWNER)?;
@@ -117,12 +119,12 @@ fn walked<F: Framing>(file: File, header: Header, framing: &F, state: &mut State
     Ok(active)
 }
 
-/// Where the sealed blocks end, and the number of the record that follows.
+/// The end of the sealed blocks, and the number of the next record.
 fn end_of(sealed: &[Block], header: &Header) -> (u64, u64) {
     sealed.last().map_or((0, header.first_seq), |block| (block.end(), block.next_seq()))
 }
 
-/// The open block as of the last commit.
+/// Reads the commit mark: the open block as of the last commit.
 fn read_mark(file: &File, header: &Header, sealed: &[Block]) -> io::Result<Option<Block>> {
     let (end, next_seq) = end_of(sealed, header);
     let mut mark = [0; ENTRY];
@@ -130,14 +132,14 @@ fn read_mark(file: &File, header: &Header, sealed: &[Block]) -> io::Result<Optio
     Ok(Block::decode(&mark).filter(|mark| mark.follows(end, next_seq, header.capacity)))
 }
 
-/// Whether a segment's file is as long as what was committed to it.
+/// Whether a segment's file is at least as long as its committed data.
 fn is_whole(file: &File, header: &Header, sealed: &[Block]) -> io::Result<bool> {
     let end = read_mark(file, header, sealed)?.map_or(end_of(sealed, header).0, |mark| mark.end());
     Ok(file.metadata()?.len() >= header.data_start() + end)
 }
 
-/// How much of the open block can be proven, by the better of the two slots or by a mark. It becomes a sealed block, so
-/// that the segment is like any other.
+/// The part of the open block that the better slot or the commit mark proves. It becomes a sealed block, so that the
+/// segment is like any other.
 pub(super) fn prove_open_block(
     file: &File,
     header: &Header,
@@ -167,7 +169,7 @@ pub(super) fn prove_open_block(
     }
 }
 
-/// The number behind all records of which a mark or a slot tells, for a segment whose index is not whole.
+/// The number after all records that a mark or a slot mentions, for a segment with an incomplete index.
 pub(super) fn given(file: &File) -> u64 {
     let noted = SLOTS.into_iter().chain([MARK]).filter_map(|at| {
         let mut bytes = [0; ENTRY];
@@ -177,7 +179,7 @@ pub(super) fn given(file: &File) -> u64 {
     noted.max().unwrap_or_default()
 }
 
-/// What syncs said of open blocks, the furthest first.
+/// The open blocks that syncs have recorded, the furthest first.
 pub(super) fn read_slots(file: &File) -> io::Result<Vec<Block>> {
     let mut slots = Vec::with_capacity(SLOTS.len());
     for at in SLOTS {

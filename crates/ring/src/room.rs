@@ -1,4 +1,4 @@
-//! Room for what comes: the budget, what goes to keep it, and what must not.
+//! Eviction: the budget, what is removed to keep it, and what is pinned.
 
 use std::io;
 use std::ops::Range;
@@ -9,50 +9,51 @@ use super::lease::Lease;
 use super::place::{self, Place};
 use super::{BESIDE, Framing, MEMORY_BUDGET, MOST_OPEN, Protected, Ring, Segment, State, lock};
 
-/// What has to go.
+/// The files to evict.
 #[derive(Debug, Default)]
 struct Going {
-    /// By their places in the list of segments.
+    /// Segments, by index in the list.
     segments: Vec<usize>,
-    /// How many of those that were set aside.
+    /// The number of segments that were set aside.
     set_aside: usize,
 }
 
 // === impl Ring ===
 
 impl Ring {
-    /// The header of the segment that comes next, in the shape of a ring of `budget` bytes.
+    /// The header of the next segment, in the shape for a ring of `budget` bytes.
     pub(super) fn next_header<F: Framing>(&self, budget: u64) -> Header {
         let state = self.state();
         Header::new::<F>(state.next_number, state.next_seq, budget, self.options.boot)
     }
 
-    /// Whether [`Ring::retire_for`] would take records that are protected.
+    /// Fails if [`Ring::retire_for`] would evict pinned records.
     pub(super) fn check_protected(&self, more: u64, in_memory: bool) -> io::Result<()> {
         let Some(protected) = self.protected_from() else { return Ok(()) };
         let going = self.state().going(more, in_memory, self.budget(in_memory), Some(protected));
         going.map(drop).map_err(io::Error::other)
     }
 
-    /// Number of the first record that is protected.
+    /// The number of the first pinned record.
     fn protected_from(&self) -> Option<u64> {
         lock(&self.protected).values().min().copied()
     }
 
-    /// Retires segments until `more` bytes fit the budget, on disk or in memory. The last one stays: it is written to.
+    /// Evicts segments until `more` bytes fit the budget, on disk or in memory. The last one stays, because it is
+    /// active.
     ///
     /// # Errors
-    /// When the disk does not remove what has to go.
+    /// When the disk fails to remove a file.
     pub(super) fn retire_for(&self, more: u64, in_memory: bool) -> io::Result<()> {
         let protected = self.protected_from();
         let mut state = self.state();
         let budget = self.budget(in_memory);
         let going = state.going(more, in_memory, budget, protected);
-        // Protected since it was asked for: the bound counts for more.
+        // If records were pinned since the check, the budget takes precedence.
         let going = going.or_else(|Protected| state.going(more, in_memory, budget, None)).unwrap_or_default();
         let gone = match going.segments.last() {
             Some(_) if in_memory => going.segments.iter().rev().flat_map(|at| state.take(*at..at + 1)).collect(),
-            // What is in memory and older has no reason to stay when these go.
+            // Older segments in memory are evicted too.
             Some(last) => state.take(0..last + 1),
             None => Vec::new(),
         };
@@ -63,8 +64,8 @@ impl Ring {
         if in_memory { Ok(()) } else { self.remove_leftovers(more) }
     }
 
-    /// Removes segments whose records are all before number `seq`, which nobody needs any more. The one that is written
-    /// to stays. Does nothing when a [newer instance](Ring::open) has the folder.
+    /// Evicts segments whose records are all before number `seq` and no longer needed. The active one stays. Does
+    /// nothing when a [newer instance](Ring::open) has the folder.
     pub fn retire_before(&self, seq: u64) {
         let Some(_tenure) = self.lease.enter() else { return };
         let mut state = self.state();
@@ -74,21 +75,20 @@ impl Ring {
         self.remove(gone);
     }
 
-    /// Bytes on disk of the oldest segments whose records are all before number `seq`; the one that is written to is not
-    /// among them.
+    /// Bytes on disk of the oldest segments whose records are all before number `seq`, without the active one.
     pub fn sizes_before(&self, seq: u64) -> Vec<u64> {
         let state = self.state();
         state.closed_before(seq).take_while(|segment| !segment.memory).map(|segment| segment.allocated).collect()
     }
 
-    /// Removes so many of these segments, the oldest first; gives their bytes. Also for a ring that was only looked at,
-    /// while no other has it open. Does nothing when a [newer instance](Ring::open) has the folder.
+    /// Evicts at most this many of these segments, the oldest first; returns their bytes. Also works for a read-only
+    /// ring that no other has open. Does nothing when a [newer instance](Ring::open) has the folder.
     pub fn retire_oldest_before(&self, seq: u64, segments: usize) -> u64 {
         let unowned = if self.lease.is_none() { Lease::take_free(&self.dir) } else { None };
         let lease = unowned.as_ref().unwrap_or(&self.lease);
         let Some(_tenure) = lease.enter() else { return 0 };
         let mut state = self.state();
-        // Under the same lock as they are taken: an intake may retire some meanwhile.
+        // Found and taken under one lock, because an intake may evict some meanwhile.
         let segments = state.closed_before(seq).take_while(|segment| !segment.memory).take(segments).count();
         let gone = state.take(0..segments);
         drop(state);
@@ -97,11 +97,11 @@ impl Ring {
         bytes
     }
 
-    /// Removes all segments, if all records are before number `seq` and no more than whole records has landed. Does
-    /// nothing when a [newer instance](Ring::open) has the folder.
+    /// Evicts all segments, if all records are before number `seq` and the ring has no torn record. Does nothing when a
+    /// [newer instance](Ring::open) has the folder.
     pub fn retire_all_before(&self, seq: u64) {
         let Some(_tenure) = self.lease.enter() else { return };
-        let _nobody_heals = lock(&self.healing);
+        let _healing = lock(&self.healing);
         let mut appender = lock(&self.appender);
         let mut state = self.state();
         if state.next_seq > seq || !appender.has_whole_records_only() {
@@ -115,7 +115,7 @@ impl Ring {
         self.remove(gone);
     }
 
-    /// Removes what was retired, and gives its blocks back also where a file is still open.
+    /// Removes the files of evicted segments, and frees their blocks even where a file is still open.
     fn remove(&self, gone: Vec<Segment>) {
         for segment in gone {
             if !segment.memory {
@@ -124,7 +124,7 @@ impl Ring {
                     Place::Disk(path) => self.remove_file(path),
                     Place::Open(file) => {
                         place::cut(file);
-                        // Another process may have put something else in its place.
+                        // Another process may have put another file in its place.
                         if place::is_at(file, &path) {
                             self.remove_file(&path);
                         }
@@ -142,26 +142,26 @@ impl Ring {
 // === impl State ===
 
 impl State {
-    /// Bytes on disk or in memory.
+    /// Bytes in use, on disk or in memory.
     pub(super) fn used(&self, in_memory: bool) -> u64 {
         let segments = self.segments.iter().filter(|segment| segment.memory == in_memory);
         let used = segments.map(|segment| segment.allocated).sum::<u64>();
         if in_memory { used } else { used + self.used_aside() + self.used_by_leftovers() }
     }
 
-    /// The oldest segments whose records are all before number `seq`; the one that is written to is not among them.
+    /// The oldest segments whose records are all before number `seq`, without the active one.
     fn closed_before(&self, seq: u64) -> impl Iterator<Item = &Segment> {
         let last = self.segments.len().saturating_sub(1);
         self.segments.iter().take(last).take_while(move |segment| segment.next_seq <= seq)
     }
 
-    /// Bytes on disk of what was set aside.
+    /// Bytes on disk of segments that were set aside.
     pub(super) fn used_aside(&self) -> u64 {
         self.set_aside.iter().map(|aside| aside.used).sum()
     }
 
-    /// What has to go for `more` bytes to fit, the oldest first. A segment that was set aside goes in its turn, or instead of
-    /// records that are protected: those can still be sent.
+    /// Chooses what to evict so that `more` bytes fit, the oldest first. A segment that was set aside is evicted in its
+    /// turn, or instead of pinned records, which can still be sent.
     fn going(&self, more: u64, in_memory: bool, budget: u64, protected: Option<u64>) -> Result<Going, Protected> {
         let mut going = Going::default();
         let mut used = self.used(in_memory);
@@ -190,7 +190,7 @@ impl State {
         Ok(going)
     }
 
-    /// Takes segments out, by their places in the list.
+    /// Removes segments from the list, by index.
     fn take(&mut self, range: Range<usize>) -> Vec<Segment> {
         let gone: Vec<_> = self.segments.drain(range).collect();
         gone.iter().for_each(|segment| _ = self.unsynced.remove(&segment.number));
@@ -198,8 +198,8 @@ impl State {
         gone
     }
 
-    /// Closes the oldest of too many files that are open because the disk refused a part of them or they were deleted. What
-    /// is not in the folder either is then gone, and found to be damaged.
+    /// Closes the oldest of too many files that are open because the disk refused a part of them or they were deleted.
+    /// Records that are not in the folder either are then lost, and counted as damaged.
     pub(super) fn limit_open(&mut self, dir: &Path) {
         let last = self.segments.len().saturating_sub(1);
         let is_open = |segment: &&mut Segment| !segment.memory && matches!(segment.place, Place::Open(_));
@@ -210,7 +210,7 @@ impl State {
         }
     }
 
-    /// Segments that may be retired, the oldest first.
+    /// The segments that may be evicted, the oldest first.
     fn retirable(&self, in_memory: bool) -> impl Iterator<Item = usize> + '_ {
         let last = self.segments.len().saturating_sub(1);
         (0..last).filter(move |&at| self.segments[at].memory == in_memory)

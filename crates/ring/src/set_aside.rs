@@ -1,9 +1,8 @@
-//! Segments that cannot be read: never removed unread, but given another name, counted in the ring's bound, and removed
-//! when their turn comes.
+//! Unreadable segments: they are renamed, counted in the ring's bound, and removed only in their turn.
 //!
-//! `<number>.seg` becomes `<number>.unreadable.seg`, beside the others. A person can still look at it, and a ring that is
-//! opened again knows that there was a segment. The records in it are missing from then on; how many they are is said as
-//! far as its index, its slots and its mark still prove it, or the segments around it tell.
+//! `<number>.seg` becomes `<number>.unreadable.seg`, beside the others. An operator can still inspect it, and recovery
+//! knows that there was a segment. Its records count as missing. Their number is reported if the segment's index, slots
+//! and commit mark prove it, or the segments around it show it.
 
 use std::fs::{self, File};
 use std::ops::Range;
@@ -12,32 +11,32 @@ use std::path::{Path, PathBuf};
 use super::format::{Block, ENTRY, INDEX, MARK, SLOTS};
 use super::{Ring, lock, place};
 
-/// Something that happened to a ring's files that must not go unsaid.
+/// An event of a ring's files that must be logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A segment could not be read and was set aside.
     SetAside {
-        /// Where it is.
+        /// The path of the file.
         path: PathBuf,
-        /// Why it could not be read.
+        /// The reason why it could not be read.
         reason: String,
         /// Bytes that it takes on disk.
         bytes: u64,
-        /// Records in it, where that is known.
+        /// The number of records in it, if known.
         records: Option<u64>,
     },
-    /// A segment that was set aside was removed: the ring needed the room.
+    /// A segment that was set aside was removed to make room.
     Expired {
-        /// Where it was.
+        /// The path of the file.
         path: PathBuf,
         /// Bytes that it took on disk.
         bytes: u64,
-        /// Records in it, where that is known.
+        /// The number of records in it, if known.
         records: Option<u64>,
     },
 }
 
-/// The most notices that wait to be taken. More come only from a folder full of files that are not the ring's.
+/// The most notices kept. Only a folder full of foreign files causes more.
 pub(super) const MOST_NOTICES: usize = 64;
 
 /// A segment that was set aside.
@@ -47,19 +46,19 @@ pub(super) struct Aside {
     pub path: PathBuf,
     /// Bytes on disk.
     pub used: u64,
-    /// Numbers of its records, where that is known.
+    /// The numbers of its records, if known.
     pub records: Option<Range<u64>>,
 }
 
 // === impl Ring ===
 
 impl Ring {
-    /// What has happened to the ring's files since the last call, to be said in the log.
+    /// Returns the events of the ring's files since the last call, to be logged.
     pub fn take_notices(&self) -> Vec<Notice> {
         std::mem::take(&mut *lock(&self.notices))
     }
 
-    /// Sets aside what somebody has put in the place of a segment: it is not the ring's to remove.
+    /// Sets aside a foreign file in the place of a segment, because the ring must not remove it.
     pub(super) fn make_way(&self, number: u64, path: &Path) {
         if path.symlink_metadata().is_err() {
             return;
@@ -73,7 +72,7 @@ impl Ring {
         }
     }
 
-    /// Removes what was set aside and has to make room.
+    /// Removes segments that were set aside, to make room.
     pub(super) fn expire(&self, gone: Vec<Aside>) {
         for aside in gone {
             self.remove_file(&aside.path);
@@ -94,27 +93,27 @@ impl Ring {
 // === impl Aside ===
 
 impl Aside {
-    /// A file that is already set aside, or has to stay where it is.
+    /// A file that is already set aside, or must stay where it is.
     pub fn at(number: u64, path: PathBuf) -> Self {
         let used = place::used_at(&path);
         let records = place::open(&path, false).ok().and_then(|file| records(&file));
         Self { number, path, used, records }
     }
 
-    /// Sets a file aside. Where that is not allowed it stays, and is found again when the ring is opened again.
+    /// Sets a file aside. If it cannot be renamed it stays, and recovery finds it again.
     pub fn put(number: u64, path: &Path) -> Self {
         Self::at(number, place::set_aside(path).unwrap_or_else(|_| path.to_path_buf()))
     }
 
-    /// The notice of it.
+    /// The notice about it.
     pub fn notice(&self, reason: String) -> Notice {
         let records = self.records.as_ref().map(|records| records.end - records.start);
         Notice::SetAside { path: self.path.clone(), reason, bytes: self.used, records }
     }
 }
 
-/// The numbers of the records of a segment whose header says nothing: what its index, its slots and its mark prove. Each of
-/// them carries its own checksum, so that a file of another kind has none.
+/// The record numbers of a segment without a valid header, as its index, slots and commit mark prove them. Each of
+/// these structures has its own checksum, so a foreign file has none.
 fn records(file: &File) -> Option<Range<u64>> {
     let read = |at| {
         let mut entry = [0; ENTRY];
@@ -143,7 +142,7 @@ fn records(file: &File) -> Option<Range<u64>> {
     all.map(|(records, _)| records)
 }
 
-/// Segments in a folder and what was set aside, in the order of their numbers; and whether each of them is set aside.
+/// Lists segments in a folder in the order of their numbers; the last field tells whether it was set aside.
 pub(super) fn list(dir: &Path) -> std::io::Result<Vec<(u64, PathBuf, bool)>> {
     let mut all = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -158,7 +157,7 @@ pub(super) fn list(dir: &Path) -> std::io::Result<Vec<(u64, PathBuf, bool)>> {
     Ok(all)
 }
 
-/// Copies of segments that were never finished.
+/// Lists unfinished copies of segments.
 pub(super) fn list_copies(dir: &Path) -> impl Iterator<Item = PathBuf> {
     let paths = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_segment = |path: &PathBuf| place::segment_number(&path.with_extension("seg")).is_some();

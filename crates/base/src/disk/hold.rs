@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_one_holders_until_that_lets_go() {
+    fn a_folder_is_locked_until_its_holder_releases_it() {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("made");
         let first = Hold::take(&state).unwrap();

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_staged_is_read_at_once_and_settled_later() {
+    fn a_staged_file_is_read_at_once_and_settled_later() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("info.json");
         assert_eq!((read(&path), settle(&path).unwrap()), (Content::Absent, false));
@@ -237,7 +237,7 @@ mod tests {
 
     /// An older version does not replace a file that a power loss has torn at any point.
     #[test]
-    fn a_torn_file_is_unreadable_and_takes_the_place_of_nothing() {
+    fn a_torn_file_is_unreadable_and_replaces_no_whole_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("info.json");
         stage(&path, b"{\"old\": 1}").unwrap();
@@ -261,7 +261,7 @@ mod tests {
 
     /// Each process is killed between two steps, and the next one continues.
     #[test]
-    fn the_newest_that_was_staged_counts_wherever_it_is() {
+    fn the_newest_staged_file_counts_at_every_step() {
         for place in ["next", "syncing"] {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("info.json");

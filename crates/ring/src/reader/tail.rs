@@ -1,8 +1,7 @@
-//! Finding the last records of a ring: block by block from the end, counting what a reader will show.
+//! Finds the last records of a ring: counts readable records, block by block from the end.
 //!
-//! Numbers do not tell how many records there are: some are passed over after a power loss, and what is damaged is not
-//! shown. So blocks are read and counted, which takes as long as reading the records that were asked for, however large
-//! the ring is.
+//! Sequence numbers do not give that count: a power loss skips some, and damaged records are not shown. So blocks are
+//! read and counted. This takes as long as reading the requested records, however large the ring is.
 
 use std::io;
 
@@ -12,10 +11,10 @@ use super::{Lost, Reader};
 use crate::Position;
 
 impl Reader {
-    /// Goes to where the last `count` records begin that can be read, or to the oldest if there are fewer.
+    /// Moves to the first of the last `count` readable records, or to the oldest if there are fewer.
     pub fn seek_last<F: Framing>(&mut self, count: u64, framing: &F) {
         self.find_last(count, framing);
-        // What was passed on the way is nobody's loss.
+        // Gaps found on the way are not lost for this reader.
         self.lost = Lost::default();
     }
 
@@ -32,7 +31,7 @@ impl Reader {
             before = segment.number;
             for block in blocks.iter().rev() {
                 begins.clear();
-                // What cannot be read is not shown either.
+                // An unreadable block shows no records either.
                 let end = self.find_records(&segment, block, framing, &mut begins).unwrap_or(0);
                 let shown = begins.len() as u64;
                 let Some(to_skip) = shown.checked_sub(left) else {
@@ -43,7 +42,7 @@ impl Reader {
                 if shown == block.count
                     && let Some(begin) = begins.get(to_skip as usize)
                 {
-                    // All of it is in the buffer.
+                    // The whole block is in the buffer.
                     self.chunk = (0, end);
                     self.consume(*begin, to_skip);
                     return;
@@ -56,7 +55,7 @@ impl Reader {
         self.seek(oldest);
     }
 
-    /// The last segment below a number, with all its blocks: also the one that is being filled.
+    /// The last segment below a number, with all its blocks, the open one included.
     fn blocks_before(&mut self, number: u64) -> Option<(Segment, Vec<Block>)> {
         let (segment, sealed) = {
             let state = self.ring.state();
@@ -65,7 +64,7 @@ impl Reader {
         };
         let mut blocks = sealed.or_else(|| self.load_index(&segment).ok()).unwrap_or_default();
         let (end, first_seq) = blocks.last().map_or((0, segment.first_seq), |last| (last.end(), last.next_seq()));
-        // Of another boot, it would be in the index.
+        // In a segment of another boot it would be in the index.
         if segment.trusted && end < segment.data_len {
             let (len, count) = (segment.data_len - end, segment.next_seq - first_seq);
             let (first_time, last_time) = (segment.first_time, segment.last_time);
@@ -74,7 +73,7 @@ impl Reader {
         Some((segment, blocks))
     }
 
-    /// Reads a block into the buffer. Tells where the records begin that a reader will show, and where the last of them ends.
+    /// Reads a block into the buffer. Returns the beginnings of its readable records, and the end of the last one.
     fn find_records<F: Framing>(
         &mut self,
         segment: &Segment,
@@ -82,7 +81,7 @@ impl Reader {
         framing: &F,
         begins: &mut Vec<usize>,
     ) -> io::Result<usize> {
-        // The chunk that was read belongs to another position.
+        // The chunk read before belongs to another position.
         self.chunk = (0, 0);
         let proven = self.prove(segment, block)? as usize;
         let bytes = &self.buffer[..proven];

@@ -42,7 +42,7 @@ fn a_torn_record_becomes_whole_with_the_next_read() {
 }
 
 #[test]
-fn a_full_ring_forgets_the_oldest_and_says_how_many() {
+fn a_full_ring_evicts_the_oldest_records_and_counts_them() {
     let dir = tempfile::tempdir().unwrap();
     let ring = open(dir.path(), BOOT);
     let mut writer = ring.writer("a");
@@ -77,7 +77,7 @@ fn the_room_behind_a_position_is_what_can_be_written_before_it_goes() {
             land(&mut writer, &record);
             written += record.len() as u64;
         }
-        // A segment of 4 KiB goes as a whole, and a file grows by as much.
+        // A segment of 4 KiB is evicted as a whole, and a file grows by as much.
         let off = written.abs_diff(room);
         assert!(off <= 4096, "{room} bytes were foretold behind {before} records, and {written} were written");
     }
@@ -120,8 +120,8 @@ fn a_writer_that_returns_finds_its_torn_record_again() {
     assert_eq!(payloads(&mut ring.reader()), [&b"of the new stream"[..], b"of the old stream"]);
 }
 
-/// Two streams whose records are torn take turns, also while the ring is full of protected records: each waits for
-/// room with nothing but its own torn bytes, and none of them is lost however often it is refused.
+/// Two streams with torn records take turns, also while the ring is full of pinned records. Each waits for room with
+/// only its own torn bytes, and none of them is lost however often it is refused.
 #[test]
 fn torn_bytes_outlive_a_return_to_a_ring_that_is_full() {
     for payload in [1, 7, 20, 60, 150] {
@@ -149,7 +149,7 @@ fn torn_bytes_outlive_a_return_to_a_ring_that_is_full() {
             }
         };
         assert!(is_protected(&refused) || refused.kind() == io::ErrorKind::WouldBlock, "{refused}");
-        // Refused again and again, by turns.
+        // Both are refused repeatedly, by turns.
         for _ in 0..3 {
             let _ = new.land(&Toy, |_| Err(io::ErrorKind::WouldBlock.into()));
             let _ = old.land(&Toy, |_| Err(io::ErrorKind::WouldBlock.into()));
@@ -170,7 +170,7 @@ fn a_stream_that_ends_torn_leaves_filler_and_what_is_whole_inside_it() {
     let dir = tempfile::tempdir().unwrap();
     let ring = open(dir.path(), BOOT);
     let mut writer = ring.writer("a");
-    // A length that lies: 120 bytes announced, a whole record inside.
+    // A wrong length: 120 bytes announced, a whole record inside.
     let inside = record(3, b"inside");
     land(&mut writer, &[&[120, b'R'][..], &inside].concat());
     assert!(ring.reader().fill().is_none());
@@ -218,7 +218,7 @@ fn a_directory_that_cannot_be_written_means_memory_within_a_bound() {
     let blocked = dir.path().join("not a directory");
     std::fs::write(&blocked, b"").unwrap();
     let ring = Ring::open(&blocked.join("ring"), Options { budget: LEAST_BUDGET, boot: BOOT }, &Toy);
-    // A path through a file cannot even be listed; that is an error, not a panic.
+    // A path through a file cannot be listed; that is an error, not a panic.
     assert!(ring.is_err());
 
     let path = dir.path().join("ring");
@@ -299,7 +299,7 @@ fn protected_records_are_not_retired_and_the_writer_is_told_before_it_reads() {
 }
 
 #[test]
-fn what_nobody_needs_goes_and_the_ring_goes_on_behind_it() {
+fn segments_no_longer_needed_are_evicted_and_the_ring_continues() {
     let dir = tempfile::tempdir().unwrap();
     let ring = open(dir.path(), BOOT);
     let (mut writer, mut reader) = (ring.writer("a"), ring.reader());
@@ -328,7 +328,7 @@ fn what_nobody_needs_goes_and_the_ring_goes_on_behind_it() {
     write(&mut writer, 201, 211);
     assert_eq!((read_all(&mut reader).len(), reader.take_lost()), (10, Lost::default()));
 
-    // A cursor is all that the next process finds.
+    // The next process finds only a cursor.
     Cursor::open(&dir.path().join(CURSOR)).unwrap().save(reader.position(), [0; cursor::NOTE]).unwrap();
     ring.retire_all_before(211);
     let (ring, position) = (open(dir.path(), BOOT), reader.position());
@@ -338,7 +338,7 @@ fn what_nobody_needs_goes_and_the_ring_goes_on_behind_it() {
 }
 
 #[test]
-fn a_file_that_takes_no_more_is_left_for_another_and_at_last_for_memory() {
+fn a_file_that_refuses_writes_is_replaced_by_another_and_at_last_by_memory() {
     let dir = tempfile::tempdir().unwrap();
     let ring = open(dir.path(), BOOT);
     let mut writer = ring.writer("a");

@@ -1,4 +1,4 @@
-//! What a ring takes of the disk and of the process, measured and not reckoned.
+//! Measured bounds: what a ring takes of the disk and of the process.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -29,7 +29,7 @@ fn retired_segments_give_their_room_back_while_something_has_them_open() {
     let (mut held, mut slow) = (Vec::new(), ring.reader());
     for time in 0..1000u64 {
         land(&mut writer, &record(time as i64, &[b'x'; 90]));
-        // As a sync that takes minutes does, or a reader on a slow disk.
+        // A sync that takes minutes or a reader on a slow disk holds files like this.
         if time % 20 == 0 {
             let paths = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
             held.extend(paths.filter_map(|path| File::open(path).ok()));
@@ -135,7 +135,7 @@ fn segments_that_a_failing_sync_is_behind_with_are_synced_by_the_next_one() {
     assert!(ring.state().unsynced.is_empty());
 }
 
-/// The oldest are found and taken under one lock: an intake that retires some in between leaves others at that place.
+/// Both run under one lock: an intake that evicts some in between would leave others at that index.
 #[test]
 fn only_what_was_asked_for_is_retired_while_a_writer_makes_room() {
     const RECORDS: i64 = 30_000;
@@ -154,7 +154,7 @@ fn only_what_was_asked_for_is_retired_while_a_writer_makes_room() {
                 while !bytes.is_empty() && !is_over.load(Ordering::Relaxed) {
                     match writer.land(&Toy, |to| to.put(bytes)) {
                         Ok(landed) => bytes = &bytes[landed.bytes..],
-                        // What is needed stays until it is not.
+                        // Needed records stay until they are no longer needed.
                         Err(error) => assert!(is_protected(&error), "{error}"),
                     }
                 }

@@ -1,4 +1,4 @@
-//! Files that somebody cuts, `truncate -s 0` as for the log of another driver, while they are written to.
+//! Files that another process truncates while they are written to, like `truncate -s 0` on the log of another driver.
 
 use std::fs::OpenOptions;
 
@@ -15,7 +15,7 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// What is read is what was written under its number.
+/// Each record that is read is the one written under its number.
 fn check(read: &[(u64, i64, Vec<u8>)]) {
     assert!(read.iter().all(|(_, time, payload)| payload == &[*time as u8; 90]), "nothing is invented");
     assert!(read.windows(2).all(|pair| pair[0].1 < pair[1].1));
@@ -65,7 +65,7 @@ fn a_stream_that_ends_in_a_file_that_was_cut_ends_in_another() {
     let dir = tempfile::tempdir().unwrap();
     let ring = open(dir.path(), BOOT);
     let mut writer = ring.writer("a");
-    // A length that lies: 120 bytes announced, a whole record inside.
+    // A wrong length: 120 bytes announced, a whole record inside.
     let inside = record(1, &[1; 90]);
     land(&mut writer, &[&record(0, &[0; 90])[..], &[120, b'R'], &inside].concat());
     cut(&segments(dir.path())[0], 0);

@@ -1,4 +1,4 @@
-//! The museum: each way a ring can be hurt between two boots, and what is left.
+//! Each way in which a ring can be damaged between two boots, and what survives.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -8,7 +8,7 @@ use super::*;
 
 const NEXT_BOOT: BootId = BootId([2; 16]);
 
-/// Three segments of records, all synced; gives their paths.
+/// Writes and syncs three segments of records; returns their paths.
 fn written(dir: &Path) -> Vec<PathBuf> {
     let ring = open(dir, BOOT);
     let mut writer = ring.writer("a");
@@ -27,7 +27,7 @@ fn hurt(path: &Path, at: u64, bytes: &[u8]) {
     OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap();
 }
 
-/// Opens in the next boot, reads everything: numbers seen and what was lost. Checks that nothing was invented.
+/// Opens in the next boot and reads everything: returns numbers and losses. Checks that nothing was invented.
 fn survivors(dir: &Path) -> (Vec<u64>, Lost) {
     let ring = open(dir, NEXT_BOOT);
     let mut reader = ring.reader();
@@ -35,7 +35,7 @@ fn survivors(dir: &Path) -> (Vec<u64>, Lost) {
     for (seq, time, payload) in &all {
         assert_eq!((*time, payload), (*seq as i64, &vec![*seq as u8; 90]));
     }
-    // Whatever was hurt, the ring takes new records, and they get new numbers.
+    // With any damage, the ring accepts new records, and they get new numbers.
     let mut writer = ring.writer("b");
     land(&mut writer, &record(1000, b"new"));
     let new = read_all(&mut reader);
@@ -45,7 +45,7 @@ fn survivors(dir: &Path) -> (Vec<u64>, Lost) {
 }
 
 #[test]
-fn nothing_hurt_is_everything_there() {
+fn an_undamaged_ring_has_all_records() {
     let dir = tempfile::tempdir().unwrap();
     written(dir.path());
     assert_eq!(survivors(dir.path()), ((0..100).collect(), Lost::default()));
@@ -156,7 +156,7 @@ fn a_cursor_ahead_of_the_ring_keeps_its_numbers() {
 }
 
 #[test]
-fn a_file_deleted_under_a_running_ring_stops_nobody() {
+fn a_file_deleted_under_a_running_ring_blocks_neither_reader_nor_writer() {
     let dir = tempfile::tempdir().unwrap();
     let ring = open(dir.path(), BOOT);
     let mut writer = ring.writer("a");
@@ -184,7 +184,7 @@ fn bytes_that_are_no_record_any_more_are_passed_and_counted() {
     for seq in 0..100 {
         land(&mut writer, &record(seq, &[seq as u8; 90]));
     }
-    // In the same boot nothing is checksummed: the page cache vouches for it. Then memory fails.
+    // In the same boot nothing is checksummed, because the page cache is trusted. Here memory fails.
     let first = dir.path().join("0000000000000001.seg");
     hurt(&first, 8192, &[0; 5]);
     let mut reader = ring.reader();
@@ -199,7 +199,7 @@ fn bytes_that_are_no_record_any_more_are_passed_and_counted() {
     assert_eq!(reader.position().seq, 100);
 }
 
-/// However a ring was hurt, its last records are the last of those that can be read.
+/// With any damage, the ring's last records are the last readable ones.
 #[test]
 fn the_last_n_are_those_of_a_plain_list_whatever_is_damaged_or_missing() {
     type Hurt = fn(&[PathBuf]);
@@ -216,14 +216,14 @@ fn the_last_n_are_those_of_a_plain_list_whatever_is_damaged_or_missing() {
     ];
     for (what, hurt) in ways {
         for (boot, passed_over, new) in [(NEXT_BOOT, 0, 0), (NEXT_BOOT, 7, 5), (NEXT_BOOT, 1000, 60), (BOOT, 50, 3)] {
-            // In the same boot the page cache vouches for what is there.
+            // In the same boot the page cache is trusted.
             if boot == BOOT && what.starts_with("data") {
                 continue;
             }
             let dir = tempfile::tempdir().unwrap();
             let paths = written(dir.path());
             hurt(&paths);
-            // Acknowledged, and gone with the power.
+            // Acknowledged, and lost in the power loss.
             let seen = Position { segment: 3, offset: 0, seq: 100 + passed_over };
             Cursor::open(&dir.path().join(CURSOR)).unwrap().save(seen, [0; cursor::NOTE]).unwrap();
             let ring = open(dir.path(), boot);
@@ -246,7 +246,7 @@ fn the_last_n_are_those_of_a_plain_list_whatever_is_damaged_or_missing() {
 fn what_comes_after_a_cursor_that_stood_in_a_lost_segment_is_read_from_there() {
     let dir = tempfile::tempdir().unwrap();
     written(dir.path());
-    // A reader goes to a new segment before there is anything in it; a kill can take that one, with no record.
+    // A reader moves to a new segment before it has records; a kill can take that segment.
     let at = Position { segment: 4, offset: 0, seq: 100 };
     Cursor::open(&dir.path().join(CURSOR)).unwrap().save(at, [0; cursor::NOTE]).unwrap();
     for (boot, seq) in [(BOOT, 100), (BOOT, 101), (NEXT_BOOT, 102)] {
@@ -259,7 +259,7 @@ fn what_comes_after_a_cursor_that_stood_in_a_lost_segment_is_read_from_there() {
     }
 }
 
-/// The entry of a block may get to the disk before the length of the file does, as it does on xfs.
+/// The index entry of a block may reach the disk before the length of the file does, as on xfs.
 #[test]
 fn a_file_that_ends_inside_a_block_of_its_index_gives_what_was_synced() {
     let dir = tempfile::tempdir().unwrap();

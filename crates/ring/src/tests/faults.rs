@@ -1,4 +1,4 @@
-//! Faults of a disk, for the calls of one thread: sectors that cannot be read, files that cannot be removed.
+//! Injected disk faults for the calls of one thread: unreadable sectors, and files that cannot be removed.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -13,17 +13,17 @@ thread_local! {
     static REMOVES_NOTHING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// From now on files can be removed, or not.
+/// Sets whether files can be removed.
 pub fn set_removable(removable: bool) {
     REMOVES_NOTHING.set(!removable);
 }
 
-/// Whether the disk removes files.
+/// Whether files can be removed.
 pub fn is_removable() -> bool {
     !REMOVES_NOTHING.get()
 }
 
-/// Bytes of a file that cannot be read, until the value is dropped. It has the file open, so that no other gets its inode.
+/// Unreadable bytes of a file, until the value is dropped. It has the file open, so that no other gets its inode.
 pub struct BadSector {
     _file: File,
     inode: u64,
@@ -45,7 +45,7 @@ impl Drop for BadSector {
     }
 }
 
-/// What the kernel says of a read that touches a bad sector.
+/// Fails like the kernel when a read touches a bad sector.
 pub fn check_read(file: &File, at: u64, len: usize) -> io::Result<()> {
     BAD.with_borrow(|bad| {
         if bad.is_empty() {

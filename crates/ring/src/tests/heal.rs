@@ -1,4 +1,4 @@
-//! A disk that takes nothing, or a file that is gone, and how what was written meanwhile gets to its place.
+//! Healing: a disk that refuses writes, or a deleted file, and how later writes reach their place.
 
 use super::*;
 use base::disk::small::{self, Content};
@@ -14,7 +14,7 @@ fn times(ring: &Arc<Ring>) -> Vec<i64> {
 }
 
 #[test]
-fn what_was_kept_in_memory_is_on_disk_as_soon_as_that_takes_it() {
+fn segments_in_memory_move_to_disk_once_it_accepts_writes() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("ring");
     let ring = open(&dir, BOOT);
@@ -97,7 +97,7 @@ fn a_ring_that_may_only_be_read_is_read_and_goes_on_in_memory() {
 
     drop(refusal);
     assert!(ring.heal::<Toy>().in_memory.is_none());
-    assert_eq!(ring.take_notices().len(), 0, "its own files are in nobody's way");
+    assert_eq!(ring.take_notices().len(), 0, "its own files are not set aside");
     assert_eq!(times(&open(dir.path(), BOOT)), expected);
     cursor.save(ring.oldest(), [9; cursor::NOTE]).unwrap();
     assert_eq!(Cursor::open(&dir.path().join(CURSOR)).unwrap().saved().unwrap().1, [9; cursor::NOTE]);
@@ -132,7 +132,7 @@ fn a_segment_that_is_closed_again_and_again_keeps_its_index_within_bounds() {
         drop(refusal);
         assert!(ring.heal::<Toy>().in_memory.is_none());
         assert_eq!(times(&ring), (0..written).collect::<Vec<_>>());
-        assert_eq!(ring.take_notices().len(), 0, "its own files are in nobody's way");
+        assert_eq!(ring.take_notices().len(), 0, "its own files are not set aside");
     }
     assert_eq!(times(&open(dir.path(), BOOT)), (0..written).collect::<Vec<_>>());
 }
@@ -160,7 +160,7 @@ fn memory_holds_no_more_than_its_share_and_no_protected_record_is_dropped_for_an
     assert_eq!(ring.oldest().seq, 0);
 }
 
-/// What a process has in memory when it is killed is lost. What is torn by that must not be put together.
+/// A kill loses what was in memory. Torn bytes that remain must not be joined to others.
 #[test]
 fn a_kill_that_takes_what_was_in_memory_invents_nothing() {
     let all: Vec<u8> = (0..75).flat_map(|seq| record(seq, &[seq as u8 | 1; 150])).collect();
@@ -168,7 +168,7 @@ fn a_kill_that_takes_what_was_in_memory_invents_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let ring = open(dir.path(), BOOT);
         let mut writer = ring.writer("a");
-        // The segment is full with a torn record at its end, and then the disk takes no other.
+        // The segment is full with a torn record at its end, and then the disk refuses another segment.
         land(&mut writer, &all[..3900 + cut]);
         let refusal = Refusal::of(dir.path());
         let landed = land(&mut writer, &all[3900 + cut..9000]);
@@ -192,7 +192,7 @@ fn what_is_before_the_lines_that_a_kill_took_from_memory_stays() {
     let ring = open(&dir, BOOT);
     let mut writer = ring.writer("a");
     fill(&mut writer, 0..10);
-    // As if ten more had been in memory, and sent.
+    // As if ten more records had been in memory, and sent.
     let sent = Position { segment: 3, offset: 100, seq: 20 };
     Cursor::open(&dir.join(CURSOR)).unwrap().save(sent, [0; cursor::NOTE]).unwrap();
     let ring = open(&dir, BOOT);
@@ -204,7 +204,7 @@ fn what_is_before_the_lines_that_a_kill_took_from_memory_stays() {
 }
 
 #[test]
-fn what_a_ring_says_of_itself_is_synced_before_its_records_and_written_again_when_it_is_lost() {
+fn the_description_is_synced_before_the_records_and_rewritten_when_lost() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("rings/ring");
     let is = |text: &str| assert_eq!(described(&dir), Content::Whole(text.into()));
@@ -218,7 +218,7 @@ fn what_a_ring_says_of_itself_is_synced_before_its_records_and_written_again_whe
     ring.sync().unwrap();
     is("first");
     assert!(!is_staged());
-    // Another process, killed before it has synced, and one that finds what it would write.
+    // One process is killed before it has synced, and another one finds what it would write.
     let ring = open(&dir, BOOT);
     ring.describe(b"second").unwrap();
     is("second");

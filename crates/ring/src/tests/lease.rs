@@ -1,4 +1,4 @@
-//! Two instances on one folder: the older one changes nothing, whatever is asked of it.
+//! Two instances on one folder: the older one changes nothing, whichever method is called.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
-/// Everything that can be asked of a ring that changes its folder.
+/// Calls every method of a ring that changes its folder.
 pub(super) fn ask_everything_of(stale: &Arc<Ring>) {
     assert!(stale.heal::<Toy>().is_revoked);
     assert!(stale.sync().unwrap_err().is_revoked());
@@ -24,7 +24,7 @@ pub(super) fn ask_everything_of(stale: &Arc<Ring>) {
 
 #[test]
 fn a_stale_ring_touches_nothing_of_its_successor() {
-    // How far its successor has come: not begun, in the same segment, a few segments on, wrapped.
+    // The progress of its successor: not begun, in the same segment, a few segments on, wrapped.
     for records in [0, 1, 40, 150, 1000] {
         let dir = tempfile::tempdir().unwrap();
         let stale = open(dir.path(), BOOT);
@@ -91,7 +91,7 @@ fn a_ring_that_is_only_looked_at_changes_nothing_and_takes_nothing_away() {
     assert_eq!(payloads(&mut ring.reader()), [&b"first run"[..], b"torn"]);
 }
 
-/// A number that was taken and is free again is no sign of a segment that was lost: the ring goes on where it was.
+/// A number that was taken and is free again does not mean a lost segment: the ring continues where it was.
 #[test]
 fn a_torn_record_survives_a_kill_after_a_file_in_the_next_place_was_removed() {
     let dir = tempfile::tempdir().unwrap();

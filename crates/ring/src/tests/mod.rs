@@ -1,4 +1,5 @@
-//! The ring against toy records, in tiny sizes: blocks of 512 bytes, segments of 4 KiB, five or six segments a ring.
+//! Tests of the ring with toy records, in tiny sizes: blocks of 512 bytes, segments of 4 KiB, five or six segments a
+//! ring.
 
 mod basic;
 mod bound;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use super::*;
 
-/// A record: payload length, `R`, time, payload. Zeros begin none.
+/// A record: payload length, `R`, time, payload. A record never begins with zeros.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Toy;
 
@@ -40,7 +41,7 @@ pub(super) fn record(time: i64, payload: &[u8]) -> Vec<u8> {
     [&[payload.len() as u8, b'R'][..], &time.to_le_bytes(), payload].concat()
 }
 
-/// A file of a cursor.
+/// The file name of a cursor.
 const CURSOR: &str = "cursor-there";
 
 pub(super) const BOOT: BootId = BootId([1; 16]);
@@ -63,7 +64,7 @@ pub(super) fn land(writer: &mut Writer, mut bytes: &[u8]) -> Landed {
     sum
 }
 
-/// Everything from the reader's position on: number, time, payload.
+/// Reads everything from the reader's position on: number, time, payload.
 fn read_all(reader: &mut Reader) -> Vec<(u64, i64, Vec<u8>)> {
     let mut all = Vec::new();
     while let Some(chunk) = reader.fill() {
@@ -93,7 +94,7 @@ fn payloads(reader: &mut Reader) -> Vec<Vec<u8>> {
     read_all(reader).into_iter().map(|(_, _, payload)| payload).collect()
 }
 
-/// Bytes that all files of the ring take, with what is set aside for them.
+/// Bytes that all files of the ring take, with allocated space.
 fn on_disk(dir: &Path) -> u64 {
     std::fs::read_dir(dir).map_or(0, |dir| {
         dir.map(|entry| entry.unwrap())
@@ -103,13 +104,13 @@ fn on_disk(dir: &Path) -> u64 {
     })
 }
 
-/// A directory that this thread may read and not write, until the value is dropped.
+/// A directory that this thread may read but not write, until the value is dropped.
 struct Refusal(PathBuf);
 
 impl Refusal {
     fn of(dir: &Path) -> Self {
         Self::set_modes(dir, 0o555, 0o444);
-        // Root may do everything, unless it touches files as somebody else.
+        // Root may write anywhere, unless it accesses files as another user.
         Self::touch_files_as(65_534);
         Self(dir.to_path_buf())
     }
@@ -123,7 +124,7 @@ impl Refusal {
 
     #[allow(unsafe_code, reason = "nix has setfsuid behind a feature that the plugin does without")]
     fn touch_files_as(user: u32) {
-        // SAFETY: it touches no memory, and of threads this one alone. It changes nothing for who is not root.
+        // SAFETY: it accesses no memory, and affects this thread only. It changes nothing unless the user is root.
         unsafe { nix::libc::setfsuid(user) };
     }
 }

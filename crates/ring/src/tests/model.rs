@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use super::faults::BadSector;
 use super::*;
 
-/// What can happen to a ring. Weights are in [`actions`].
+/// An event in the life of a ring. Weights are in [`actions`].
 #[derive(Clone, Debug)]
 enum Action {
-    /// A stream (0 or 1) writes records of these payload lengths, and the read is cut so many bytes before its end.
+    /// A stream (0 or 1) writes records of these payload lengths, and the read ends this many bytes before their end.
     Write {
         stream: usize,
         lens: Vec<u8>,
@@ -23,40 +23,40 @@ enum Action {
         stream: usize,
     },
     Sync,
-    /// A reader goes on; each has read whatever it had read before.
+    /// A reader continues; each checks everything it had read before.
     Read,
-    /// What was read is acknowledged: the position moves there, or stays at the oldest record, as that of an open line
-    /// does. The disk gets it at once, or when it pleases.
+    /// The read records are acknowledged: the position moves there, or stays at the oldest record, as for an open line.
+    /// The cursor is written at once, or later.
     Acknowledge {
         held: bool,
         synced: bool,
     },
     SeekLast(u8),
-    /// `kill -9`: the process forgets, the page cache does not.
+    /// `kill -9`: memory is lost, the page cache is not.
     Kill,
-    /// Power loss: of what changed since the last sync any 64-byte piece survives or does not.
+    /// Power loss: each 64-byte piece that changed since the last sync survives or is lost.
     PowerLoss(u64),
-    /// From now on nothing can be made, opened for writing or removed; or it can again.
+    /// From now on files cannot be created, opened for writing or removed; or they can again.
     Disk {
         takes: bool,
     },
     Heal,
-    /// Somebody deletes the file that is written to, which is noticed before anything else happens.
+    /// Another process deletes the active file, which the ring detects before anything else happens.
     Delete,
-    /// Somebody cuts the file that is written to, to so many 16ths.
+    /// Another process truncates the active file to this many 16ths.
     Cut(u8),
-    /// The ring is opened once more while the older instance is still there, and is asked of everything.
+    /// The ring is opened once more while the older instance exists, and every method of that one is called.
     Succeed,
-    /// A sector of a closed segment cannot be read any more.
+    /// A sector of a closed segment becomes unreadable.
     BadSector {
         segment: u8,
         sector: u8,
     },
     /// The header of a closed segment becomes that of a later version.
     OtherVersion(u8),
-    /// Somebody puts a file where the next segment would be.
+    /// A foreign file appears where the next segment would be.
     Squat,
-    /// Something opens all segments, as a sync or a reader on a slow disk has them open.
+    /// Another program opens all segments, like a sync or a reader on a slow disk.
     Hold,
 }
 
@@ -83,29 +83,29 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
     vec(action, 1..60)
 }
 
-/// The naive ring: every record ever, by number; `None` once it may be gone.
+/// The reference model: every record, by number; `None` once it may be gone.
 struct Model {
     dir: tempfile::TempDir,
     ring: Arc<Ring>,
     boot: u8,
     records: Vec<Option<Vec<u8>>>,
-    /// Bytes each stream has in its pipe, the rest of a record of which the ring has the beginning.
+    /// The bytes in each stream's pipe: the rest of a record whose beginning is in the ring.
     pending: [Vec<u8>; 2],
-    /// Who wrote last. The torn bytes of the other stream are in memory alone, and a kill takes them.
+    /// The last writer. The torn bytes of the other stream are only in memory, and a kill loses them.
     last: usize,
     payload: u64,
     reader: Reader,
-    /// Files as of the last sync, and the records that it promised.
+    /// Files as of the last sync, and the records that it covered.
     synced: BTreeMap<PathBuf, Vec<u8>>,
     promised: u64,
-    /// While the disk takes nothing.
+    /// Set while the disk refuses writes.
     refusal: Option<Refusal>,
-    /// It did so once, and then the oldest segments may still be there.
+    /// Whether the disk has ever refused; then the oldest segments may still exist.
     refused: bool,
-    /// Records of segments that something was done to: they may be readable or not, and are counted in either case.
+    /// Records of damaged segments: they may be readable or not, and are counted in either case.
     spoiled: Vec<std::ops::Range<u64>>,
     bad: Vec<BadSector>,
-    /// Open files, which must keep no room.
+    /// Open files, which must not keep space in use.
     held: Vec<fs::File>,
 }
 
@@ -137,7 +137,7 @@ impl Model {
     fn step(&mut self, action: &Action) {
         match action {
             Action::Write { stream, lens, cut } => self.write(*stream, lens, *cut as usize),
-            // That a stream has ended is written down where its torn bytes are, and a real one does not come again.
+            // The end of a stream is recorded where its torn bytes are, and a real stream does not return.
             Action::Finish { .. } if self.refusal.is_some() => {}
             Action::Finish { stream } => {
                 let before = self.ring.published().next_seq;
@@ -170,7 +170,7 @@ impl Model {
                 let expected = &all[all.len().saturating_sub(*count as usize)..];
                 assert_eq!(read_all(&mut reader), expected, "last {count} of {}", all.len());
             }
-            // What is in memory alone is lost with the process, as is said of it.
+            // Records in memory are lost with the process, as documented.
             Action::Kill if !self.is_in_memory() => self.reopen(),
             Action::PowerLoss(seed) if !self.is_in_memory() && self.refusal.is_none() => self.power_loss(*seed),
             Action::Kill | Action::PowerLoss(_) => {}
@@ -230,7 +230,7 @@ impl Model {
         }
     }
 
-    /// Numbers that the cursor has acknowledged are not given again.
+    /// Acknowledged numbers are not given again.
     fn check_numbers(&self) {
         if let Some((_, note)) = Cursor::open(&self.dir.path().join(CURSOR)).unwrap().saved() {
             let acknowledged = u64::from_le_bytes(note[..8].try_into().unwrap());
@@ -242,7 +242,7 @@ impl Model {
         place::segment_path(self.dir.path(), number).exists()
     }
 
-    /// The file of a closed segment, to which something is about to be done.
+    /// The file of a closed segment that is about to be damaged.
     fn spoil(&mut self, which: u8) -> Option<PathBuf> {
         let state = self.ring.state();
         let closed = state.segments.len().saturating_sub(1);
@@ -259,7 +259,7 @@ impl Model {
         self.records[seq as usize].is_some() && !self.spoiled.iter().any(|range| range.contains(&seq))
     }
 
-    /// The number of the segment that is written to, if it is in a file.
+    /// The number of the active segment, if it is in a file.
     fn written_to(&self) -> Option<u64> {
         let appender = lock(&self.ring.appender);
         appender.active.as_ref().filter(|active| !active.memory).map(|active| active.header.number)
@@ -319,7 +319,7 @@ impl Model {
         self.check_all();
     }
 
-    /// Every record of the ring can be read.
+    /// Checks that every record of the ring can be read.
     fn check_all(&self) {
         let mut reader = self.ring.reader();
         let read = read_all(&mut reader);
@@ -334,10 +334,11 @@ impl Model {
         let mut bytes = std::mem::take(&mut self.pending[stream]);
         for &len in lens {
             self.payload += 1;
-            // Zeros at the end are what makes a kill hard; the number in front makes records distinct.
+            // Zeros at the end make a kill hard to recover from; the number in front makes records distinct.
             let mut payload = format!("{:08}", self.payload).into_bytes();
             payload.resize((len as usize).max(8), (self.payload % 3) as u8);
-            // No byte of a record looks like the beginning of another: dockerd's signature is longer than the toy's.
+            // No byte inside a record looks like the beginning of another: dockerd's signature is longer than the
+            // toy's.
             bytes.extend(record((self.payload as i64) << 8, &payload));
         }
         let keep = bytes.len().saturating_sub(cut);
@@ -350,7 +351,7 @@ impl Model {
         self.absorb(before);
     }
 
-    /// What became readable is what was written, in order and once.
+    /// Checks that new readable records are those written, in order and once.
     fn absorb(&mut self, before: u64) {
         let mut reader = self.ring.reader();
         reader.seek_last(self.ring.published().next_seq - before, &Toy);
@@ -364,7 +365,7 @@ impl Model {
         }
     }
 
-    /// What was read is what was written under that number.
+    /// Checks that each record read is the one written under its number.
     fn check(&self, read: &[(u64, i64, Vec<u8>)]) {
         for (seq, _, payload) in read {
             assert_eq!(self.records[*seq as usize].as_ref(), Some(payload), "record {seq}");
@@ -376,7 +377,7 @@ impl Model {
         let next_seq = self.ring.published().next_seq;
         let oldest = self.ring.oldest().seq;
         let position = self.reader.position();
-        // A kill closes what the process had open.
+        // A kill closes the files of the process.
         self.held.clear();
         self.ring = open(self.dir.path(), BootId([self.boot; 16]));
         self.check_numbers();
@@ -397,7 +398,7 @@ impl Model {
         let state = self.ring.state();
         let behind = state.segments.back().map(|last| last.number);
         if state.set_aside.last().map(|aside| aside.number) > behind {
-            // What is torn in front of a segment that cannot be read is not gone on with.
+            // A torn record before an unreadable segment is not continued.
             self.pending = Default::default();
         }
     }
@@ -444,7 +445,7 @@ impl Model {
                 *record = None;
             }
         }
-        // Whoever wrote is a new process with new pipes.
+        // A power loss ends the writer; a new process has new pipes.
         self.pending = Default::default();
         for name in NAMES {
             self.ring.writer(name).finish(&Toy);

@@ -1,4 +1,4 @@
-//! Segments that cannot be read: the rest goes on, nothing is removed unread, and all of it is counted and said.
+//! Unreadable segments: the ring continues, nothing is removed unread, and all of it is counted and reported.
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt, symlink};
 use super::faults::BadSector;
 use super::*;
 
-/// Four segments or so, with records that hold their number.
+/// Writes about four segments, with records that hold their number.
 fn written(dir: &Path) -> Vec<PathBuf> {
     let ring = open(dir, BOOT);
     let mut writer = ring.writer("a");
@@ -21,7 +21,7 @@ fn hurt(path: &Path, at: u64, bytes: &[u8]) {
     OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap();
 }
 
-/// As a release that is not made yet would write it.
+/// Changes a segment as a future release would write it.
 pub(super) fn make_of_another_version(path: &Path) {
     let mut header = [0; 64];
     if fs::File::open(path).unwrap().read_exact_at(&mut header, 0).is_err() {
@@ -41,7 +41,7 @@ fn in_its_place(path: &Path, put: impl FnOnce(&Path)) -> Option<BadSector> {
 
 type Way = (&'static str, fn(&Path) -> Option<BadSector>, &'static str);
 
-/// How a segment can be unreadable, and what is said of it.
+/// The ways in which a segment can be unreadable, and the reported reason.
 const WAYS: [Way; 12] = [
     ("bad sector in the header", |path| Some(BadSector::of(path, 0..512)), "error"),
     ("bad sector in the index", |path| Some(BadSector::of(path, 4096..8192)), "error"),
@@ -110,7 +110,7 @@ fn a_segment_that_cannot_be_read_is_set_aside_and_the_rest_goes_on() {
             let _bad = spoil(&paths[at]);
             let before = paths[at].metadata().ok().filter(|it| it.is_file()).and_then(|_| fs::read(&paths[at]).ok());
 
-            // Who only looks sees the same and changes nothing.
+            // A read-only ring sees the same and changes nothing.
             let look = Ring::look(dir.path(), boot, &Toy).unwrap();
             assert!(paths[at].symlink_metadata().is_ok(), "{what}");
             let ring = open(dir.path(), boot);
@@ -141,7 +141,7 @@ fn a_segment_that_cannot_be_read_is_set_aside_and_the_rest_goes_on() {
             assert!(read.len() as u64 >= 150 - first - 50, "{what}: {} read", read.len());
             assert!(ring.allocated() >= on_disk(dir.path()), "{what}");
 
-            // The next process knows of it and says no more.
+            // The next process knows about it and does not report it again.
             drop(ring);
             let ring = open(dir.path(), boot);
             assert_eq!(ring.take_notices(), [], "{what}");
@@ -187,7 +187,7 @@ fn a_segment_that_is_not_the_rings_to_move_stays_and_is_set_aside_by_the_next() 
 }
 
 #[test]
-fn what_was_set_aside_counts_in_the_bound_and_goes_in_its_turn() {
+fn a_segment_set_aside_counts_in_the_bound_and_is_removed_in_its_turn() {
     for at in 0..3 {
         let dir = tempfile::tempdir().unwrap();
         let paths = written(dir.path());
@@ -218,7 +218,7 @@ fn what_was_set_aside_counts_in_the_bound_and_goes_in_its_turn() {
 }
 
 #[test]
-fn what_was_set_aside_goes_before_records_that_are_protected() {
+fn a_segment_set_aside_is_removed_before_pinned_records() {
     let dir = tempfile::tempdir().unwrap();
     let paths = written(dir.path());
     make_of_another_version(&paths[2]);
@@ -236,8 +236,8 @@ fn what_was_set_aside_goes_before_records_that_are_protected() {
     assert!(!paths[2].with_extension("unreadable.seg").exists());
 }
 
-/// Wherever one sector of the data is bad, the block around it is lost, counted, and nothing else; in a segment of this
-/// boot, of an earlier one, in the one that is written to, found when it is opened or while it is read.
+/// A bad sector in the data loses and counts the block around it, and nothing else. Tried in segments of this boot and
+/// of an earlier one, and in the active one, when it is opened or while it is read.
 #[test]
 fn a_bad_sector_in_the_data_costs_its_block_and_is_counted() {
     for (boot, late) in [(BOOT, false), (BOOT, true), (BootId([2; 16]), false), (BootId([2; 16]), true)] {
@@ -257,7 +257,7 @@ fn a_bad_sector_in_the_data_costs_its_block_and_is_counted() {
                 let what = format!("sector {sector} of segment {segment}, boot {boot:?}, late: {late}");
                 assert_eq!(read.len() as u64 + lost.damaged + lost.overwritten, 150 - first, "{what}: {lost:?}");
                 assert!(lost.damaged + lost.overwritten <= 20, "{what}: {lost:?}");
-                // The first one may land in the bad sector.
+                // The first record may land in the bad sector.
                 let mut writer = ring.writer("a");
                 let landed = land(&mut writer, &record(1000, b"new"));
                 assert_eq!(landed.garbage > 0, landed.records == 0, "{what}");
@@ -283,7 +283,7 @@ fn a_bad_sector_under_the_mark_or_the_slots_costs_no_more_than_the_open_block() 
     }
 }
 
-/// Each sector of an index but the first, of each segment, in this boot and in the next: what is said before it is read, and the rest counts.
+/// For each sector of an index but the first, of each segment, in this boot and in the next: entries before it count.
 #[test]
 fn a_bad_sector_in_an_index_costs_no_more_than_what_is_behind_it() {
     const RECORDS: u64 = 600;

@@ -50,7 +50,7 @@ fn a_pipe_grows_while_it_is_busy_and_shrinks_when_it_is_calm() {
 }
 
 #[test]
-fn what_the_kernel_refuses_is_tried_again_later() {
+fn a_resize_that_the_kernel_refuses_is_retried() {
     let (start, account) = (Instant::now(), account(64 * LARGEST));
     let mut size = Size::new(USUAL, &account, start);
     size.read(USUAL, || start);
@@ -75,7 +75,7 @@ fn a_pipe_that_the_last_process_has_grown_is_counted_and_shrinks() {
 }
 
 #[test]
-fn a_pipe_that_nobody_fills_never_asks_for_the_time() {
+fn a_pipe_that_stays_empty_never_reads_the_clock() {
     let account = account(LARGEST);
     let mut size = Size::new(USUAL, &account, Instant::now());
     for bytes in [1, 100, 16 * KIB - 1].repeat(10) {
