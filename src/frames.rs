@@ -1,13 +1,13 @@
-//! Docker's frames as records of the ring: where `codec` and `ring` meet.
+//! Docker's frames as records of the ring: the place where the crates `dockerd` and `ring` meet.
 
 use dockerd::frame::{self, HEADER, MAX_PAYLOAD};
 use ring::{Framing, Scan};
 
-/// A record is a frame as dockerd wrote it.
+/// The framing in which a record is a frame as dockerd wrote it.
 #[derive(Clone, Copy, Debug)]
 pub struct DockerFrames;
 
-// A ring's filler must begin no frame.
+// A frame must never begin with a ring's filler.
 const _: () = assert!(ring::FILLER == frame::FILLER);
 
 // === impl DockerFrames ===
@@ -62,7 +62,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
-        /// dockerd writes on while the plugin is killed: at any byte of any line, also in a segment that is almost full.
+        /// dockerd continues to write while the plugin is killed: at any byte of any line, also in an almost full
+        /// segment.
         #[test]
         fn every_line_is_there_once_however_often_the_plugin_is_killed(
             shapes in proptest::collection::vec((0usize..17_000, prop_oneof![Just(b'x'), Just(0)]), 1..120),

@@ -1,4 +1,4 @@
-//! What must be within its bound at every moment: what rings take on disk, and requests and bytes on their way to a Loki.
+//! Bounds that must hold at every moment: disk space of rings, and requests and bytes in flight to a Loki.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,13 +10,14 @@ use crate::config::RingOptions;
 use crate::shipper::budget::TOTAL;
 use crate::shipper::slots::{FAILED_SHARE, IN_FLIGHT, OVERDUE_SHARE};
 
-/// What a ring may take however little its options allow: dockerd's entries need so much.
+/// The smallest ring budget, whatever the options say: dockerd's entries need this much.
 const LEAST_BUDGET: u64 = 512 * 1024;
 
-/// The most that small files beside the segments take: descriptions, former ones, and cursors, each twice while it is replaced.
+/// The most bytes of small files beside the segments: descriptions, former ones, and cursors, each twice while
+/// replaced.
 const SMALL_FILES: u64 = 256 * 1024;
 
-/// Bounds that do not hold now, each once.
+/// Bounds that are exceeded now, each reported once.
 pub fn broken(world: &mut World) -> Vec<String> {
     let mut broken = Vec::new();
     let nameless = kernel::outside(|| nameless(&world.state));
@@ -51,7 +52,7 @@ fn taken(dir: &Path) -> (u64, u64) {
     let (mut segments, mut others) = (0, 0);
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let Ok(metadata) = entry.metadata() else { continue };
-        // Those that are being made, and those that were set aside, too.
+        // Includes segments under construction, and those that were set aside.
         let is_segment = entry.file_name().as_encoded_bytes().starts_with(b"000000");
         *if is_segment { &mut segments } else { &mut others } += metadata.blocks() * 512;
     }
@@ -64,13 +65,13 @@ fn nameless(below: &Path) -> Vec<(PathBuf, u64)> {
     let nameless = open.filter_map(|fd| {
         let path = fs::read_link(&fd).ok()?;
         let is_nameless = path.starts_with(below) && path.as_os_str().as_encoded_bytes().ends_with(b" (deleted)");
-        // It may be closed meanwhile.
+        // The plugin may close it meanwhile.
         Some((path, fs::metadata(fd).ok().filter(|_| is_nameless)?.blocks() * 512))
     });
     nameless.collect()
 }
 
-/// What a container's options allow its ring.
+/// The ring budget by a container's options.
 pub fn budget(options: &std::collections::BTreeMap<String, String>) -> u64 {
     RingOptions::salvage(options, &crate::config::PluginDefaults::default()).budget()
 }

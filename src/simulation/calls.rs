@@ -1,4 +1,4 @@
-//! dockerd's calls of the plugin, each a task of its own, and how long they may take.
+//! dockerd's calls of the plugin, each in its own task, with limits on their duration.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,22 +15,23 @@ use crate::docker::routes;
 use dockerd::frame;
 use dockerd::messages::ReadConfig;
 
-/// StopLogging may take so long, whatever hangs.
+/// The limit of StopLogging, whatever hangs.
 const STOP: Duration = Duration::from_millis(760);
 
-/// Other calls may take so long while the disk is slow.
+/// The limit of other calls while the disk is slow.
 const SLOW: Duration = Duration::from_millis(5100);
 
-/// And so long otherwise.
+/// The limit of other calls otherwise.
 const PROMPT: Duration = Duration::from_secs(1);
 
-/// What was printed so long ago is in the ring, also when the plugin was down for a while.
+/// Lines printed this long ago are in the ring, also when the plugin was down for a while.
 const SETTLED: Duration = Duration::from_secs(30);
 
-/// Longer than any call may take; what follows is not waited for.
+/// Longer than any call may take; the simulation stops waiting then.
 const FOR_EVER: Duration = Duration::from_secs(120);
 
-/// Waits for a call, and tells when it takes too long; `None` when it takes for ever, or the plugin died before it had answered.
+/// Waits for a call, and reports one that takes too long; `None` when it never ends, or the plugin died before it
+/// answered.
 async fn timed<T>(world: &Shared, what: &str, stops: bool, call: impl Future<Output = T>) -> Option<T> {
     let begun = time::passed();
     let was_slow = world.borrow().delays.borrow().are_long();
@@ -51,7 +52,7 @@ fn is_dead() -> bool {
     disk::with(|disk| disk.is_dead())
 }
 
-/// A process that follows takes up what the one before has left: dockerd repeats what was not answered.
+/// A new process resumes the streams of the last one: dockerd repeats unanswered calls.
 pub fn resume(world: &Shared, plugin: &Plugin) {
     for container in &world.borrow().containers {
         if container.starts {
@@ -86,7 +87,7 @@ async fn starting(world: Shared, plugin: Plugin, container: usize) {
     let what = format!("StartLogging of c{container}");
     let started = timed(&world, &what, false, plugin.registry.start(fifo, info)).await;
     if is_dead() {
-        // dockerd repeats it.
+        // dockerd repeats the call.
         return;
     }
     let mut world = world.borrow_mut();
@@ -103,7 +104,7 @@ async fn starting(world: Shared, plugin: Plugin, container: usize) {
     }
 }
 
-/// The container exits: what it has printed goes into the pipe, StopLogging, and then dockerd closes it.
+/// The container exits: its output goes into the pipe, dockerd calls StopLogging, and then closes the pipe.
 pub fn stop(world: &Shared, plugin: Option<&Plugin>, container: usize) {
     {
         let mut world = world.borrow_mut();
@@ -119,7 +120,7 @@ pub fn stop(world: &Shared, plugin: Option<&Plugin>, container: usize) {
 }
 
 async fn stopping(world: Shared, plugin: Plugin, container: usize) {
-    // What nobody reads goes nowhere; dockerd gives up on it.
+    // dockerd gives up on output that the pipe cannot take because no process reads it.
     while world.borrow().containers[container].is_stuck() && !world.borrow().containers[container].is_unrecorded {
         sleep(Duration::from_millis(5)).await;
     }
@@ -132,7 +133,7 @@ async fn stopping(world: Shared, plugin: Plugin, container: usize) {
     }
 }
 
-/// `docker logs`: what it shows is the end of what was printed, in order.
+/// `docker logs`: the shown lines are the end of the printed ones, in order.
 pub fn logs(world: &Shared, plugin: Option<&Plugin>, container: usize, tail: Option<u32>, follow: bool) {
     let Some(plugin) = plugin.cloned() else { return };
     if world.borrow().containers[container].runs.is_empty() {
@@ -173,7 +174,7 @@ async fn read(world: &Shared, plugin: &Plugin, container: usize, tail: Option<u3
                 bytes
             };
             if follow && stopped.is_none() {
-                // Who follows goes away after a while.
+                // A follower disconnects after a while.
                 let _ = timeout(Duration::from_secs(20), reading).await;
             } else {
                 let bytes = reading.await;
@@ -200,7 +201,7 @@ async fn read(world: &Shared, plugin: &Plugin, container: usize, tail: Option<u3
     }
 }
 
-/// The FIFO that dockerd makes to read the log of a container that is not running.
+/// The FIFO that dockerd creates to read the log of a stopped container.
 fn stopped_fifo(world: &Shared, container: usize) -> Option<(PathBuf, dockerd::info::Info)> {
     let world = world.borrow();
     let container = &world.containers[container];
@@ -212,7 +213,7 @@ fn stopped_fifo(world: &Shared, container: usize) -> Option<(PathBuf, dockerd::i
     Some((Path::new(FIFOS).join(name), container.info()))
 }
 
-/// The lines in frames, those in chunks put together, and as far as they go when chunks are missing.
+/// The lines in frames. Chunks are joined, as far as they go when some are missing.
 fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
     let (mut lines, mut open) = (Vec::new(), [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())]);
     let mut entries = frame::entries(bytes);
@@ -224,7 +225,7 @@ fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
         }
         own.clone_into(id);
         text.extend_from_slice(entry.line);
-        // The last chunk of a line, and a whole line, get a newline for dockerd.
+        // The last chunk of a line, and a whole line, end with a newline for dockerd.
         if text.pop_if(|last| *last == b'\n').is_some() {
             lines.push(std::mem::take(text));
         }
@@ -232,11 +233,11 @@ fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
     lines
 }
 
-/// Whether lines are of the container, in order and each once, and without a gap that has no excuse.
+/// Checks that lines are of the container, in order and each once, and that every gap has an excuse.
 fn shown(world: &World, container: usize, lines: &[Vec<u8>], tail: Option<u32>) -> Result<(), String> {
     let (oracle, mut last) = (&world.oracle, None::<usize>);
     let printed = oracle.containers.get(&container).map_or(&[][..], Vec::as_slice);
-    // A ring holds several lines of any length, and no fault takes all that was printed before.
+    // A ring holds several lines of any length, and no fault takes all earlier lines.
     let kept = printed.iter().rev().take(3).filter(|line| line.excuse.is_none() && line.at + SETTLED < time::passed());
     let may_have_gone = world.bad_disk.is_some()
         || world.containers[container].damaged.is_some()
@@ -251,7 +252,7 @@ fn shown(world: &World, container: usize, lines: &[Vec<u8>], tail: Option<u32>) 
                 if last.is_some_and(|last| last >= at) {
                     return Err(format!("it shows line {at} behind line {}", last.unwrap_or_default()));
                 }
-                // What the disk did not take may be missing.
+                // Lines that the disk refused may be missing.
                 let is_whole = world.bad_disk.is_none() && world.containers[container].damaged.is_none();
                 let gap = last.filter(|_| is_whole).map_or(at..at, |last| last + 1..at);
                 if let Some(missing) =

@@ -1,8 +1,8 @@
-//! The disk of a simulated machine: what it refuses, what a kill leaves and what a power loss leaves.
+//! The disk of a simulated machine: refused calls, and the state after a kill or a power loss.
 //!
-//! Files are real ones below one folder, so reading them needs nothing of this. What is noted here is what a sync has
-//! made durable: the bytes of each file at its last sync, and the names in each folder at the folder's last sync. After
-//! a power loss each page that was written since is there or not, and so is each name that changed since.
+//! Files are real ones below one folder, so reads need no simulation. This module records what a sync has made durable:
+//! the bytes of each file at its last sync, and the names in each folder at the folder's last sync. In a power loss
+//! each page written since then survives or is lost, and so does each name that changed.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,16 +16,16 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::libc;
 
-/// A page: what the kernel writes as a whole.
+/// A page: the unit that the kernel writes.
 const PAGE: usize = 4096;
 
-/// The file that tells boots apart.
+/// The file with the id of the boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The file that tells the plugin that all FIFOs are for it.
 const MOUNTS: &str = "/proc/self/mountinfo";
 
-/// Where dockerd makes FIFOs, as the plugin sees it.
+/// The folder in which dockerd creates FIFOs, as the plugin sees it.
 pub const FIFOS: &str = "/run/docker/logging";
 
 thread_local! {
@@ -42,7 +42,7 @@ pub enum Call {
     Sync(u64, c_int),
     /// Reads from a file of the disk.
     Read(u64),
-    /// Reads from a FIFO, whose bytes a dead process takes no more.
+    /// Reads from a FIFO; a dead process removes no more bytes from it.
     ReadPipe,
     Open(PathBuf, c_int),
     Rename(PathBuf, PathBuf),
@@ -50,24 +50,24 @@ pub enum Call {
     MakeDir(PathBuf),
 }
 
-/// What state the disk is in.
+/// The state of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weather {
     Well,
-    /// No room for anything more.
+    /// The disk has no free space.
     Full,
-    /// Nothing may be written.
+    /// The disk refuses writes.
     ReadOnly,
     /// One call in three fails.
     Failing,
 }
 
-/// What becomes of a file of a ring.
+/// The damage to a file of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
-    /// Its bytes cannot be read any more.
+    /// Its bytes become unreadable.
     Unreadable,
-    /// So many sixteenths of it are left.
+    /// Only this many sixteenths of it remain.
     Cut(u64),
 }
 
@@ -80,23 +80,23 @@ pub struct Disk {
     /// Files whose bytes cannot be read.
     unreadable: BTreeSet<u64>,
     random: fastrand::Rng,
-    /// The process dies at the call after so many.
+    /// The number of calls after which the process dies.
     dies_after: Option<u32>,
     dead: bool,
     died: Rc<tokio::sync::Notify>,
-    /// The files that the simulated machine has in place of the real one's.
+    /// Files that replace those of the real machine.
     instead: PathBuf,
-    /// By folder, the names in it at its last sync, and which file each was.
+    /// The names in each folder at its last sync, with the inode of each file.
     names: BTreeMap<PathBuf, BTreeMap<OsString, u64>>,
     /// Bytes of files at their last sync.
     bytes: BTreeMap<u64, Vec<u8>>,
-    /// The last bytes of files whose name was removed or given to another.
+    /// The last bytes of files whose name was removed or now belongs to another file.
     nameless: BTreeMap<u64, Vec<u8>>,
-    /// What was done that must not be.
+    /// Forbidden calls that were made.
     pub violations: Vec<String>,
 }
 
-/// Whether this thread plays a simulation.
+/// Whether this thread runs a simulation.
 pub fn is_simulated() -> bool {
     DISK.try_with(|disk| disk.try_borrow().is_ok_and(|disk| disk.is_some())).unwrap_or(false)
 }
@@ -126,24 +126,24 @@ pub fn begin(root: &Path, random: fastrand::Rng) {
     DISK.set(Some(disk));
 }
 
-/// The simulation is over.
+/// Ends the simulation.
 pub fn end() {
     DISK.set(None);
 }
 
-/// Works on the disk of this thread.
+/// Calls `work` with the disk of this thread.
 pub fn with<T>(work: impl FnOnce(&mut Disk) -> T) -> T {
     super::kernel::outside(|| {
         DISK.with_borrow_mut(|disk| work(disk.as_mut().expect("a simulation runs on this thread")))
     })
 }
 
-/// The file behind a descriptor, if it is on the simulated disk.
+/// The inode of a descriptor, if it is on the simulated disk.
 pub fn file(fd: c_int) -> Option<u64> {
     status(fd).filter(|(mode, _)| matches!(mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR)).map(|(_, ino)| ino)
 }
 
-/// What is read from behind a descriptor.
+/// The read call that a descriptor leads to.
 pub fn source(fd: c_int) -> Option<Call> {
     let (mode, ino) = status(fd)?;
     match mode & libc::S_IFMT {
@@ -166,9 +166,9 @@ pub fn below(dir: c_int, name: &Path) -> PathBuf {
     fs::read_link(format!("/proc/self/fd/{dir}")).map_or_else(|_| name.to_path_buf(), |dir| dir.join(name))
 }
 
-/// The file to open in place of one that the machine has and the simulated one has not.
+/// The file to open instead of one that only the real machine has.
 pub fn in_place_of(name: *const c_char) -> Option<CString> {
-    // SAFETY: whoever opens a file names it by a C string.
+    // SAFETY: every caller of open(2) names the file by a C string.
     let name = unsafe { CStr::from_ptr(name) }.to_str().ok()?;
     let file = match name {
         BOOT_ID => "boot".into(),
@@ -179,7 +179,7 @@ pub fn in_place_of(name: *const c_char) -> Option<CString> {
     CString::new(instead.join(file).as_os_str().as_bytes()).ok()
 }
 
-/// What the disk says to a call before it is done.
+/// Decides whether a call fails before it is made.
 pub fn before(call: Call) -> Result<(), Errno> {
     DISK.with_borrow_mut(|disk| disk.as_mut().map_or(Ok(()), |disk| disk.before(call)))
 }
@@ -191,18 +191,18 @@ impl Disk {
         self.weather = weather;
     }
 
-    /// The process dies at the call after `calls` more that change something.
+    /// Lets the process die at the call after `calls` more that change something.
     pub fn die_after(&mut self, calls: u32) -> Rc<tokio::sync::Notify> {
         self.dies_after = Some(calls);
         self.died.clone()
     }
 
-    /// Tells when the process has died.
+    /// Notifies when the process has died.
     pub fn died(&self) -> Rc<tokio::sync::Notify> {
         self.died.clone()
     }
 
-    /// From here on no call does anything: the process is dead, though its memory has still to be given back.
+    /// Kills the process: from here on no call has an effect, although its memory is still to be freed.
     pub fn die(&mut self) {
         self.dead = true;
         self.dies_after = None;
@@ -213,15 +213,15 @@ impl Disk {
         self.dead
     }
 
-    /// Another process.
+    /// Starts another process.
     pub fn revive(&mut self) {
         self.dead = false;
         self.dies_after = None;
-        // A permit that nobody took is the last process's.
+        // An unused permit belongs to the last process.
         self.died = Rc::default();
     }
 
-    /// Damages a segment of the ring in `dir`, counted from the oldest and round; false when there is none.
+    /// Damages a segment of the ring in `dir`, counted from the oldest and wrapping; false if it has no segment.
     pub fn damage(&mut self, dir: &Path, segment: usize, how: Damage) -> bool {
         let is_segment = |name: &OsString| Path::new(name).extension().is_some_and(|extension| extension == "seg");
         let segments: Vec<_> = names_in(dir).into_iter().filter(|(name, _)| is_segment(name)).collect();
@@ -256,7 +256,7 @@ impl Disk {
         }
         match self.dies_after.as_mut() {
             Some(0) => {
-                // Numbers of files are others in each run.
+                // Inode numbers differ in each run.
                 let what = if let Call::Sync(..) = call { "Sync".into() } else { format!("{call:?}") };
                 super::log::note(&format!("the plugin dies at {what}"));
                 self.die();
@@ -297,7 +297,7 @@ impl Disk {
         }
     }
 
-    /// Notes what the call makes durable, or takes the name from.
+    /// Records what the call makes durable, or from which file it removes a name.
     fn note(&mut self, call: Call) {
         match call {
             Call::Sync(file, fd) => {
@@ -337,7 +337,7 @@ impl Disk {
         fs::write(self.instead.join("boot"), id).expect("the simulation's own files can be written");
     }
 
-    /// The power fails, and comes back: what a sync has not made durable is there in part.
+    /// Fails the power and restores it: unsynced changes survive in part.
     pub fn lose_power(&mut self) {
         let mut random = self.random.fork();
         let root = self.root.clone();
@@ -357,7 +357,7 @@ impl Disk {
         self.new_boot();
     }
 
-    /// What is below `dir` after a power loss: files with their bytes, and folders.
+    /// Adds the survivors of a power loss below `dir`: files with their bytes, and folders.
     fn survivors(&self, dir: &Path, random: &mut fastrand::Rng, to: &mut Vec<(PathBuf, Option<Vec<u8>>)>) {
         let (now, none) = (names_in(dir), BTreeMap::new());
         let then = self.names.get(dir).unwrap_or(&none);
@@ -377,7 +377,7 @@ impl Disk {
         }
     }
 
-    /// All that is there is durable.
+    /// Marks all present files as durable.
     fn settle(&mut self, dir: &Path) {
         let names = names_in(dir);
         for (name, file) in &names {

@@ -1,4 +1,4 @@
-//! A fake dockerd: what it does to FIFOs and how it calls the plugin, for one container.
+//! A fake dockerd for one container: its FIFOs and its calls of the plugin.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
@@ -18,7 +18,7 @@ use super::{bounds, kernel, time};
 use dockerd::entry::proto::{LogEntry, PartialLogEntryMetadata};
 use dockerd::info::Info;
 
-/// dockerd cuts longer lines into chunks.
+/// The length in bytes above which dockerd cuts lines into chunks.
 pub const CHUNK: usize = 16 * 1024;
 
 /// A container that dockerd knows, running or not.
@@ -26,46 +26,47 @@ pub const CHUNK: usize = 16 * 1024;
 pub struct Container {
     pub number: usize,
     pub options: BTreeMap<String, String>,
-    /// How often it was started, and under which name.
+    /// The container's name at each start.
     pub runs: Vec<String>,
-    /// How often it was renamed.
+    /// The number of renames.
     renames: usize,
     /// The most bytes that its ring may take.
     pub budget: u64,
-    /// Lines it has begun to print.
+    /// The number of lines it has begun to print.
     pub lines: usize,
     pub running: Option<Running>,
-    /// When it was started last.
+    /// The time of its last start.
     pub started: Duration,
-    /// The plugin may have no record of its stream: it died before the disk took one. Its lines are lost from then on.
+    /// Whether the plugin may lack a record of its stream, because it died before the disk had one. Later lines are
+    /// lost.
     pub is_unrecorded: bool,
-    /// Its pipe may be full for long, or that it is was said.
+    /// Whether its pipe may be full for long, or that was already reported.
     pub may_wait: bool,
-    /// When a segment of its ring was damaged last.
+    /// The last time at which a segment of its ring was damaged.
     pub damaged: Option<Duration>,
-    /// That its ring takes more than it may was said.
+    /// Whether a ring above its bound was already reported.
     pub is_too_large: bool,
-    /// StartLogging is still to be answered.
+    /// Whether StartLogging is unanswered.
     pub starts: bool,
-    /// StartLogging was answered, and the container has not exited.
+    /// Whether StartLogging was answered, and the container has not exited.
     pub prints: bool,
-    /// It has exited, and StopLogging is still to be answered.
+    /// Whether it has exited, and StopLogging is unanswered.
     pub stops: bool,
 }
 
 /// A container's pipe, from dockerd's side.
 #[derive(Debug)]
 pub struct Running {
-    /// As dockerd names it to the plugin.
+    /// The path that dockerd gives to the plugin.
     pub fifo: PathBuf,
-    /// Where it is.
+    /// The real path.
     real: PathBuf,
     pipe: File,
-    /// Frames that the pipe had no room for, each with what it ends.
+    /// Frames without room in the pipe, each with the line that it ends.
     owed: VecDeque<(Vec<u8>, Option<Printed>)>,
-    /// Bytes that went into the pipe.
+    /// The number of bytes written into the pipe.
     pub written: u64,
-    /// Since when the pipe has had no room.
+    /// Since when the pipe has been full.
     pub stuck: Option<Duration>,
 }
 
@@ -109,7 +110,7 @@ impl Container {
         self.renames += 1;
     }
 
-    /// Whose lines of a source are.
+    /// The tenant of a source's lines.
     pub fn tenant(&self, source: &str) -> &str {
         if source == "stderr" && self.options.contains_key("loki-relabel-config") {
             return "b";
@@ -117,7 +118,7 @@ impl Container {
         self.options.get("loki-tenant-id").map_or("fake", String::as_str)
     }
 
-    /// What StartLogging and ReadLogs say of it.
+    /// Its description in StartLogging and ReadLogs.
     pub fn info(&self) -> Info {
         Info {
             config: self.options.clone(),
@@ -129,7 +130,7 @@ impl Container {
         }
     }
 
-    /// Makes the FIFO of another run in `dir`, before StartLogging.
+    /// Creates the FIFO of another run in `dir`, before StartLogging.
     pub fn open(&mut self, dir: &Path) -> PathBuf {
         self.runs.push(self.name());
         self.starts = true;
@@ -176,7 +177,7 @@ impl Container {
         }
     }
 
-    /// Writes what the pipe takes.
+    /// Writes as many frames as the pipe accepts.
     pub fn flush(&mut self, oracle: &mut Oracle) {
         let Some(running) = &mut self.running else { return };
         kernel::outside(|| {
@@ -209,7 +210,7 @@ impl Container {
         self.running.as_ref().is_some_and(|running| !running.owed.is_empty())
     }
 
-    /// For how long the container has waited for its pipe, unless it may.
+    /// How long the container has waited for its pipe; zero if it may wait.
     pub fn waits_for(&self, now: Duration) -> Duration {
         let may = self.is_unrecorded || self.may_wait;
         let stuck = self.running.as_ref().filter(|_| !may).and_then(|running| running.stuck);
@@ -220,14 +221,14 @@ impl Container {
         self.options.contains_key("loki-pipeline-stages")
     }
 
-    /// What was in segments that were damaged may be gone without being counted, once its ring is opened again.
+    /// Excuses the lines of damaged segments, which may be missing without being counted once the ring is opened again.
     pub fn forget_unreadable(&self, oracle: &mut Oracle) {
         if let Some(damaged) = self.damaged {
             oracle.excuse_of(self.number, "its segment was damaged", damaged);
         }
     }
 
-    /// What nobody has read of its pipe may be missing.
+    /// Excuses the unread bytes in its pipe, which may be missing.
     pub fn excuse_pipe(&self, why: &'static str, oracle: &mut Oracle) {
         if let Some(running) = &self.running {
             let landed = running.written.saturating_sub(running.unread());
@@ -235,15 +236,14 @@ impl Container {
         }
     }
 
-    /// What dockerd held in memory is lost with it; of the container's lines in the pipe, those that the plugin has not
-    /// read.
+    /// Loses the lines in dockerd's memory, and those in the pipe that the plugin has not read.
     pub fn lose_power(&mut self, oracle: &mut Oracle) {
         (self.starts, self.prints, self.stops) = (false, false, false);
         self.excuse_pipe("it was in the pipe when the power failed", oracle);
         self.running = None;
     }
 
-    /// dockerd closes the pipe after StopLogging and removes it.
+    /// Closes and removes the pipe, as dockerd does after StopLogging.
     pub fn close(&mut self) {
         (self.starts, self.prints, self.stops) = (false, false, false);
         if let Some(running) = self.running.take() {
@@ -253,7 +253,7 @@ impl Container {
 }
 
 impl Running {
-    /// Bytes that nobody has read.
+    /// The number of unread bytes in the pipe.
     fn unread(&self) -> u64 {
         use std::os::fd::AsRawFd;
         let mut bytes: libc::c_int = 0;
@@ -269,7 +269,7 @@ fn make_fifo(path: &Path) -> File {
     options.read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path).expect("a FIFO can be opened")
 }
 
-/// As dockerd writes an entry: its length, and then the entry.
+/// Encodes an entry as dockerd does: its length, and then the entry.
 fn frame(entry: &LogEntry) -> Vec<u8> {
     let mut frame = u32::try_from(entry.encoded_len()).unwrap_or(u32::MAX).to_be_bytes().to_vec();
     frame.extend(entry.encode_to_vec());

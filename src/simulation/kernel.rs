@@ -1,11 +1,11 @@
-//! The system calls of a simulated machine: they reach the real kernel by way of [`disk`](super::disk).
+//! The system calls of a simulated machine: they reach the real kernel through [`disk`](super::disk).
 //!
-//! The functions here take the place of libc's in the test binary, for whatever calls them: the standard library, `nix`,
-//! code that is yet to be written. On a thread that plays no simulation they are the system calls alone. So the code
-//! that ships has no seam for its disk, and no call of it can be forgotten.
+//! The functions here replace libc's in the test binary, for all callers: the standard library, `nix`, future code. On
+//! a thread without a simulation they only make the system call. So the shipped code needs no abstraction of the disk,
+//! and no call can bypass the simulation.
 //!
-//! `getrandom` is among them because the standard library's maps and Tokio's `select!` begin with it: a seed that is
-//! played again must take the same ways.
+//! `getrandom` is among them because the standard library's maps and Tokio's `select!` begin with it: a replayed seed
+//! must take the same path.
 
 use std::cell::Cell;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_long, c_uint, c_void};
@@ -18,17 +18,17 @@ use nix::libc::{self, mode_t, off64_t, size_t, ssize_t};
 use super::disk::{self, Call};
 
 thread_local! {
-    /// The state of what `getrandom` gives on this thread, while it is a simulated one's.
+    /// The state of `getrandom` on this thread, during a simulation.
     static RANDOM: Cell<Option<u64>> = const { Cell::new(None) };
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// From here on `getrandom` gives on this thread what follows from `seed`.
+/// From here on `getrandom` returns bytes derived from `seed` on this thread.
 pub fn seed_randomness(seed: u64) {
     RANDOM.set(Some(seed));
 }
 
-/// Makes system calls in `work` that are not the simulated machine's.
+/// Makes system calls in `work` that bypass the simulated machine.
 pub fn outside<T>(work: impl FnOnce() -> T) -> T {
     let before = INSIDE.replace(true);
     let result = work();
@@ -36,7 +36,7 @@ pub fn outside<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Asks the simulated disk, unless the call is its own.
+/// Asks the simulated disk, unless the disk itself makes the call.
 fn ask(of: impl FnOnce() -> Option<Call>) -> Result<(), Errno> {
     if !disk::is_simulated() || INSIDE.try_with(Cell::get).unwrap_or(true) {
         return Ok(());
@@ -54,7 +54,7 @@ fn fail<T: From<i8>>(errno: Errno) -> T {
 /// # Safety
 /// `path` is a C string.
 unsafe fn path(path: *const c_char) -> PathBuf {
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees a C string.
     Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes())).to_path_buf()
 }
 
@@ -66,7 +66,7 @@ macro_rules! calls {
             if let Err(errno) = ask(|| $call) {
                 return fail(errno);
             }
-            // SAFETY: the arguments are the caller's, who keeps the contract of the call.
+            // SAFETY: the arguments come from the caller, who keeps the contract of the call.
             unsafe { libc::syscall(libc::$number, $($arg as c_long),*) as $result }
         }
     )*};
@@ -89,7 +89,7 @@ calls! {
     fn mkdir(name: *const c_char, mode: mode_t) -> c_int = SYS_mkdir, Some(Call::MakeDir(unsafe { path(name) }));
 }
 
-/// Also tells each boot of the simulated machine from the others.
+/// Opens a file. A simulated machine has its own boot id.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn open64(name: *const c_char, flags: c_int, mode: mode_t) -> c_int {
     if let Err(errno) = ask(|| Some(Call::Open(unsafe { path(name) }, flags))) {
@@ -97,11 +97,11 @@ unsafe extern "C" fn open64(name: *const c_char, flags: c_int, mode: mode_t) -> 
     }
     let instead = disk::in_place_of(name);
     let name = instead.as_ref().map_or(name, |instead| instead.as_ptr());
-    // SAFETY: the arguments are the caller's, or a C string that lives on.
+    // SAFETY: the arguments come from the caller, or are a C string that lives on.
     unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, name, flags | libc::O_LARGEFILE, mode) as c_int }
 }
 
-/// A FIFO may be removed by either side.
+/// Removes a file. Both sides may remove a FIFO.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn unlink(name: *const c_char) -> c_int {
     if let Err(errno) = ask(|| Some(Call::Remove(unsafe { path(name) }))) {
@@ -109,11 +109,11 @@ unsafe extern "C" fn unlink(name: *const c_char) -> c_int {
     }
     let instead = disk::in_place_of(name);
     let name = instead.as_ref().map_or(name, |instead| instead.as_ptr());
-    // SAFETY: the argument is the caller's, or a C string that lives on.
+    // SAFETY: the argument comes from the caller, or is a C string that lives on.
     unsafe { libc::syscall(libc::SYS_unlink, name) as c_int }
 }
 
-/// The folder of FIFOs is the simulated dockerd's.
+/// Opens a folder. The folder of FIFOs is the simulated dockerd's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn opendir(name: *const c_char) -> *mut libc::DIR {
     let instead = disk::in_place_of(name);
@@ -129,15 +129,15 @@ unsafe extern "C" fn opendir(name: *const c_char) -> *mut libc::DIR {
 /// As `open64`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn open(name: *const c_char, flags: c_int, mode: mode_t) -> c_int {
-    // SAFETY: the caller's.
+    // SAFETY: the caller keeps the contract of `open64`.
     unsafe { open64(name, flags, mode) }
 }
 
-/// What follows from the seed, on the thread of a simulation.
+/// Returns bytes derived from the seed, on the thread of a simulation.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn getrandom(to: *mut c_void, len: size_t, flags: c_uint) -> ssize_t {
     let Some(mut state) = RANDOM.try_with(Cell::get).ok().flatten() else {
-        // SAFETY: the caller's.
+        // SAFETY: the caller keeps the contract of the call.
         return unsafe { libc::syscall(libc::SYS_getrandom, to, len, flags) as ssize_t };
     };
     for at in 0..len {

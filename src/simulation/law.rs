@@ -1,5 +1,6 @@
-//! What must hold at the end: every line is with Loki, or was counted as lost, or was printed shortly before a power
-//! loss; none is invented, none is out of order, and what was sent twice was the same.
+//! Checks the result: every line is in Loki, or was counted as dropped, or was printed shortly before a power loss.
+//!
+//! No line is invented or out of order, and a line that was sent twice was the same each time.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,19 +10,19 @@ use super::dockerd::CHUNK;
 use super::loki::Stored;
 use super::world::World;
 
-/// Lines are with a Loki that accepts them after so long, and had a while before to recover from what was.
+/// The longest delay of lines to a Loki that accepts them, after it had time to recover.
 const LATE: Duration = Duration::from_secs(60);
 
-/// A line that a Loki has not got and that has no excuse.
+/// A line that a Loki lacks and that has no excuse.
 #[derive(Debug)]
 pub struct Missing {
     pub loki: String,
     pub container: usize,
-    /// Which of the container's lines.
+    /// The index among the container's lines.
     pub at: usize,
 }
 
-/// Lines that are not with a Loki that they are for.
+/// Lines that a Loki lacks although they are for it.
 pub fn missing(world: &World) -> Vec<Missing> {
     let mut missing = Vec::new();
     for loki in &world.lokis {
@@ -40,7 +41,7 @@ pub fn missing(world: &World) -> Vec<Missing> {
     missing
 }
 
-/// Adds what was violated.
+/// Adds all violations.
 pub fn judge(world: &mut World) {
     let mut found = world.violations.clone();
     judge_losses(world, &mut found);
@@ -54,9 +55,9 @@ pub fn judge(world: &mut World) {
 fn judge_losses(world: &World, found: &mut Vec<String>) {
     let missing = missing(world);
     let line = |missing: &Missing| &world.oracle.containers[&missing.container][missing.at];
-    // What is thrown away in front of the ring is lost to all.
+    // Lines dropped before the ring are lost for all Lokis.
     let counted = world.dropped + world.thrown_away * world.lokis.len() as u64;
-    // What could not be read back from the disk is counted in bytes.
+    // Lines that could not be read back from the disk are counted in bytes.
     let mut bytes: Vec<_> = missing.iter().map(|missing| least_of(line(missing).text.len()) as u64).collect();
     bytes.sort_unstable();
     let uncounted = (missing.len() as u64).saturating_sub(counted);
@@ -83,12 +84,12 @@ fn judge_losses(world: &World, found: &mut Vec<String>) {
     }
 }
 
-/// The least that is missing of a line of `len` bytes: one of its chunks.
+/// The smallest missing part of a line of `len` bytes: one of its chunks.
 fn least_of(len: usize) -> usize {
     if len.is_multiple_of(CHUNK) { CHUNK } else { len % CHUNK }
 }
 
-/// Lines of a tenant that Loki accepts arrive, whatever becomes of other tenants and other Lokis.
+/// Lines of a tenant that Loki accepts arrive in time, whatever happens to other tenants and other Lokis.
 fn judge_lateness(world: &World, found: &mut Vec<String>) {
     for loki in &world.lokis {
         for ((tenant, labels), entries) in loki.streams() {
@@ -116,7 +117,7 @@ fn judge_streams(world: &World, found: &mut Vec<String>) {
     for loki in &world.lokis {
         for ((tenant, labels), entries) in loki.streams() {
             let stream = format!("{} {tenant} {labels}", loki.name);
-            // By line, what was sent of it first.
+            // The first entry sent for each line.
             let mut first = BTreeMap::new();
             for entry in &entries {
                 let known = world.oracle.find(&entry.line).filter(|(container, at)| {
@@ -124,7 +125,7 @@ fn judge_streams(world: &World, found: &mut Vec<String>) {
                     let line = &world.oracle.containers[&container.number][*at];
                     let source = ["stdout", "stderr"][line.source];
                     let has_name = |name: &String| labels.contains(&format!("container_name=\"{name}\""));
-                    // What it was called before may not have survived.
+                    // The name at that time may not have survived.
                     let forgets = world.may_differ_from(container.number, line.at);
                     let names = if forgets { &container.runs[..] } else { &container.runs[line.run - 1..line.run] };
                     names.iter().any(has_name)

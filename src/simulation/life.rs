@@ -1,4 +1,4 @@
-//! Lives of the plugin, one behind the other, and the time between them.
+//! Successive lives of the plugin, and the time between them.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -18,10 +18,10 @@ use crate::streams::Registry;
 use crate::streams::registry::Setup;
 use base::pools;
 
-/// For how long the plugin may take to send what it has, when nothing is wrong any more.
+/// The time in which the plugin must send all lines once all faults have ended.
 const RECOVERY: Duration = Duration::from_secs(1800);
 
-/// The plugin while it runs.
+/// The running plugin.
 #[derive(Clone)]
 pub struct Plugin {
     pub registry: Registry,
@@ -29,14 +29,14 @@ pub struct Plugin {
     pub discarded: crate::streams::counters::Counters,
 }
 
-/// How a life of the plugin ended.
+/// The end of a life of the plugin.
 #[derive(Clone, Copy, Debug)]
 enum Ending {
-    /// Killed; the next begins after a while.
+    /// Killed; the next life begins after this time.
     Killed(Duration),
     PowerLost(Duration),
     Stopped(Duration),
-    /// It was down for long enough.
+    /// The time between two lives has passed.
     Begins,
     /// The simulation is over.
     Over,
@@ -69,7 +69,7 @@ pub fn play_all(world: World) -> World {
     Rc::into_inner(world).expect("the last life is over").into_inner()
 }
 
-/// One life of the plugin, or the time between two.
+/// Plays one life of the plugin, or the time between two.
 fn live(
     world: &Shared,
     actions: &mut VecDeque<(Duration, Action)>,
@@ -140,7 +140,7 @@ async fn play(
     }
     loop {
         let more = world.borrow_mut().print();
-        // What a pipe has is seen when the clock moves, so it has to move soon.
+        // The content of a pipe is only seen when the clock moves, so it must move soon.
         let soon = time::passed() + Duration::from_millis(1);
         let next = actions.front().map_or(end, |(at, _)| *at);
         let wake = begins.into_iter().chain(more).chain([next.max(soon)]).min().unwrap_or(next);
@@ -182,7 +182,7 @@ async fn play(
     }
 }
 
-/// All faults have ended: containers stop, and the plugin sends what it has.
+/// All faults have ended: containers stop, and the plugin sends all unsent lines.
 async fn recover(world: &Shared, plugin: &Plugin) {
     log::note("all faults end");
     disk::with(|disk| disk.revive());
@@ -197,7 +197,7 @@ async fn recover(world: &Shared, plugin: &Plugin) {
         let is_over = world.borrow().containers.iter().all(|container| container.running.is_none());
         let counted = plugin.counters.dropped().values().sum::<u64>() + world.borrow().dropped;
         let arrived = world.borrow().lokis.iter().map(|loki| loki.lines()).sum::<usize>();
-        // To look for what is missing takes long.
+        // The search for missing lines is slow.
         if is_over
             && judged.replace((arrived, counted)) != Some((arrived, counted))
             && law::missing(&world.borrow()).len() as u64 <= counted
@@ -205,9 +205,9 @@ async fn recover(world: &Shared, plugin: &Plugin) {
             break;
         }
     }
-    // What is sent twice is sent by now.
+    // Everything that is sent twice has been sent by now.
     sleep(Duration::from_secs(60)).await;
-    // A call that hangs must not keep the simulation from its end.
+    // A call that hangs must not prevent the end of the simulation.
     let _ = timeout(RECOVERY, calls::read_all(world, plugin)).await;
     world.borrow_mut().look();
     log::note("the end");

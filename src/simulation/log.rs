@@ -1,4 +1,4 @@
-//! What happened in a simulation, in order: what the simulation did, and what the plugin said of it.
+//! The log of a simulation, in order: its own actions, and the plugin's log lines.
 
 use std::cell::RefCell;
 use std::fmt::{Debug, Write};
@@ -13,24 +13,24 @@ thread_local! {
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Notes what happens now.
+/// Adds a line at the present time.
 pub fn note(what: &str) {
     LINES.with_borrow_mut(|lines| lines.push(format!("{:>12.6} {what}", time::passed().as_secs_f64())));
 }
 
-/// All that was noted on this thread.
+/// Takes all lines of this thread.
 pub fn take() -> Vec<String> {
     LINES.take()
 }
 
-/// Hears what the plugin says, on the thread of a simulation.
+/// Receives the plugin's log, on the thread of a simulation.
 pub struct Listener;
 
 struct Text(String);
 
 impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        // A String takes everything.
+        // Writing to a String never fails.
         let _ = match field.name() {
             "message" => write!(self.0, " {value:?}"),
             name => write!(self.0, " {name}={value:?}"),

@@ -1,4 +1,4 @@
-//! A fake Loki: what matters of it to who pushes, see `pkg/distributor` and `pkg/ingester` of Loki.
+//! A fake Loki with the behaviour that matters to a client, see `pkg/distributor` and `pkg/ingester` of Loki.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -25,7 +25,7 @@ const OLDEST: i64 = 7 * 24 * 3600 * SECOND;
 /// `creation_grace_period`.
 const NEWEST: i64 = 10 * 60 * SECOND;
 
-/// Half of `max_chunk_age`: how far behind the newest entry of its stream one may be.
+/// Half of `max_chunk_age`: the most that an entry may be behind the newest of its stream.
 const BEHIND: i64 = 3600 * SECOND;
 
 const SECOND: i64 = 1_000_000_000;
@@ -33,17 +33,17 @@ const SECOND: i64 = 1_000_000_000;
 /// Longer than any push waits.
 const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 
-/// How Loki, or what stands in front of it, answers.
+/// The answer of Loki, or of a proxy in front of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weather {
     Well,
     /// An answer of Loki's own that stores nothing.
     Says(u16, &'static str),
-    /// A page of something else.
+    /// A page from another server.
     Page(u16),
-    /// `429`, when to come again, and for which tenant: all of them or one.
+    /// `429`, with the time to retry, for one tenant or for all.
     Limited(Option<u32>, Option<&'static str>),
-    /// 403 for a tenant.
+    /// 403 for one tenant.
     Forbids(&'static str),
     /// No answer.
     Hangs,
@@ -51,7 +51,7 @@ pub enum Weather {
     Forgets,
     /// The status, and never the end of the body.
     Stalls(u16),
-    /// 413 for a body of more than so many bytes.
+    /// 413 for a body above this many bytes.
     Small(usize),
 }
 
@@ -81,11 +81,11 @@ struct State {
     streams: BTreeMap<Key, Vec<Stored>>,
     newest: BTreeMap<Key, i64>,
     lines: BTreeSet<Vec<u8>>,
-    /// When requests came and how they were answered.
+    /// The times of requests, and the status of each answer.
     requests: Vec<(i64, u16)>,
-    /// From when to when it took not everything, and whose: all tenants' or one's.
+    /// Begin and end of each time in which it rejected lines of one tenant or of all.
     troubles: Vec<(Duration, Duration, Option<&'static str>)>,
-    /// Requests that are not answered.
+    /// Unanswered requests.
     open: AtOnce,
     /// The most of them so far.
     most: AtOnce,
@@ -98,7 +98,7 @@ pub struct AtOnce {
     pub bytes: u64,
 }
 
-/// A request that is not answered; over when it is dropped.
+/// An unanswered request, which ends when this is dropped.
 struct Open<'a>(&'a Loki, u64);
 
 // === impl Loki ===
@@ -118,33 +118,33 @@ impl Loki {
         state.set_trouble(weather);
     }
 
-    /// Whether all pushes of a tenant were accepted for a while.
+    /// Whether all pushes of a tenant were accepted in this time.
     pub fn accepted(&self, tenant: &str, from: Duration, to: Duration) -> bool {
         let state = self.state();
         !state.troubles.iter().any(|(begin, end, of)| *begin <= to && *end >= from && of.is_none_or(|of| of == tenant))
     }
 
-    /// All streams, each with its entries as they came.
+    /// All streams, each with its entries in the order of arrival.
     pub fn streams(&self) -> BTreeMap<Key, Vec<Stored>> {
         self.state().streams.clone()
     }
 
-    /// Whether it has a line, whatever its stream.
+    /// Whether it has a line, in any stream.
     pub fn has(&self, line: &[u8]) -> bool {
         self.state().lines.contains(line)
     }
 
-    /// How many lines it has.
+    /// The number of lines it has.
     pub fn lines(&self) -> usize {
         self.state().lines.len()
     }
 
-    /// When requests came, in nanoseconds of true time, and how they were answered.
+    /// The times of requests in nanoseconds of true time, and the status of each answer.
     pub fn requests(&self) -> Vec<(i64, u16)> {
         self.state().requests.clone()
     }
 
-    /// The most requests and bytes that were on their way at once.
+    /// The most requests and bytes in flight at once.
     pub fn most_at_once(&self) -> AtOnce {
         self.state().most
     }
@@ -164,7 +164,7 @@ impl Loki {
             request.headers().get("x-scope-orgid").and_then(|id| id.to_str().ok()).unwrap_or("fake").to_owned();
         let body = request.into_body().collect().await.map_err(|_| Broken)?.to_bytes();
         let _open = self.open(body.len() as u64);
-        // What a dead process had in its buffers never left the machine.
+        // The buffers of a dead process never left the machine.
         if super::disk::with(|disk| disk.is_dead()) {
             return Err(Broken);
         }
@@ -220,7 +220,7 @@ impl Loki {
         response.body(Answer { text: Some(body.into()), rest }).unwrap_or_default()
     }
 
-    /// Stores what it takes of a body, and says what it does not.
+    /// Stores the entries that it accepts, and returns errors for the others.
     fn push(&self, tenant: &str, body: &[u8]) -> (u16, String) {
         let Some(push) =
             snap::raw::Decoder::new().decompress_vec(body).ok().and_then(|body| PushRequest::decode(&*body).ok())
@@ -291,7 +291,7 @@ impl Loki {
 #[derive(Debug, Default)]
 pub struct Answer {
     text: Option<Bytes>,
-    /// More is said to come, and does not.
+    /// Whether the body announces more bytes, which never come.
     rest: bool,
 }
 
@@ -302,7 +302,7 @@ impl Body for Answer {
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.text.take() {
             Some(text) if !text.is_empty() => Poll::Ready(Some(Ok(Frame::data(text)))),
-            // Whoever waits gives up.
+            // The client gives up waiting.
             _ if self.rest => Poll::Pending,
             _ => Poll::Ready(None),
         }
@@ -329,7 +329,7 @@ impl Drop for Open<'_> {
 }
 
 impl State {
-    /// Ends a trouble, and begins another one.
+    /// Ends a time of trouble, and begins another one.
     fn set_trouble(&mut self, weather: Weather) {
         let (now, for_ever) = (time::passed(), Duration::MAX);
         if let Some((_, end, _)) = self.troubles.last_mut().filter(|(_, end, _)| *end == for_ever) {
@@ -345,13 +345,13 @@ impl State {
 }
 
 impl PartialEq for Stored {
-    /// Whether Loki cannot tell them apart.
+    /// Whether Loki treats both as the same entry.
     fn eq(&self, other: &Self) -> bool {
         (self.time, &self.line, &self.metadata) == (other.time, &other.line, &other.metadata)
     }
 }
 
-/// The connection is of no use any more.
+/// The error for a broken connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection breaks")]
 pub struct Broken;
@@ -366,7 +366,7 @@ fn nanos(entry: &Entry) -> i64 {
     entry.timestamp.map_or(0, |time| time.seconds * SECOND + i64::from(time.nanos))
 }
 
-/// As Go's `time.RFC3339`.
+/// Formats a time like Go's `time.RFC3339`.
 fn seconds(nanos: i64) -> String {
     Timestamp::from_second(nanos.div_euclid(SECOND)).unwrap_or_default().to_string()
 }
@@ -375,7 +375,7 @@ fn stamp(nanos: i64) -> String {
     Timestamp::from_nanosecond(nanos.into()).unwrap_or_default().to_string()
 }
 
-/// Several errors in one body, as `pkg/util/errors` puts them.
+/// Joins several errors in one body, like `pkg/util/errors`.
 fn grouped(errors: &[String]) -> String {
     if let [one] = errors {
         return one.clone();

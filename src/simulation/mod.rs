@@ -1,9 +1,9 @@
 //! A simulation of everything between dockerd and Loki, in one process and one thread, under paused time.
 //!
 //! The plugin is real, from [`Registry`](crate::streams::Registry) to the bytes of a push. Its surroundings are fake: a
-//! [`dockerd`], [`loki`]s behind a [`network`], a [`disk`] below the [`kernel`]'s calls, a clock ([`time`]). A seed makes
-//! a [`schedule`] of what containers do and of faults; [`life`] plays it on a [`world`]; [`oracle`] knows what was printed; [`law`]
-//! judges.
+//! [`dockerd`], [`loki`]s behind a [`network`], a [`disk`] below the [`kernel`]'s calls, a clock ([`time`]). A seed
+//! makes a [`schedule`] of container actions and faults; [`life`] plays it on a [`world`]; [`oracle`] has the printed
+//! lines; [`law`] checks the result.
 //!
 //! `make simulate SEEDS=10000` plays many seeds, `make simulate SEED=7` one, with its schedule and what happens.
 
@@ -31,13 +31,13 @@ use std::thread;
 use schedule::Schedule;
 use world::World;
 
-/// Seeds that are played within `cargo test`.
+/// The number of seeds that `cargo test` plays.
 const FEW: u64 = 24;
 
-/// Violations of one seed that are printed.
+/// The most violations of one seed that are printed.
 const MOST_TOLD: usize = 5;
 
-/// What came of one seed.
+/// The result of one seed.
 struct Outcome {
     schedule: String,
     violations: Vec<String>,
@@ -48,7 +48,7 @@ struct Outcome {
 // === impl Outcome ===
 
 impl Outcome {
-    /// What was violated: the first of it.
+    /// The first violations as text.
     fn told(&self) -> String {
         let more = self.violations.len().saturating_sub(MOST_TOLD);
         let mut told = self.violations[..self.violations.len() - more].join("\n    ");
@@ -66,7 +66,7 @@ fn play(seed: u64) -> Outcome {
     let memory = Path::new("/dev/shm");
     let root = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     let root = root.expect("a folder for the simulation");
-    // Some messages name paths: they are as long in every run.
+    // Some messages name paths, which need the same length in every run.
     let machine = root.path().join("machine");
     for dir in ["fifos", "state"] {
         std::fs::create_dir_all(machine.join(dir)).expect("a folder for the simulation");
@@ -88,7 +88,7 @@ fn play(seed: u64) -> Outcome {
     Outcome { schedule: text, violations: world.violations, trace, lines: world.oracle.len() }
 }
 
-/// Plays a seed on a thread of its own, whose state of all kinds begins anew.
+/// Plays a seed on its own thread, with fresh thread-local state.
 fn play_apart(seed: u64) -> Outcome {
     let played = thread::Builder::new().name(format!("seed {seed}")).spawn(move || play(seed));
     played.expect("a thread").join().unwrap_or_else(|_| Outcome {
@@ -125,7 +125,7 @@ fn every_line_is_sent_or_accounted_for_whatever_happens() {
                     let outcome = play_apart(seed);
                     lines.fetch_add(outcome.lines as u64, Ordering::Relaxed);
                     if !outcome.violations.is_empty() {
-                        // At once: the rest may take a while.
+                        // Printed at once, because the other seeds may take a while.
                         eprintln!("seed {seed}: {}", outcome.told());
                         failed.lock().unwrap().push((seed, outcome));
                     }

@@ -1,4 +1,4 @@
-//! The network between the plugin and each fake Loki: in memory, with what can go wrong on the way.
+//! The network between the plugin and each fake Loki: in memory, with faults.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,39 +17,39 @@ use super::loki::Loki;
 use base::pools::Pool;
 use loki::transport::simulated::{self, Dialing};
 
-/// What the way to a Loki is like.
+/// The state of the path to a Loki.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weather {
     Well,
-    /// Nothing listens.
+    /// The port is closed.
     Refused,
-    /// No answer to anything; connections that carry bytes meanwhile never carry any again.
+    /// Nothing answers; connections that carry bytes meanwhile never carry any again.
     Silent,
-    /// The name server says nothing.
+    /// The name server does not answer.
     Nameless,
-    /// So many bytes a second.
+    /// This many bytes per second.
     Slow(u32),
-    /// Each connection breaks after so many bytes.
+    /// Each connection breaks after this many bytes.
     Breaks(u32),
 }
 
-/// How long a name server that says nothing is waited for, and so a thread of the pool of names.
+/// The timeout of a silent name server, for which a thread of the name pool waits.
 pub const RESOLVER: Duration = Duration::from_secs(40);
 
-/// From one machine to the other.
+/// The latency between the machines.
 const HOP: Duration = Duration::from_micros(200);
 
-/// The ways to all Lokis, by host.
+/// The paths to all Lokis, by host.
 pub type Ways = BTreeMap<String, Way>;
 
-/// The way to one.
+/// The path to one Loki.
 #[derive(Clone, Debug)]
 pub struct Way {
     pub loki: Arc<Loki>,
     pub weather: Arc<Mutex<Weather>>,
 }
 
-/// Connects this thread by `ways`.
+/// Connects this thread to all Lokis through `ways`.
 pub fn connect(ways: Rc<RefCell<Ways>>) {
     simulated::set(move |target| {
         let way = target.host().and_then(|host| ways.borrow().get(host).cloned());
@@ -77,7 +77,7 @@ impl Way {
 
     async fn dial(self) -> io::Result<DuplexStream> {
         if self.weather() == Weather::Nameless {
-            // A look-up that nobody waits for any more holds its thread all the same.
+            // A look-up holds its thread even after its caller has given up.
             let _ = Pool::Names.run(|| ()).await;
             return Err(io::Error::other("the name server does not answer"));
         }
@@ -97,13 +97,13 @@ impl Way {
             let service = service_fn(move |request| loki.clone().answer(request));
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).auto_date_header(false).header_read_timeout(None);
-            // It ends when either side has gone.
+            // Ends when either side has closed.
             let _ = http.serve_connection(TokioIo::new(server), service).await;
         });
         Ok(client)
     }
 
-    /// Carries bytes one way until there are no more, or the connection breaks.
+    /// Copies bytes in one direction until they end, or the connection breaks.
     async fn carry(self, mut from: ReadHalf<DuplexStream>, mut to: WriteHalf<DuplexStream>) {
         let (mut buffer, mut carried) = (vec![0; 16 * 1024], 0);
         while let Ok(n @ 1..) = from.read(&mut buffer).await {

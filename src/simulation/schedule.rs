@@ -1,4 +1,4 @@
-//! What happens in one simulation, and when: made from a seed, and readable.
+//! The schedule of a simulation: timed actions, made from a seed, and readable.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,30 +11,30 @@ use crate::streams::evict::Policy;
 /// Two Lokis, `loki-0` and `loki-1`.
 pub const LOKIS: usize = 2;
 
-/// Lines of stderr are tenant `b`'s.
+/// A relabel rule that gives lines of stderr to tenant `b`.
 pub const STDERR_TO_B: &str = "[{source_labels: [source], regex: stderr, target_label: __tenant_id__, replacement: b}]";
 
 /// Seconds: longer than any simulation.
 const LONG: u64 = 1_000_000;
 
-/// A stream for each last digit of the lines' numbers.
+/// A pipeline that makes one stream for each last digit of the lines' numbers.
 pub const BY_DIGIT: &str = r"[{regex: {expression: 'line \d*(?P<digit>[0-3]) at'}}, {labels: {digit: }}]";
 
-/// Everything that happens.
+/// Everything that happens in a simulation.
 #[derive(Debug)]
 pub struct Schedule {
     pub seed: u64,
     /// The options of each container.
     pub containers: Vec<BTreeMap<String, String>>,
-    /// What the operator wishes of rings.
+    /// The operator's limits for rings.
     pub policy: Policy,
-    /// In order of time since the beginning.
+    /// The actions, in order of time since the beginning.
     pub actions: Vec<(Duration, Action)>,
-    /// When all faults end.
+    /// The time at which all faults end.
     pub end: Duration,
 }
 
-/// One thing that happens.
+/// One action or fault.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     Start(usize),
@@ -46,7 +46,7 @@ pub enum Action {
         len: usize,
         every: Duration,
     },
-    /// `docker logs`, by the last so many lines or all.
+    /// `docker logs`, with this many last lines or all.
     Logs {
         container: usize,
         tail: Option<u32>,
@@ -55,7 +55,7 @@ pub enum Action {
     Kill {
         down: Duration,
     },
-    /// The plugin dies in the system call that comes after so many that change the disk.
+    /// The plugin dies in the system call after this many that change the disk.
     KillAtCall {
         calls: u32,
         down: Duration,
@@ -67,16 +67,16 @@ pub enum Action {
     PowerLoss {
         down: Duration,
     },
-    /// The host's clock is set so many seconds before true time.
+    /// The host's clock is set this many seconds ahead of true time.
     Clock {
         ahead: i64,
     },
     Disk(disk::Weather),
-    /// How long a sync takes.
+    /// The duration of a sync.
     Syncs(Duration),
-    /// How long everything takes that waits for the disk on a thread that may.
+    /// The duration of all calls that wait for the disk on a thread that may block.
     Hangs(Duration),
-    /// A segment of a container's ring, counted from the oldest and round.
+    /// Damages a segment of a container's ring, counted from the oldest and wrapping.
     Damage {
         container: usize,
         segment: usize,
@@ -99,7 +99,7 @@ impl Schedule {
         let mut actions: Vec<_> = (0..containers.len())
             .map(|container| (Duration::from_millis(random.u64(..5000)), Action::Start(container)))
             .collect();
-        // Some of all faults: a schedule of everything at once shows little of each.
+        // Only some of all faults: a schedule of everything at once tests little of each.
         let faults: Vec<u8> = (0..random.usize(..5)).map(|_| random.u8(..10)).collect();
         for _ in 0..random.usize(3..30) {
             let at = moment(&mut random, end);
@@ -120,12 +120,12 @@ impl Schedule {
 }
 
 impl Schedule {
-    /// Whether rings may go while the simulation lasts.
+    /// Whether rings may be evicted during the simulation.
     pub fn is_tight(&self) -> bool {
         self.policy.retention < Duration::from_secs(LONG) || matches!(self.policy.budget, RingBudget::Bytes(_))
     }
 
-    /// Whether a Loki refuses a line for good: it is too large for it.
+    /// Whether a Loki rejects some lines permanently, because they are too large.
     pub fn refuses(&self) -> bool {
         self.actions.iter().any(|(_, action)| match action {
             Action::Loki(_, loki::Weather::Small(_)) => true,
@@ -202,7 +202,7 @@ fn policy(random: &mut fastrand::Rng) -> Policy {
     Policy { retention: Duration::from_secs(seconds), budget }
 }
 
-/// A fault of a kind, and what ends it.
+/// A fault of a kind, and the action that ends it.
 fn fault(random: &mut fastrand::Rng, kind: u8, containers: usize) -> (Action, Option<Action>) {
     let down = Duration::from_millis(random.u64(..8000));
     let at = random.usize(..LOKIS);

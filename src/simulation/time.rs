@@ -1,4 +1,4 @@
-//! True time, which goes on whatever happens, and the host's clock, which is set now and then.
+//! True time, which always advances, and the host's clock, which is sometimes set.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use base::clock;
 
-/// When every simulation begins: 2026-01-01, in nanoseconds since 1970.
+/// The beginning of every simulation: 2026-01-01, in nanoseconds since 1970.
 const BEGINNING: i64 = 1_767_225_600_000_000_000;
 
 thread_local! {
@@ -17,23 +17,23 @@ thread_local! {
     static STOPPED: Cell<i64> = const { Cell::new(BEGINNING) };
     /// True time when the machine was booted.
     static BOOTED: Cell<i64> = const { Cell::new(BEGINNING) };
-    /// By how much the host's clock is ahead, in nanoseconds.
+    /// How far the host's clock is ahead, in nanoseconds.
     static AHEAD: Cell<i64> = const { Cell::new(0) };
 }
 
-/// The machine boots.
+/// Boots the machine.
 pub fn boot() {
     BOOTED.set(now());
 }
 
-/// The simulation begins.
+/// Begins a simulation.
 pub fn begin() {
     stop_at(BEGINNING);
     boot();
     AHEAD.set(0);
 }
 
-/// The runtime whose clock it was is gone.
+/// Stops at `now`, because the runtime of the clock has ended.
 pub fn stop_at(now: i64) {
     LIFE.set(None);
     STOPPED.set(now);
@@ -45,25 +45,25 @@ pub fn now() -> i64 {
     then + i64::try_from(at.elapsed().as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// Another runtime has a clock of its own; true time goes on from `then`.
+/// Continues true time from `then`, because another runtime has its own clock.
 pub fn go_on_from(then: i64) {
     LIFE.set(Some((Instant::now(), then)));
     clock::test::set(then + AHEAD.get());
     clock::test::set_since_boot(Duration::from_nanos((then - BOOTED.get()).unsigned_abs()));
 }
 
-/// Sets the host's clock: from here on it is `ahead` nanoseconds before true time.
+/// Sets the host's clock `ahead` nanoseconds ahead of true time.
 pub fn step(ahead: i64) {
     AHEAD.set(ahead);
     clock::test::set(now() + ahead);
 }
 
-/// Since the simulation began.
+/// The time since the simulation began.
 pub fn passed() -> Duration {
     Duration::from_nanos((now() - BEGINNING).unsigned_abs())
 }
 
-/// Until that much has passed since the simulation began.
+/// Waits until that much time has passed since the simulation began.
 pub async fn until(passed_then: Duration) {
     tokio::time::sleep(passed_then.saturating_sub(passed())).await;
 }

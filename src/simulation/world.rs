@@ -1,4 +1,4 @@
-//! One simulated machine: what outlives the plugin, and what happens to it.
+//! One simulated machine: the state that outlives the plugin, and the faults that change it.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -14,22 +14,22 @@ use super::oracle::Oracle;
 use super::schedule::{Action, LOKIS, Schedule};
 use super::{bounds, disk, kernel, log, loki, network, time};
 
-/// For how long a pipe may be full while the plugin runs.
+/// The longest time that a pipe may be full while the plugin runs.
 pub const BLOCKED: Duration = Duration::from_secs(2);
 
-/// How often a pipe that was full is tried again.
+/// The interval at which a full pipe is retried.
 const RETRY: Duration = Duration::from_millis(5);
 
-/// What a power loss may cost beyond the slowest sync: the interval, and a moment for the work itself.
+/// The loss window of a power loss beyond the slowest sync: the interval, and a moment for the work itself.
 const SYNC_INTERVAL: Duration = Duration::from_secs(8);
 
-/// Until a plugin that was started has synced what the one before it wrote, beyond the slowest sync.
+/// The time until a started plugin has synced the last one's writes, beyond the slowest sync.
 const FIRST_SYNC: Duration = Duration::from_secs(1);
 
-/// Until a disk that works again has what was in memory, and has synced it.
+/// The time until a recovered disk has received and synced what was in memory.
 const HEALED: Duration = Duration::from_secs(15);
 
-/// All that outlives the plugin.
+/// All state that outlives the plugin.
 #[derive(Debug)]
 pub struct World {
     pub schedule: Rc<Schedule>,
@@ -41,31 +41,31 @@ pub struct World {
     pub ways: Rc<RefCell<Ways>>,
     pub delays: Rc<RefCell<Delays>>,
     jobs: Vec<Job>,
-    /// From when until when the disk was last of no use.
+    /// Begin and end of the last time in which the disk failed.
     pub bad_disk: Option<(Duration, Option<Duration>)>,
-    /// From when to when lines may have been late by what was wrong: the way to a Loki, the plugin that was down, or the disk.
+    /// Begin and end of each disturbance that may have delayed lines: the network, a plugin that was down, or the disk.
     noises: Vec<(Duration, Duration, String)>,
-    /// From when to when cursors and descriptions of a container, or of all, did not survive. What was sent then may be sent again
-    /// with other times.
+    /// Begin and end of each time in which cursors and descriptions of a container, or of all, did not survive. Lines
+    /// sent then may be sent again with other times.
     pub forgotten: Vec<(Option<usize>, Duration, Duration)>,
     /// Since when the plugin runs, if it does.
     up: Option<Duration>,
-    /// When it ended, each time.
+    /// The times at which it ended.
     deaths: Vec<Duration>,
-    /// What was printed before survives a power loss.
+    /// Lines printed before this time survive a power loss.
     safe: Duration,
-    /// Lines that the plugins so far have counted as dropped.
+    /// Lines that all plugins so far have counted as dropped.
     pub dropped: u64,
-    /// Those among them that Loki is said to have refused.
+    /// Those counted as rejected by Loki.
     pub refused: u64,
-    /// Entries that they have thrown away in front of the ring.
+    /// Entries that they have dropped before the ring.
     pub thrown_away: u64,
-    /// Bytes that they have counted as no entries.
+    /// Bytes that they have counted as garbage.
     pub garbage: u64,
     pub violations: Vec<String>,
 }
 
-/// Lines that are printed one after the other.
+/// A series of lines to print.
 #[derive(Clone, Debug)]
 struct Job {
     container: usize,
@@ -139,13 +139,13 @@ impl World {
             self.safe = self.safe.max(before.saturating_sub(FIRST_SYNC));
         }
         self.deaths.push(now);
-        // What is in segments that cannot be read is unknown to the next one, and so not counted.
+        // The next plugin does not know, and so does not count, the lines in unreadable segments.
         for container in &mut self.containers {
             container.forget_unreadable(&mut self.oracle);
         }
     }
 
-    /// Adds what a plugin has counted, at its end.
+    /// Adds a plugin's counters at its end.
     pub fn count(&mut self, plugin: &Plugin) {
         let dropped = plugin.counters.dropped();
         self.dropped += dropped.values().sum::<u64>();
@@ -158,14 +158,14 @@ impl World {
         self.garbage += plugin.discarded.no_entry_bytes.get();
     }
 
-    /// Since when a bad disk may not have taken what was written, if it may not have.
+    /// Since when a failing disk may have refused writes, if so.
     fn untaken(&self) -> Option<Duration> {
         let (since, until) = self.bad_disk?;
         let healed = HEALED + 2 * self.delays.borrow().slowest_sync;
         until.is_none_or(|until| time::passed() < until + healed).then_some(since)
     }
 
-    /// Lines that were in memory, because the disk took nothing, are gone with the process.
+    /// A kill loses lines that were in memory, because the disk refused them.
     pub fn was_killed(&mut self) {
         if let Some(since) = self.untaken() {
             self.forgotten.push((None, since, time::passed()));
@@ -176,7 +176,8 @@ impl World {
         }
     }
 
-    /// dockerd closes a container's pipe. If the disk takes nothing, its ring in memory goes when it has been sent.
+    /// dockerd closes a container's pipe. If the disk refuses writes, its ring in memory is removed once it has been
+    /// sent.
     pub fn closes(&mut self, container: usize) {
         let hangs = !self.delays.borrow().were_short_since(time::passed());
         let it = &mut self.containers[container];
@@ -209,7 +210,7 @@ impl World {
         kernel::outside(|| std::fs::create_dir_all(&self.fifos)).expect("the simulation's own files");
     }
 
-    /// Prints what is due and writes what the pipes take; gives the time at which there is more to do.
+    /// Prints due lines and writes as much as the pipes accept; returns the time of the next lines.
     pub fn print(&mut self) -> Option<Duration> {
         let (now, host) = (time::passed(), base::clock::unix_nanos());
         for job in &mut self.jobs {
@@ -231,7 +232,7 @@ impl World {
         let blocked = self.containers.iter().find(|container| container.waits_for(now) > BLOCKED);
         if let Some(container) = blocked.filter(|_| is_up).map(|container| container.number) {
             self.violated(format!("c{container} waits for its pipe"));
-            // Once is enough.
+            // Reported once only.
             self.containers[container].may_wait = true;
         }
         let stuck = self.containers.iter().any(Container::is_stuck).then_some(now + RETRY);
@@ -239,7 +240,7 @@ impl World {
         stuck.into_iter().chain(next).min()
     }
 
-    /// Judges what must hold at every moment.
+    /// Checks what must hold at every moment.
     pub fn look(&mut self) {
         for law in bounds::broken(self) {
             self.violated(law);
@@ -258,8 +259,8 @@ impl World {
         self.change(&Action::Clock { ahead: 0 });
     }
 
-    /// Whether nothing that delays lines on their way to a Loki has happened for a while: the plugin was up, the disk and
-    /// the network were well.
+    /// Whether nothing that delays lines to a Loki has happened for a while: the plugin was up, and the disk and the
+    /// network worked.
     pub fn was_quiet(&self, loki: &str, from: Duration, to: Duration) -> bool {
         !self
             .noises
@@ -267,16 +268,16 @@ impl World {
             .any(|(begin, end, of)| *begin <= to && *end >= from && ["", "plugin", loki].contains(&of.as_str()))
     }
 
-    /// Whether what a container sent at `first` may be otherwise when it is sent at `then`.
+    /// Whether a line that a container sent at `first` may differ when it is sent again at `then`.
     pub fn may_differ(&self, container: usize, first: Duration, then: Duration) -> bool {
         self.forgotten
             .iter()
             .any(|(of, from, to)| of.is_none_or(|of| of == container) && *from <= first && first <= *to && then >= *to)
-            // A pipeline begins anew.
+            // A pipeline begins with empty state.
             || (self.containers[container].is_piped() && self.deaths.iter().any(|at| first <= *at && *at <= then))
     }
 
-    /// Whether what it said of itself when a line was printed may not have survived.
+    /// Whether the description at the time of printing may not have survived.
     pub fn may_differ_from(&self, container: usize, printed: Duration) -> bool {
         self.forgotten.iter().any(|(of, _, to)| of.is_none_or(|of| of == container) && *to >= printed)
     }
@@ -291,7 +292,7 @@ impl World {
         }
     }
 
-    /// What happens to the surroundings.
+    /// Changes the surroundings by an action.
     pub fn change(&mut self, action: &Action) {
         match action {
             Action::Disk(weather) => self.noise("", *weather != disk::Weather::Well),

@@ -1,12 +1,12 @@
-//! Boot: what the process before this one left is taken up.
+//! Recovery at start: resumes the streams and rings of the last process.
 //!
-//! Streams that were not stopped are read again, from their [records](super::record): dockerd does not say
-//! StartLogging a second time. First all of their FIFOs are opened, so that none goes with the bytes in it, and their containers are
-//! claimed; from then on a call of dockerd waits for its own container alone. Then containers are resumed, several at once, and
-//! at last rings with lines that were not sent get their shipper back.
+//! Streams that were not stopped are read again, from their [records](super::record): dockerd does not call
+//! StartLogging a second time. First recovery opens all their FIFOs, which keeps the bytes in the pipes, and claims
+//! their containers. From then on a call of dockerd waits for its own container alone. Then it resumes containers,
+//! several at once. At last it starts shippers for rings with unsent lines.
 //!
-//! A container that cannot be resumed, and a panic over one, is that container's alone. What there is no file descriptor for
-//! waits, untouched, and is tried again by [`upkeep`](super::upkeep).
+//! A failure or a panic in one container does not affect the others. If the process has no free file descriptor for a
+//! stream or ring, it stays untouched, and [`upkeep`](super::upkeep) retries it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -30,26 +30,26 @@ use dockerd::fifo::Fifo;
 use dockerd::info::Info;
 use ring::{INFO, RingError, described};
 
-/// A container whose streams are to be read again.
+/// A container whose streams are resumed.
 struct Left {
     claim: Claim,
-    /// With their FIFOs, which are held until the streams are read, so that what is in the pipes stays there.
+    /// The records and their FIFOs, which are held open until the streams are read, so that the pipes keep their bytes.
     streams: Vec<(Record, Fifo)>,
 }
 
-/// What became of a stream that was to be read again.
+/// The result of resuming a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Resumed {
-    /// It is read.
+    /// The stream is being read.
     Read,
-    /// The process has no file descriptor for it, so it is tried again. Nothing is taken out of the pipe before.
+    /// The process has no file descriptor for it, so it is retried. Its pipe stays untouched until then.
     Waits,
-    /// It cannot be read.
+    /// The stream cannot be read.
     Broken,
 }
 
 impl Registry {
-    /// Takes up what the process before this one left: streams that were not stopped, and lines that were not sent.
+    /// Recovers the state of the last process: streams that were not stopped, and unsent lines.
     pub async fn adopt(&self) {
         let registry = self.clone();
         let left = Pool::Adopt.run(move || registry.find_left()).await.unwrap_or_else(|panic| {
@@ -65,8 +65,8 @@ impl Registry {
         self.adopt_rings().await;
     }
 
-    /// Tries again a stream that there was no file descriptor for; false when it is none, or there is still none. A caller who gives up
-    /// leaves nothing half done.
+    /// Retries a stream that waits for a file descriptor; false if no such stream exists, or none is free yet. A caller
+    /// that gives up leaves nothing half done.
     pub(super) async fn resumes_now(&self, file: &Path) -> bool {
         if !self.table().waiting.streams.contains_key(file) {
             return false;
@@ -76,7 +76,7 @@ impl Registry {
         resumed.await.unwrap_or_default() > 0
     }
 
-    /// Tries again what there was no file descriptor for: all such streams, or one; gives how many are read now.
+    /// Retries streams that wait for a file descriptor, all or one; returns how many are read now.
     pub(super) async fn resume_waiting(&self, file: Option<&Path>) -> u64 {
         let records: Vec<_> = {
             let mut table = self.table();
@@ -118,7 +118,7 @@ impl Registry {
 
     /// Reads the records, opens their FIFOs, and claims their containers.
     fn find_left(&self) -> Vec<Left> {
-        // For whoever has something to put there; without it, nobody misses it.
+        // Operators put files for options there; without such files the folder is not needed.
         let _ = disk::make_dir(&self.inner.setup.state_dir.join(KEPT_FILES));
         let (records, broken) = self.inner.records.load();
         for path in broken {
@@ -148,7 +148,7 @@ impl Registry {
                     );
                     continue;
                 }
-                // Nobody writes there any more.
+                // No process writes there any more.
                 checked => {
                     if checked.0.is_ok() {
                         self.restore_description(&record);
@@ -159,7 +159,7 @@ impl Registry {
                 }
             };
             if !left.contains_key(&id) {
-                // At the start nobody else has: calls wait until this is over.
+                // At the start no other task has a claim: calls wait until this is over.
                 let Some(claim) = self.try_claim(&id) else {
                     self.table().waiting.streams.insert(record.file.clone(), record);
                     continue;
@@ -174,13 +174,13 @@ impl Registry {
         left.into_values().collect()
     }
 
-    /// The container waits until there is a file descriptor: what it prints is in its pipe.
+    /// Lets the container wait for a file descriptor. Its output stays in its pipe.
     fn wait_for_files(&self, record: Record) {
         self.inner.exhausted.lasts(|| record.info.name().to_owned());
         self.table().waiting.streams.insert(record.file.clone(), record);
     }
 
-    /// Resumes the streams of one container; gives how many.
+    /// Resumes the streams of one container; returns how many.
     async fn resume(self, left: Left) -> u64 {
         let records: Vec<Record> = left.streams.iter().map(|(record, _)| record.clone()).collect();
         let name = records.first().map(|record| record.info.name().to_owned()).unwrap_or_default();
@@ -201,7 +201,7 @@ impl Registry {
             };
             match resumed {
                 Resumed::Waits if !is_read => self.wait_for_files(record),
-                // Its container must not be stuck.
+                // Read and discard the pipe, so that its container does not block.
                 Resumed::Broken if !is_read => match Fifo::open(&record.file) {
                     Ok(fifo) => self.throw_away(record.file, fifo),
                     Err(error) if error.is_exhausted() => self.wait_for_files(record),
@@ -225,7 +225,7 @@ impl Registry {
         }
     }
 
-    /// A stream that is over may have been of a container whose ring has lost what it says of itself: the record has it too.
+    /// Restores the description of a ring that has lost it from the record of a stream that has ended.
     fn restore_description(&self, record: &Record) {
         let id = &record.info.container_id;
         let dir = self.ring_dir(id);
@@ -240,7 +240,7 @@ impl Registry {
         }
     }
 
-    /// Rings that no stream belongs to, and that have lines which were not sent.
+    /// Starts shippers for rings with unsent lines that have no stream.
     async fn adopt_rings(&self) {
         let rings = self.rings_dir();
         let found = Pool::Adopt.run(move || {
@@ -260,7 +260,7 @@ impl Registry {
         tasks.join_all().await;
     }
 
-    /// Tries again rings that there was no file descriptor for.
+    /// Retries rings that wait for a file descriptor.
     pub(super) async fn adopt_waiting_rings(&self) {
         let rings = std::mem::take(&mut self.table().waiting.rings);
         for id in rings {
@@ -269,7 +269,7 @@ impl Registry {
     }
 
     async fn adopt_ring(self, dir: PathBuf, id: String) {
-        // A start takes its lines over, if it succeeds.
+        // A StartLogging call meanwhile takes its lines over, if it succeeds.
         let claim = self.claim(&id).await;
         let (registry, container) = (self, id.clone());
         let adopted = Pool::Adopt.run(move || match registry.open_left(&dir, &claim) {
@@ -300,7 +300,7 @@ impl Registry {
         };
         let info = match described {
             Some(info) if info.container_id == id => info,
-            // Without it nobody knows where the lines may go, and as whose.
+            // Without the description, the destination and the tenant of the lines are unknown.
             _ if retention::has_unsent(dir, self.inner.boot) => return Err(StartError::Undescribed),
             _ => return Ok(()),
         };
@@ -308,7 +308,7 @@ impl Registry {
         if !self.table().containers.contains_key(id) {
             let (container, shippers) = self.open_container(&info, &resolved, None)?;
             self.table().containers.insert(id.to_owned(), container.clone());
-            // It leaves at once when there is nothing to send.
+            // The container leaves the table at once when nothing is unsent.
             self.launch(shippers, &container);
         }
         Ok(())

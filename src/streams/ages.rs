@@ -1,17 +1,17 @@
-//! For how long containers have been stopped, by clocks that cannot be set.
+//! The age of stopped containers, measured by clocks that cannot be set.
 //!
-//! `RING_RETENTION` counts from a container's stop. The time of day says little about that: it can be a year off, in
-//! either direction, and be corrected at any moment. So ages are added up instead, from look to look, by the time since
-//! the machine was booted, and kept in one small file for the next process:
+//! `RING_RETENTION` counts from a container's stop. The time of day is no basis for that: it can be a year off in
+//! either direction, and be corrected at any moment. So ages are summed from survey to survey by the time since boot,
+//! and kept in one small file for the next process:
 //!
-//! * within one boot, the time between two looks is exact, whether or not the plugin ran between them;
-//! * between two boots there is only the time of day, which counts [`LONGEST_GAP`] at most, and at most half of the retention: one
-//!   wrong clock alone makes no ring old;
-//! * the end of a stream that has printed is a stop, and a `docker logs` is none;
-//! * a ring that is seen stopped for the first time has just stopped. At the first look of a process it may have stopped
-//!   while nobody looked: then its age is that of its files, but not more than the time since the last look.
+//! * within one boot, the time between two surveys is exact, whether or not the plugin ran between them;
+//! * between two boots there is only the time of day. It counts [`LONGEST_GAP`] at most, and at most half of the
+//!   retention, so one wrong clock alone makes no ring old;
+//! * the end of a stream that has printed is a stop, but a `docker logs` is not;
+//! * a ring that is seen stopped for the first time has just stopped. Before the first survey of a process it may have
+//!   stopped unseen: then its age is that of its files, but not more than the time since the last survey.
 //!
-//! An error keeps a ring for longer, and never lets it go sooner than by half.
+//! An error keeps a ring longer. At worst a ring is evicted after half the retention.
 
 use std::collections::HashMap;
 use std::io;
@@ -24,61 +24,61 @@ use base::clock;
 use base::disk::small::{self, Content};
 use ring::BootId;
 
-/// The most that a time between two boots counts: containers are seldom gone for good while a machine is off.
+/// The most that a time between two boots counts: containers are seldom removed while a machine is off.
 const LONGEST_GAP: Duration = Duration::from_secs(86_400);
 
 /// One instant, by the clocks of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// Which boot it is in.
+    /// The boot in which it is.
     pub boot: BootId,
-    /// Since that began; never set, and it counts while the machine sleeps.
+    /// The time since boot; it cannot be set, and includes sleep.
     pub since_boot: Duration,
     /// The time of day in nanoseconds since 1970, which may be wrong.
     pub wall: i64,
 }
 
-/// A ring at one look.
+/// A ring at one survey.
 #[derive(Clone, Debug)]
 pub struct Seen<'a> {
     /// The container's id.
     pub container: &'a str,
-    /// A stream is attached to it, so it has no age.
+    /// Whether a stream is attached to it, so that it has no age.
     pub is_live: bool,
-    /// When a stream ended that had printed, since the machine was booted; known of those since the last look.
+    /// The time since boot at which a stream ended that had printed; only stops since the last survey are known.
     pub stopped: Option<Duration>,
-    /// Since its files were written to, by the time of day.
+    /// The time since its files were written, by the time of day.
     pub idle: Duration,
 }
 
-/// See the [module](self).
+/// The ages of stopped containers, see the [module](self).
 #[derive(Clone, Debug, Default)]
 pub struct Ages {
     stopped: HashMap<String, Duration>,
     last: Option<Moment>,
-    /// This process has looked before.
+    /// Whether this process has made a survey before.
     has_looked: bool,
 }
 
-/// What is in the file.
+/// The content of the file.
 #[derive(Serialize, Deserialize)]
 struct Saved {
     boot: String,
     since_boot_ms: u64,
     wall_ns: i64,
-    /// Milliseconds by container.
+    /// The milliseconds since the stop, by container.
     stopped_ms: HashMap<String, u64>,
 }
 
 // === impl Moment ===
 
 impl Moment {
-    /// This one, in this boot.
+    /// The present instant in this boot.
     pub fn now(boot: BootId) -> Self {
         Self { boot, since_boot: clock::since_boot(), wall: clock::unix_nanos() }
     }
 
-    /// How long after `earlier` it is, as far as the clocks can be believed; `None` when only the time of day tells.
+    /// The time since `earlier` by a clock that cannot be set; `None` when only the time of day is known.
     fn since(&self, earlier: &Self) -> Option<Duration> {
         let is_same = self.boot.survived_until(earlier.boot);
         is_same.then(|| self.since_boot.checked_sub(earlier.since_boot)).flatten()
@@ -88,7 +88,7 @@ impl Moment {
 // === impl Ages ===
 
 impl Ages {
-    /// Reads what the process before saved. What cannot be read counts as if no time had passed but a gap.
+    /// Reads what the last process saved. An unreadable file counts as a gap of unknown length.
     pub fn load(path: &Path) -> Self {
         let Content::Whole(saved) = small::read(path) else { return Self::default() };
         let Ok(saved) = serde_json::from_slice::<Saved>(&saved) else { return Self::default() };
@@ -105,10 +105,10 @@ impl Ages {
         }
     }
 
-    /// Saves them for the next process, also after a power loss. Waits for the disk.
+    /// Saves the ages for the next process, also across a power loss. Waits for the disk.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// When the disk refuses it.
     pub fn save(&self, path: &Path) -> io::Result<()> {
         let Some(last) = self.last else { return Ok(()) };
         let ms = |age: &Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
@@ -122,7 +122,8 @@ impl Ages {
         small::settle(path).map(drop)
     }
 
-    /// Takes note of which rings there are now and which of them are stopped. Those that are not there any more are forgotten.
+    /// Updates the ages from the rings that exist now, and whether they are stopped. Forgets rings that no longer
+    /// exist.
     pub fn look<'a>(&mut self, now: Moment, retention: Duration, rings: impl Iterator<Item = Seen<'a>>) {
         let longest = LONGEST_GAP.min(retention / 2);
         let passed = match self.last {
@@ -145,7 +146,7 @@ impl Ages {
         *self = Self { stopped, last: Some(now), has_looked: true };
     }
 
-    /// For how long a container has been stopped, as of the last look.
+    /// The time since a container stopped, as of the last survey.
     pub fn of(&self, container: &str) -> Duration {
         self.stopped.get(container).copied().unwrap_or_default()
     }
@@ -173,7 +174,7 @@ mod tests {
         ages.of(&container)
     }
 
-    /// As the next process has them.
+    /// The ages as the next process reads them.
     fn reloaded(ages: &Ages) -> Ages {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ages.json");
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stopped_while_nobody_looked_is_no_older_than_the_last_look() {
+    fn a_container_that_stopped_between_two_surveys_is_no_older_than_the_last_one() {
         let mut ages = Ages::default();
         look(&mut ages, at(1, DAY, 100 * DAY), seen("c", true, Duration::ZERO));
         let mut ages = reloaded(&ages);

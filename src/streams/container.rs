@@ -1,4 +1,4 @@
-//! One container: its ring, how far it was sent to whom, and who is writing to it.
+//! One container: its ring, its destinations with their progress, and its streams.
 
 use std::fs;
 use std::io;
@@ -21,73 +21,73 @@ use ring::cursors::Name;
 use ring::{Cursors, Ring, RingError, Saved};
 use telemetry::rate::Rate;
 
-/// A container with at least one stream, or with lines that were not sent yet.
+/// A container with at least one stream, or with unsent lines.
 #[derive(Debug)]
 pub struct Container {
     /// 64 hexadecimal digits.
     pub id: String,
-    /// As people know it, for the log.
+    /// The name for the log.
     pub name: Arc<str>,
-    /// What it wrote.
+    /// The on-disk buffer (ring) of its output.
     pub ring: Arc<Ring>,
-    /// How far that was sent, to each of its destinations.
+    /// The cursors: how far the ring was sent to each destination.
     pub cursors: Arc<Mutex<Cursors>>,
-    /// The same, for those who must not wait while a cursor is being saved.
+    /// The same positions, for readers that must not wait while a cursor is saved.
     pub sent: Saved,
-    /// What was sent is not kept (`no-file`).
+    /// Whether sent lines are removed from the ring (`no-file`).
     pub forgets: bool,
-    /// Where its lines go, in the order of the cursors; nowhere while its options cannot be used.
+    /// Its destinations, in the order of the cursors; empty while its options cannot be used.
     lanes: ShortLock<Vec<Lane>>,
     /// The names of the cursors.
     names: Vec<Name>,
-    /// What it does, which goes on when another takes its place.
+    /// Its counters and streams, which continue when another `Container` replaces this one.
     pub activity: Arc<Activity>,
-    /// Why its lines are not sent, see [`Container::unusable`].
+    /// The reason why its lines are not sent, see [`Container::unusable`].
     unusable: Mutex<Option<String>>,
-    /// Nothing is to be sent any more: all was, or its ring was removed.
+    /// True once there is nothing left to send: all was sent, or its ring was removed.
     over: watch::Sender<bool>,
-    /// Its ring is to go, or has gone: nothing of it is brought to the disk any more.
+    /// True once its ring is about to be removed: nothing of it is written to disk any more.
     condemned: AtomicBool,
 }
 
-/// Who writes to a ring, and what of it is counted.
+/// The streams that write to a ring, and their counters.
 #[derive(Debug)]
 pub struct Activity {
-    /// What happens at its intake.
+    /// The events of its intake.
     pub events: Arc<Events>,
-    /// Lines that it writes.
+    /// The rate of its lines.
     pub line_rate: Rate,
-    /// Bytes that it writes.
+    /// The rate of its bytes.
     pub byte_rate: Rate,
-    /// Streams that dockerd has not stopped.
+    /// The number of streams that dockerd has not stopped.
     live: watch::Sender<usize>,
-    /// Streams that can still bring bytes: dockerd closes a FIFO only after StopLogging was answered.
+    /// The number of streams that can still bring bytes: dockerd closes a FIFO only after StopLogging was answered.
     attached: watch::Sender<usize>,
-    /// How many streams have ever attached.
+    /// The number of streams that have ever attached.
     attachments: AtomicU64,
-    /// Held by the one that syncs the ring or removes it, across calls that wait: only ever locked on a thread that may.
+    /// Held while the ring is synced or removed, across calls that block: lock it only on a thread that may block.
     at_disk: Mutex<()>,
 }
 
-/// One container's way to one destination.
+/// The path of one container's lines to one destination.
 #[derive(Clone, Debug)]
 pub struct Lane {
-    /// Where to.
+    /// The destination.
     pub destination: Arc<Destination>,
-    /// What happens to its lines.
+    /// The events of its lines.
     pub events: Arc<shipper::events::Events>,
     /// How long a line may wait for others before it is sent.
     pub batch_wait: Duration,
-    /// The first entry that is to be sent in another way, because it was printed under another name or other options, see
-    /// `former`. The greatest number while there is none.
+    /// The first entry that is sent in another way, because it was printed under another name or other options, see
+    /// `former`. The greatest number if no such change is pending.
     pub until: Until,
 }
 
-/// One stream's hold on its container. Dropped when the stream has ended.
+/// The attachment of one stream to its container, dropped when the stream has ended.
 #[derive(Debug)]
 pub struct Attachment {
     container: Arc<Container>,
-    /// The next entry of the ring when it began.
+    /// The number of the ring's next entry when the stream began.
     first: u64,
     stopped: AtomicBool,
     stop: watch::Sender<bool>,
@@ -96,7 +96,7 @@ pub struct Attachment {
 // === impl Container ===
 
 impl Container {
-    /// A container of a ring that is open, with a cursor of a name for each lane.
+    /// Creates a container of an open ring, with one named cursor for each lane.
     ///
     /// # Errors
     /// When the cursors cannot be read.
@@ -125,19 +125,19 @@ impl Container {
         Ok(container)
     }
 
-    /// Why its lines are buffered and not sent: what is wrong with its options, or with a file that they name.
+    /// The reason why its lines are buffered and not sent: an error in its options, or in a file that they name.
     pub fn unusable(&self) -> Option<String> {
         let failed_closed = || self.lanes.lock().iter().any(|lane| lane.events.has_failed_closed());
         let unusable = self.unusable.lock().unwrap_or_else(PoisonError::into_inner).clone();
         unusable.or_else(|| failed_closed().then(|| FAILED_CLOSED.to_owned()))
     }
 
-    /// Says why its lines are not sent, or that they are; gives what was said before.
+    /// Sets or clears the reason why its lines are not sent; returns the former one.
     pub fn set_unusable(&self, reason: Option<String>) -> Option<String> {
         std::mem::replace(&mut *self.unusable.lock().unwrap_or_else(PoisonError::into_inner), reason)
     }
 
-    /// Where its lines go, in the order of the cursors; nowhere while its options cannot be used.
+    /// Its lanes, in the order of the cursors; empty while its options cannot be used.
     pub fn lanes(&self) -> Vec<Lane> {
         self.lanes.lock().clone()
     }
@@ -147,25 +147,25 @@ impl Container {
         &self.names
     }
 
-    /// Lets the lane number `at` go on in another way.
+    /// Replaces lane `at`.
     pub fn set_lane(&self, at: usize, lane: Lane) {
         if let Some(place) = self.lanes.lock().get_mut(at) {
             *place = lane;
         }
     }
 
-    /// What comes from entry `until` on is to be sent in another way. To be followed by an attachment, which wakes the shippers.
+    /// Sends entries from `until` on in another way. An attachment must follow, which wakes the shippers.
     pub fn end_at(&self, until: u64) {
         self.lanes.lock().iter().for_each(|lane| lane.until.lower(until));
     }
 
-    /// Whether the lane number `at` has sent everything that was to be sent in its way.
+    /// Whether lane `at` has sent all entries that are sent in its way.
     pub fn is_through(&self, at: usize) -> bool {
         let until = self.lanes.lock().get(at).map_or(u64::MAX, |lane| lane.until.get());
         self.sent.position(at).map_or(0, |position| position.seq) >= until
     }
 
-    /// A new stream that writes to this container.
+    /// Attaches a new stream that writes to this container.
     pub fn attach(self: &Arc<Self>) -> Attachment {
         let Activity { attachments, live, attached, .. } = &*self.activity;
         attachments.fetch_add(1, Ordering::AcqRel);
@@ -175,12 +175,12 @@ impl Container {
         Attachment { container: self.clone(), first, stopped: AtomicBool::new(false), stop: watch::Sender::new(false) }
     }
 
-    /// How many streams dockerd has not stopped.
+    /// The number of streams that dockerd has not stopped.
     pub fn live(&self) -> watch::Receiver<usize> {
         self.activity.live.subscribe()
     }
 
-    /// How many streams can still bring bytes.
+    /// The number of streams that can still bring bytes.
     pub fn attached(&self) -> watch::Receiver<usize> {
         self.activity.attached.subscribe()
     }
@@ -190,40 +190,40 @@ impl Container {
         *self.activity.attached.borrow() > 0
     }
 
-    /// How many streams have ever attached. While it stays the same and none is attached, nothing is written.
+    /// The number of streams that have ever attached. While it stays the same and none is attached, nothing is written.
     pub fn attachments(&self) -> u64 {
         self.activity.attachments.load(Ordering::Acquire)
     }
 
-    /// How many streams dockerd has not stopped.
+    /// The number of streams that dockerd has not stopped.
     pub fn streams(&self) -> usize {
         *self.activity.live.borrow()
     }
 
-    /// Lines that were not sent, to one destination at least.
+    /// The number of lines that are unsent for at least one destination.
     pub fn unsent(&self) -> u64 {
         retention::unsent(&self.ring, self.sent.furthest_behind())
     }
 
-    /// Bytes of its oldest segments of which everything was sent to everyone; that which is written to is not among them.
+    /// Bytes of its oldest segments that were sent to all destinations, without the active one.
     pub fn sent_sizes(&self) -> Vec<u64> {
         self.ring.sizes_before(self.sent.furthest_behind().unwrap_or_default())
     }
 
-    /// Removes so many of those segments, the oldest first; gives their bytes. Waits for the disk.
+    /// Evicts at most this many of those segments, the oldest first; returns their bytes. Waits for the disk.
     pub fn trim(&self, segments: usize) -> u64 {
         lock::may_wait();
         self.ring.retire_oldest_before(self.sent.furthest_behind().unwrap_or_default(), segments)
     }
 
-    /// Looks at what was written so far, for the rates. To be called every few seconds.
+    /// Samples its counters for the rates. Call it every few seconds.
     pub fn sample(&self) {
         let happened = self.activity.events.happened();
         self.activity.line_rate.sample(happened.entries);
         self.activity.byte_rate.sample(happened.bytes);
     }
 
-    /// The ring is about to be removed; nothing of it will be sent or written any more.
+    /// Marks the ring as about to be removed; nothing of it will be sent or written any more.
     pub fn condemn(&self) {
         self.condemned.store(true, Ordering::Release);
         self.over.send_replace(true);
@@ -236,11 +236,11 @@ impl Container {
     /// When the folder cannot be removed.
     pub fn remove(&self) -> io::Result<()> {
         lock::may_wait();
-        let _nobody_syncs = self.activity.at_disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let _at_disk = self.activity.at_disk.lock().unwrap_or_else(PoisonError::into_inner);
         fs::remove_dir_all(self.ring.dir())
     }
 
-    /// It has left the table: everything was sent to everyone.
+    /// Records that it has left the table, because all destinations have everything.
     pub fn leave(&self) {
         self.over.send_replace(true);
     }
@@ -250,10 +250,10 @@ impl Container {
         self.over.subscribe()
     }
 
-    /// Makes how far it was sent survive a power loss. Waits for the disk.
+    /// Makes the sent positions survive a power loss. Waits for the disk.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// When the disk refuses it.
     pub fn save_sent(&self) -> Result<(), RingError> {
         lock::may_wait();
         let (saved, files) = {
@@ -265,12 +265,12 @@ impl Container {
         saved
     }
 
-    /// Brings to the disk what it did not take before, and makes what was written and sent so far survive a power loss.
+    /// Moves to the disk what it refused before, and makes all writes and sent positions so far survive a power loss.
     /// Waits for the disk.
     pub fn sync(&self) {
         lock::may_wait();
-        // What is gone because it was retired must not be made again.
-        let _nobody_removes = self.activity.at_disk.lock().unwrap_or_else(PoisonError::into_inner);
+        // An evicted segment must not be created again.
+        let _at_disk = self.activity.at_disk.lock().unwrap_or_else(PoisonError::into_inner);
         if self.condemned.load(Ordering::Acquire) {
             return;
         }
@@ -278,12 +278,12 @@ impl Container {
         self.activity.events.healed(&healed);
         self.activity.events.noticed(self.ring.take_notices());
         if healed.is_revoked {
-            // The container was started again meanwhile. Its cursors are the newer ring's as well.
+            // The container was started again meanwhile. Its cursors belong to the newer ring as well.
             return;
         }
         let (cursors, sent) = {
             let mut cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
-            // That it could not be saved was said by who saved it.
+            // The shipper that saved it has logged the failure.
             let sent = cursors.save_again().ok().and_then(|()| cursors.furthest_behind());
             (cursors.to_sync(), sent)
         };
@@ -305,7 +305,7 @@ impl Container {
 // === impl Activity ===
 
 impl Activity {
-    /// Of a container of this name, of which nothing is counted yet.
+    /// The activity of a container of this name, with empty counters.
     pub fn new(name: &str, counters: Counters) -> Arc<Self> {
         Arc::new(Self {
             events: Arc::new(Events::new(&name.into(), counters)),
@@ -322,17 +322,17 @@ impl Activity {
 // === impl Attachment ===
 
 impl Attachment {
-    /// The container.
+    /// The container of this stream.
     pub fn container(&self) -> &Arc<Container> {
         &self.container
     }
 
-    /// Whether anything was printed since it began: a `docker logs` is a stream that never is.
+    /// Whether the stream has printed: a `docker logs` is a stream that never does.
     pub fn has_printed(&self) -> bool {
         self.container.ring.published().next_seq > self.first
     }
 
-    /// dockerd has stopped the stream and everything it wrote is in the ring. Said once or more.
+    /// Records that dockerd has stopped the stream and that all its lines are in the ring. May be called repeatedly.
     pub fn stopped(&self) {
         if !self.stopped.swap(true, Ordering::AcqRel) {
             self.stop.send_replace(true);
@@ -340,7 +340,7 @@ impl Attachment {
         }
     }
 
-    /// Becomes true when [`Attachment::stopped`] was said, or the stream is gone.
+    /// Becomes true after [`Attachment::stopped`], or when the stream has ended.
     pub fn watch(&self) -> watch::Receiver<bool> {
         self.stop.subscribe()
     }

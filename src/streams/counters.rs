@@ -1,4 +1,4 @@
-//! What is counted between FIFOs and rings, for the whole plugin, for as long as the process lives.
+//! The plugin's counters between FIFOs and rings, since the process began.
 
 use std::sync::Arc;
 
@@ -8,28 +8,28 @@ use prometheus_client::registry::Registry;
 
 use telemetry::last::Last;
 
-/// All counters. Clones count in the same ones.
+/// All counters. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
     /// Bytes that came out of FIFOs.
     pub read_bytes: Counter,
-    /// Log entries in them, which go into rings by being read.
+    /// Log entries that were read from FIFOs.
     pub read_lines: Counter,
     /// Bytes that went into rings.
     pub appended_bytes: Counter,
-    /// Bytes that were no log entry.
+    /// Bytes that belonged to no log entry.
     pub no_entry_bytes: Counter,
-    /// Bytes that neither disk nor memory had room for.
+    /// Bytes dropped because neither disk nor memory had room.
     pub no_room_bytes: Counter,
-    /// The lines in them.
+    /// Lines dropped because neither disk nor memory had room.
     pub no_room_lines: Counter,
-    /// Lines of streams that are not known, read so that their containers are not stuck.
+    /// Lines of streams without a record, read and dropped so that their containers do not block.
     pub unknown_stream_lines: Counter,
     /// Segments that could not be read and were set aside.
     pub set_aside: Counter,
-    /// Containers that were taken over from the process before.
+    /// Containers resumed after a restart of the plugin.
     pub adopted: Counter,
-    /// When bytes were lost last for which there was no room.
+    /// The last time at which bytes were dropped for lack of room.
     pub last_lost: Arc<Last>,
 }
 

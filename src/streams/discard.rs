@@ -1,9 +1,9 @@
-//! Reading a FIFO for nothing, frame by frame.
+//! Reads a FIFO and drops its lines, frame by frame.
 //!
-//! A container must go on when neither disk nor memory takes its lines, and when its stream is not known. What is read then
-//! is dropped, but only whole frames: a reader that begins inside a frame may take a part of one line for a line of its own.
-//! So a piece that ends inside a frame is followed by reads of exactly what the frame lacks, and whatever is still
-//! missing then belongs to whoever reads next.
+//! A container must continue when neither disk nor memory accepts its lines, and when its stream has no record. Only
+//! whole frames are dropped: a reader that begins inside a frame may take a part of one line for a whole line. So after
+//! a piece that ends inside a frame, only the missing bytes are read. A part that is then still missing is left to the
+//! next reader.
 
 use std::io;
 
@@ -14,17 +14,17 @@ use ring::{Landed, Landing, Writer};
 /// Bytes of one read.
 const PIECE: usize = 64 * 1024;
 
-/// How often a frame's rest is asked for before others have their turn. More than once only for bytes that are no frames.
+/// The most reads for a frame's rest before other tasks run. More than one happens only for bytes that are not frames.
 const MOST_RESTS: usize = 16;
 
-/// What was dropped.
+/// The bytes and lines that were dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
     /// Bytes that were read. Some may be held.
     pub read: usize,
-    /// Bytes that were dropped, those of no frame included.
+    /// Bytes that were dropped, garbage included.
     pub bytes: u64,
-    /// Frames. A line of more than 16 KiB is several.
+    /// Frames that were dropped. A line of more than 16 KiB is several.
     pub lines: u64,
 }
 
@@ -37,7 +37,7 @@ pub struct Discard {
 // === impl Discard ===
 
 impl Discard {
-    /// Lets `bring` put bytes into the ring, or what is held of a frame, which goes before them.
+    /// Lets `bring` put bytes into the ring; the held beginning of a frame goes before them.
     ///
     /// # Errors
     /// See [`Writer::land`].
@@ -54,29 +54,29 @@ impl Discard {
         Ok(landed)
     }
 
-    /// [Drops](Discard::read) what the ring does not take. The beginning of a frame that is in the ring comes out of it
-    /// again: what follows in the pipe is not to be put behind it.
+    /// [Drops](Discard::read) lines that the ring refuses. A frame whose beginning is in the ring is taken out again,
+    /// so that the next bytes are not joined to it.
     ///
     /// # Errors
-    /// What `read` returned, when nothing was read.
+    /// The error of `read`, when nothing was read.
     pub fn read_for(
         &mut self,
         writer: &mut Writer,
         read: impl FnMut(&mut [u8]) -> io::Result<usize>,
     ) -> io::Result<Option<Dropped>> {
         let torn = writer.take_torn();
-        // What is held goes into the ring before anything that could be torn there, so there is one of them at most.
+        // Held bytes go into the ring before anything else could be torn there, so only one torn frame exists.
         if !torn.is_empty() {
             self.begun.splice(..0, torn);
         }
         self.read(read)
     }
 
-    /// Reads and drops what `read` gives, up to the end of a frame if it is there; `None` at the end of the stream, where
+    /// Reads and drops bytes, up to the end of a frame if the pipe has it; `None` at the end of the stream, where
     /// nothing is held any more.
     ///
     /// # Errors
-    /// What `read` returned, when nothing was read.
+    /// The error of `read`, when nothing was read.
     pub fn read(&mut self, mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<Option<Dropped>> {
         let mut dropped = Dropped::default();
         let mut want = PIECE;
@@ -88,7 +88,7 @@ impl Discard {
             match got {
                 Ok(0) if dropped.read == 0 && before == 0 => return Ok(None),
                 Ok(0) => {
-                    // The rest will never come. That this is the end, the next read says again.
+                    // The rest will never come. The next read reports the end again.
                     dropped.bytes += before as u64;
                     self.begun.clear();
                 }
@@ -124,7 +124,7 @@ impl Discard {
         self.begun.shrink_to(PIECE);
     }
 
-    /// Bytes up to the end of what is held, or of its header as long as that is not whole; 0 when nothing is held.
+    /// Bytes to the end of the held frame, or of its header while that is incomplete; 0 when nothing is held.
     fn missing(&self) -> usize {
         match self.begun.first_chunk::<HEADER>() {
             _ if self.begun.is_empty() => 0,
@@ -175,10 +175,10 @@ mod tests {
     }
 
     proptest! {
-        /// Pieces of a stream of frames, some of whose lines are frames themselves; after any number of them, what is held
-        /// and what follows are whole frames.
+        /// Pieces of a stream of frames, some of whose lines look like frames. After any number of pieces, the held
+        /// bytes and the following ones are whole frames.
         #[test]
-        fn what_is_left_begins_at_a_frame(
+        fn the_rest_of_the_pipe_begins_at_a_frame(
             lines in proptest::collection::vec((0usize..40, 0usize..3000), 1..60),
             cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 1..20),
         ) {
@@ -199,9 +199,9 @@ mod tests {
             }
         }
 
-        /// The ring refuses at any moment, with any part of a frame in it, in the pipe and in memory.
+        /// The ring refuses at any moment, with any part of a frame in the ring, in the pipe and in memory.
         #[test]
-        fn whatever_the_ring_refuses_every_line_is_in_it_as_it_was_or_counted(
+        fn every_line_is_in_the_ring_unchanged_or_counted_when_the_ring_refuses(
             lines in proptest::collection::vec((0usize..12, 0usize..6000), 1..80),
             steps in proptest::collection::vec((any::<bool>(), 0usize..9000, 1usize..9000), 1..120),
         ) {

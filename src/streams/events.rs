@@ -1,4 +1,4 @@
-//! What can happen between a FIFO and the ring: one method an event, with its counter and its log line.
+//! Events between a FIFO and the ring: one method for each, with its counter and its log line.
 
 use std::io;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use super::discard::Dropped;
 use ring::{Healed, Landed, Notice, RingError};
 use telemetry::throttle::Throttle;
 
-/// What a container wrote since it was opened.
+/// The totals of a container since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Happened {
     /// Bytes that went into the ring.
     pub bytes: u64,
     /// Entries that went into the ring.
     pub entries: u64,
-    /// Bytes that were read and could not be kept: they were no entry, or neither disk nor memory had room.
+    /// Bytes that were read and dropped: they belonged to no entry, or neither disk nor memory had room.
     pub discarded: u64,
 }
 
@@ -48,7 +48,7 @@ pub struct Events {
 // === impl Events ===
 
 impl Events {
-    /// Events under the container's name, which count for the whole plugin as well.
+    /// Creates the events of one container, which also count for the whole plugin.
     pub fn new(container: &Arc<str>, all: Counters) -> Self {
         Self {
             container: container.clone(),
@@ -81,14 +81,14 @@ impl Events {
         }
     }
 
-    /// What has happened so far.
+    /// The totals so far.
     pub fn happened(&self) -> Happened {
         let [bytes, entries, discarded] = [&self.counts.bytes, &self.counts.entries, &self.counts.discarded]
             .map(|count| count.load(Ordering::Relaxed));
         Happened { bytes, entries, discarded }
     }
 
-    /// Bytes came and are in the ring.
+    /// Bytes landed in the ring.
     pub fn landed(&self, landed: &Landed) {
         let kept = (landed.bytes as u64).saturating_sub(landed.garbage);
         self.counts.bytes.fetch_add(kept, Ordering::Relaxed);
@@ -104,7 +104,7 @@ impl Events {
         self.disk(landed.in_memory.as_ref(), landed.left.as_ref());
     }
 
-    /// It was looked whether the disk has all it should.
+    /// A heal of the ring has finished.
     pub fn healed(&self, healed: &Healed) {
         if healed.is_revoked {
             debug!(container = %self.container, "ring left alone: its container was started again");
@@ -115,7 +115,7 @@ impl Events {
         }
     }
 
-    /// Something happened to the files of the ring. They are few: each is said.
+    /// Something happened to the files of the ring. Such events are rare, so each is logged.
     pub fn noticed(&self, notices: Vec<Notice>) {
         let container = &self.container;
         for notice in notices {
@@ -140,7 +140,7 @@ impl Events {
         }
     }
 
-    /// Lines were read so that the container can go on, and could not be kept.
+    /// Lines were dropped, because neither disk nor memory accepted them.
     pub fn homeless(&self, dropped: &Dropped, error: &io::Error) {
         self.counts.discarded.fetch_add(dropped.bytes, Ordering::Relaxed);
         self.all.read_bytes.inc_by(dropped.bytes);
@@ -157,12 +157,12 @@ impl Events {
         self.exhausted.lasts(|| error.to_string());
     }
 
-    /// The container is being held up.
+    /// The container is blocked.
     pub fn blocked(&self) {
         self.blocked.add(1, String::new);
     }
 
-    /// The ring could not be synced.
+    /// A sync of the ring failed.
     pub fn not_synced(&self, error: &RingError) {
         self.sync.add(1, || error.to_string());
     }

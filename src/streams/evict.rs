@@ -1,17 +1,17 @@
-//! What goes when rings are old, or are too large together; pure.
+//! Chooses which rings and segments to evict, because they are old or too large together; pure.
 //!
-//! Above `RING_BUDGET`, what costs least goes first:
+//! Above `RING_BUDGET`, the least costly are evicted first:
 //!
 //! 1. rings of stopped containers of which everything was sent, the one that stopped first before the others;
-//! 2. what was sent of stopped containers that have other lines to send;
-//! 3. what was sent of running containers, from the largest ring first, down to [`FLOOR`], so that `docker logs` stays
+//! 2. sent segments of stopped containers with unsent lines;
+//! 3. sent segments of running containers, from the largest ring first, down to [`FLOOR`], so that `docker logs` stays
 //!    useful;
 //! 4. rings of stopped containers with `keep-file`, of which everything was sent;
-//! 5. rings of stopped containers with lines that were not sent, the one that stopped first before the others: these are
-//!    lost, counted and said.
+//! 5. rings of stopped containers with unsent lines, the one that stopped first before the others: these lines are
+//!    dropped, counted and logged.
 //!
-//! Unsent lines of a running container never go for the budget; its own ring bounds them. A ring that cannot be looked into
-//! does not go either.
+//! Unsent lines of a running container are never evicted for the budget; its own ring bounds them. A ring that cannot
+//! be read is not evicted either.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -21,42 +21,43 @@ use crate::config::RingBudget;
 /// Bytes of a running container's ring that stay for `docker logs`, sent or not: some 8,000 lines of the usual length.
 pub const FLOOR: u64 = 1024 * 1024;
 
-/// The operator's wishes.
+/// The operator's limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// Since the container stopped.
+    /// The longest time since the container stopped.
     pub retention: Duration,
-    /// All rings together.
+    /// The budget of all rings together.
     pub budget: RingBudget,
 }
 
-/// A ring as it lies on disk.
+/// A ring on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Its folder.
     pub dir: PathBuf,
     /// The folder's name.
     pub container: String,
-    /// On disk.
+    /// Bytes on disk.
     pub bytes: u64,
-    /// For how long its container has been stopped.
+    /// The time since its container stopped.
     pub age: Duration,
-    /// When it was last written to, by the time of day: tells apart those that stopped at one time.
+    /// The time of its last write, by the time of day: orders rings that stopped at the same time.
     pub written: SystemTime,
     /// Whether a stream is attached to it.
     pub live: bool,
-    /// Lines that were not sent; 0 until it was looked into.
+    /// The number of unsent lines; 0 until the ring is inspected.
     pub unsent: u64,
-    /// It stays past the retention (`keep-file`); false until it was looked into.
+    /// Whether it stays past the retention (`keep-file`); false until the ring is inspected.
     pub keep: bool,
-    /// It could not be looked into, so nobody knows what was sent: it does not go. False until that was tried.
+    /// Whether it could not be read, so that its unsent lines are unknown and it stays. False until the ring is
+    /// inspected.
     pub unreadable: bool,
-    /// Bytes of its oldest segments, of which everything was sent; the one that is written to is not among them. None until it was
-    /// looked into.
+    /// Bytes of its oldest segments that were sent completely, without the active one. Empty until the ring is
+    /// inspected.
     pub sent: Vec<u64>,
 }
 
-/// Why a ring goes.
+/// The reason for an eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Its container stopped long enough ago.
@@ -65,16 +66,16 @@ pub enum Reason {
     Budget,
 }
 
-/// What is to be done to one ring.
+/// The step for one ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// It goes.
+    /// Remove the ring.
     Remove(Reason),
-    /// So many of its oldest segments go, of which everything was sent.
+    /// Evict this many of its oldest segments, which were sent completely.
     Trim(usize),
 }
 
-/// What is to be done, by index of `all`, in this order; at most one step for each ring.
+/// Chooses the steps by index of `all`, in this order; at most one step for each ring.
 pub fn choose(all: &[Found], policy: Policy, budget: u64) -> Vec<(usize, Step)> {
     let mut plan = Plan {
         all,
@@ -106,11 +107,11 @@ pub fn choose(all: &[Found], policy: Policy, budget: u64) -> Vec<(usize, Step)> 
     plan.order.into_iter().filter_map(|at| Some((at, plan.steps[at]?))).collect()
 }
 
-/// What was chosen so far.
+/// The steps chosen so far.
 struct Plan<'a> {
     all: &'a [Found],
     budget: u64,
-    /// Bytes of all rings when it is done.
+    /// Bytes of all rings after these steps.
     used: u64,
     steps: Vec<Option<Step>>,
     order: Vec<usize>,
@@ -121,7 +122,7 @@ impl Plan<'_> {
         self.used > self.budget
     }
 
-    /// Bytes of a ring when it is done.
+    /// Bytes of a ring after these steps.
     fn bytes_of(&self, at: usize) -> u64 {
         let ring = &self.all[at];
         match self.steps[at] {
@@ -154,7 +155,7 @@ impl Plan<'_> {
         }
     }
 
-    /// Takes one more segment, if `floor` bytes stay; false when there is none to take.
+    /// Adds one more segment, if `floor` bytes stay; false when no segment is left to evict.
     fn trim(&mut self, at: usize, floor: u64) -> bool {
         let segments = match self.steps[at] {
             None => 0,

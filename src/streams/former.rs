@@ -1,16 +1,17 @@
-//! What dockerd said of a container before: a `docker rename` counts from the next start on.
+//! Former descriptions of a container, kept while lines printed under them are unsent.
 //!
-//! Lines that wait for Loki were printed under the description that the container had then, so they go under its name, labels
-//! and options, and later ones under the new. A description belongs to the entries of the ring below a number:
+//! A `docker rename` takes effect at the next start. Unsent lines were printed under the former description, so they
+//! keep its name, labels and options, and later lines get the new ones. A description belongs to the entries of the
+//! ring below a number:
 //!
 //! ```text
 //! <ring>/info.json                     the container now
 //! <ring>/info-000000000000a2f1.json    the container while entries below that number were printed
 //! ```
 //!
-//! A former description is written before the new one takes its place, and removed once everything below its number was sent
-//! everywhere. There are [`MOST`] at most; a container that is renamed more often while Loki is away gets the later of its
-//! names for some of its lines.
+//! A former description is written before the new one replaces it, and removed once everything below its number was
+//! sent to all destinations. [`MOST`] bounds them: a container that is renamed more often during an outage gets the
+//! later of its names for some of its lines.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,25 +21,25 @@ use base::lock;
 use dockerd::info::Info;
 use ring::RingError;
 
-/// Former descriptions that are kept of one container. Each is a restart after a change, during one outage.
+/// The most former descriptions of one container. Each is a restart after a change, during one outage.
 pub const MOST: usize = 16;
 
-/// A description that has been replaced.
+/// A description that was replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Former {
-    /// The first entry that is not its own.
+    /// The first entry that was printed under a later description.
     pub until: u64,
-    /// What dockerd said.
+    /// The description itself.
     pub info: Info,
 }
 
-/// Writes down that entries below `until` were printed under `info`, of a ring whose entries below `sent` were sent.
+/// Records that entries below `until` were printed under `info`, in a ring whose entries below `sent` were sent.
 ///
 /// # Errors
-/// When there are too many, or the disk does not take it.
+/// When there are too many, or the disk refuses it.
 pub fn save(dir: &Path, sent: u64, until: u64, info: &Info) -> io::Result<()> {
     lock::may_wait();
-    // Nothing of the container is on disk: no entry waits.
+    // The container has no ring on disk, so no entry is unsent.
     if !dir.is_dir() {
         return Ok(());
     }
@@ -49,11 +50,11 @@ pub fn save(dir: &Path, sent: u64, until: u64, info: &Info) -> io::Result<()> {
     small::stage(&path(dir, until), &serde_json::to_vec(info)?)
 }
 
-/// The descriptions of entries that were not sent, oldest first; those of entries that were are removed. One that is damaged
-/// is as if it were not there.
+/// Reads the descriptions of unsent entries, oldest first, and removes those of sent ones. A damaged one counts as
+/// absent.
 ///
 /// # Errors
-/// When the process has no file left to read them with.
+/// When the process has no file descriptor left.
 pub fn load(dir: &Path, sent: u64) -> Result<Vec<Former>, RingError> {
     lock::may_wait();
     let mut all = Vec::new();
@@ -77,7 +78,7 @@ fn path(dir: &Path, until: u64) -> PathBuf {
     dir.join(format!("info-{until:016x}.json"))
 }
 
-/// All files of former descriptions, with their numbers.
+/// The paths of all former descriptions, with their numbers.
 fn files(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let numbered = small::all(dir)?.into_iter().filter_map(|path| {
         let digits = path.file_stem()?.to_str()?.strip_prefix("info-").filter(|digits| digits.len() == 16)?;
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_only_so_many_and_none_of_a_ring_that_is_not_there() {
+    fn descriptions_are_bounded_in_number_and_need_a_ring() {
         let dir = tempfile::tempdir().unwrap();
         save(&dir.path().join("absent"), 0, 1, &named("a")).unwrap();
         assert!(!dir.path().join("absent").exists());

@@ -1,7 +1,7 @@
-//! FIFO to ring: the one task that a container's speed depends on.
+//! Moves bytes from FIFO to ring: the only task that a container's speed depends on.
 //!
-//! It reads, lets the ring take what is whole, and does nothing else: no network, no sync, no lock that a slow reader
-//! could hold. It runs on threads of its own, so that nothing that happens elsewhere in the plugin delays it.
+//! It reads, lets the ring commit whole records, and does nothing else: no network, no sync, no lock that a slow reader
+//! could hold. It runs on its own threads, so that no other work in the plugin delays it.
 
 use std::io;
 use std::sync::Arc;
@@ -18,77 +18,77 @@ use base::disk;
 use dockerd::fifo::{Fifo, Holds};
 use ring::{self, Writer};
 
-/// A read that does not bring half of what it could is followed by a pause. Reading greedily costs a system call a line;
-/// with it a thousand lines come at once, and the pipe holds them meanwhile.
+/// The pause after a read that brought less than half of its limit. Greedy reading costs a system call per line; with
+/// the pause a thousand lines come at once, and the pipe holds them meanwhile.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// The most that a read brings, as it is the room that a ring gives at once.
+/// The most bytes of one read, which is the room that a ring gives at once.
 const MOST_READ: usize = 256 * 1024;
 
-/// The pause when half a pipe has come since the one before. A timer takes up to a millisecond more than it is asked
-/// for, and a pipe that is full by then holds its writer up.
+/// The pause when half a pipe has come since the last pause. A timer takes up to a millisecond longer than asked, and a
+/// pipe that is full by then blocks its writer.
 const SHORT: Duration = Duration::from_millis(1);
 
-/// How often a full ring is looked at again.
+/// The interval at which a full ring is checked again.
 const FULL: Duration = Duration::from_millis(20);
 
-/// How long to wait when neither disk nor memory took anything.
+/// The pause after neither disk nor memory accepted bytes.
 const HOMELESS: Duration = Duration::from_millis(100);
 
-/// What dockerd's calls ask of a stream.
+/// A command of dockerd's calls to a stream.
 #[derive(Debug)]
 pub enum Command {
-    /// StopLogging: read what there is, then answer, then go on to the end.
+    /// StopLogging: empty the pipe, then answer, then read on to the end.
     Stop(oneshot::Sender<()>),
-    /// Read what there is, then answer.
+    /// Empty the pipe, then answer.
     Drain(oneshot::Sender<()>),
 }
 
-/// One stream's way into the ring.
+/// The intake of one stream.
 #[derive(Debug)]
 pub struct Intake {
     fifo: Fifo,
     writer: Writer,
     events: Arc<Events>,
-    /// Nothing is made on disk before the first byte: a `docker logs` on a stopped container is a stream that never
-    /// has one.
+    /// Whether bytes have landed. Nothing is created on disk before the first byte, because a `docker logs` on a
+    /// stopped container is a stream that never has one.
     has_landed: bool,
     block: Option<Block>,
-    /// What neither disk nor memory has room for.
+    /// Drops lines that neither disk nor memory has room for.
     discard: Discard,
 }
 
-/// `loki-backpressure=block`: when the ring is full of lines that were not sent, the container waits, within reason.
+/// `loki-backpressure=block`: when the ring is full of unsent lines, the container waits, up to a timeout.
 #[derive(Debug)]
 struct Block {
     /// `loki-block-timeout`.
     timeout: Duration,
-    /// Since when the container is waiting.
+    /// When the container began to wait.
     since: Option<Instant>,
 }
 
-/// What one step brought.
+/// The result of one step.
 enum Step {
     Bytes(usize),
     Empty,
     End,
-    /// The ring is full, and the container is to wait.
+    /// The ring is full, and the container must wait.
     Full,
-    /// The process has no file descriptor left for the ring: as for a disk that hangs, the container is to wait.
+    /// The process has no file descriptor for the ring: the container must wait, as for a disk that hangs.
     Exhausted,
 }
 
 // === impl Intake ===
 
 impl Intake {
-    /// An intake from `fifo` to `writer`.
+    /// Creates an intake from `fifo` to `writer`.
     pub fn new(fifo: Fifo, writer: Writer, events: Arc<Events>, block: Option<Duration>) -> Self {
         let block = block.map(|timeout| Block { timeout, since: None });
         Self { fifo, writer, events, has_landed: false, block, discard: Discard::default() }
     }
 
-    /// Reads until the end of the FIFO, which comes when dockerd closes it; false when the plugin goes down before that.
-    /// `stopped` is called when StopLogging was answered for: everything written before is then in the ring.
+    /// Reads until the FIFO ends, which is when dockerd closes it; false when the plugin shuts down before. Calls
+    /// `stopped` when StopLogging is answered: everything written before is then in the ring.
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>, stopped: impl Fn()) -> bool {
         loop {
             let command = tokio::select! {
@@ -96,7 +96,7 @@ impl Intake {
                 command = commands.recv() => command,
                 ready = self.fifo.readable() => match ready {
                     Ok(()) => None,
-                    // Only when the runtime goes down; the next process goes on from here.
+                    // Happens only when the runtime shuts down; the next process resumes here.
                     Err(_) => return false,
                 },
                 () = self.fifo.calm() => {
@@ -124,7 +124,7 @@ impl Intake {
         true
     }
 
-    /// Reads with pauses until there is nothing; true at the end.
+    /// Reads with pauses until the pipe is empty; true at the end.
     async fn until_empty(&mut self, commands: &mut mpsc::Receiver<Command>, stopped: &impl Fn()) -> bool {
         let mut burst = 0;
         loop {
@@ -153,7 +153,7 @@ impl Intake {
     }
 
     /// Reads without pauses what is in the pipe now; true at the end. dockerd holds the container's lock meanwhile, so
-    /// a full ring is no reason to wait. What a container prints while it is read is nothing that a stop waits for.
+    /// a full ring does not make this wait. A stop does not wait for lines printed during the read.
     async fn drain(&mut self) -> bool {
         let mut owed = self.fifo.waiting().unwrap_or(usize::MAX);
         loop {
@@ -197,11 +197,11 @@ impl Intake {
         }
     }
 
-    /// Nothing can be read without losing a line that was not sent. After the timeout that is the lesser evil, until
-    /// the shipper that is the furthest behind moves on and protects what is left.
+    /// Handles a ring full of unsent lines, where any read would drop some. After the timeout the intake drops them,
+    /// until the shipper that is furthest behind moves on and pins the rest.
     fn full(&mut self) -> Step {
         let Some(block) = &mut self.block else {
-            // It shares the ring with a stream that waits, under other options; its own say nothing of waiting.
+            // It shares the ring with a stream that waits by its own options; this one's options do not wait.
             self.writer.ring().unprotect();
             return Step::Full;
         };
@@ -215,7 +215,7 @@ impl Intake {
         Step::Full
     }
 
-    /// The ring takes nothing: the container must go on all the same, so whole frames are read and counted.
+    /// Reads, counts and drops whole frames when the ring refuses them, so that the container does not block.
     async fn homeless(&mut self, error: &io::Error) -> Step {
         let fifo = &mut self.fifo;
         match self.discard.read_for(&mut self.writer, |buffer| fifo.read(buffer)) {
@@ -234,8 +234,8 @@ impl Intake {
     }
 }
 
-/// For how long to wait after a read of `n` bytes, when `burst` bytes have come since the wait before and the pipe holds
-/// `size`. The writer fills a small pipe sooner than a large one.
+/// The pause after a read of `n` bytes, when `burst` bytes came since the last pause and the pipe holds `size`. The
+/// writer fills a small pipe sooner than a large one.
 fn pause(n: usize, burst: usize, size: usize) -> Duration {
     if n >= size.min(MOST_READ) / 2 {
         Duration::ZERO
@@ -246,7 +246,7 @@ fn pause(n: usize, burst: usize, size: usize) -> Duration {
     }
 }
 
-/// A command that comes within `pause`. Without a pause others have their turn: timers are no finer than a millisecond,
+/// Waits for a command during `pause`. A pause of 0 only lets other tasks run: timers are no finer than a millisecond,
 /// in which a fast container fills its pipe.
 async fn next(commands: &mut mpsc::Receiver<Command>, pause: Duration) -> Option<Command> {
     if pause.is_zero() {
@@ -255,7 +255,7 @@ async fn next(commands: &mut mpsc::Receiver<Command>, pause: Duration) -> Option
     }
     match timeout(pause, commands.recv()).await {
         Ok(None) => {
-            // The registry has gone; there will be no commands.
+            // The registry is gone, so no command will come.
             sleep(pause).await;
             None
         }
@@ -263,7 +263,7 @@ async fn next(commands: &mut mpsc::Receiver<Command>, pause: Duration) -> Option
     }
 }
 
-/// The caller may have given up waiting.
+/// Answers a command, whose caller may have given up.
 fn answer(command: Command) {
     let (Command::Stop(reply) | Command::Drain(reply)) = command;
     let _ = reply.send(());
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fuller_the_pipe_the_shorter_the_pause() {
+    fn a_fuller_pipe_has_a_shorter_pause() {
         const KIB: usize = 1024;
         for (n, burst, size, expected) in [
             (1, 1, 8 * KIB, PAUSE),

@@ -1,21 +1,20 @@
-//! From what dockerd says of a container to the labels of its two streams, once per container.
+//! Builds the labels of a container's two streams from its description, once per container.
 //!
 //! The order is that of Grafana's driver, and later steps overwrite earlier ones:
 //!
 //! 1. `loki-external-labels`, whose values are templates over the container;
-//! 2. what the options pick: `labels`, `labels-regex`, `env`, `env-regex`, in this order;
-//! 3. what swarm and compose say, where they do: `swarm_service`, `swarm_stack`,
-//!    `compose_service`, `compose_project`;
-//! 4. `host`, the name of the host, unless one of the above has set it;
+//! 2. the options `labels`, `labels-regex`, `env`, `env-regex`, in this order;
+//! 3. labels of Swarm and Compose, if present: `swarm_service`, `swarm_stack`, `compose_service`, `compose_project`;
+//! 4. `host`, the name of the host, unless an earlier step has set it;
 //! 5. `filename` with `loki-filename-label`, likewise;
 //! 6. `source`, `stdout` or `stderr`, which makes two streams of one container, and the rules of `loki-relabel-config`:
 //!    [`sources`](super::sources).
 //!
-//! The label of the option `tag` comes behind those of step 2.
+//! The label of the option `tag` comes after those of step 2.
 //!
-//! Different from Grafana's driver: there is no `filename` unless it is asked for (it makes new streams with every
-//! container), a `host` of one's own stays, rules see `source`, names are mended instead of costing every push, and
-//! `labels-regex` and `tag` work. An empty value means no label, so `loki-external-labels=host=` leaves the host out.
+//! Different from Grafana's driver: `filename` exists only on request (it makes new streams with every container), a
+//! custom `host` stays, and rules see `source`. Invalid names are corrected instead of failing every push, and
+//! `labels-regex` and `tag` work. An empty value means no label, so `loki-external-labels=host=` removes the host.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +29,7 @@ use dockerd::source::Source;
 use go_compat::work::{self, Work};
 use loki::labels::{LabelName, MAX_NAME};
 
-/// Labels that Docker's orchestrators leave on a container, and their names in Loki.
+/// Labels that Docker's orchestrators set on a container, and their names in Loki.
 const AUTOMATIC: [(&str, &str); 4] = [
     ("swarm_service", "com.docker.swarm.service.name"),
     ("swarm_stack", "com.docker.stack.namespace"),
@@ -42,16 +41,16 @@ const HOST: &str = "host";
 const TAG: &str = "tag";
 const FILENAME: &str = "filename";
 
-/// Labels of a container, and what goes beside its lines.
+/// The labels of a container, and the structured metadata of its lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerLabels {
     streams: Streams,
     metadata: Vec<(String, String)>,
-    /// What was mended or replaced, to be logged.
+    /// Notes about corrected or replaced labels, to be logged.
     pub notes: Vec<String>,
 }
 
-/// Labels on their way: each with the place it comes from.
+/// Labels under construction, each with its origin.
 #[derive(Default)]
 struct Draft {
     labels: BTreeMap<LabelName, Origin>,
@@ -60,11 +59,11 @@ struct Draft {
 
 struct Origin {
     value: String,
-    /// In words, for a note: `container label "app"`.
+    /// The origin in words, for a note: `container label "app"`.
     place: String,
 }
 
-/// The name of the host as the kernel tells it; empty if it does not.
+/// The name of the host as the kernel reports it; empty if it does not.
 ///
 /// A plugin has a copy that was made when it started.
 pub fn hostname() -> String {
@@ -77,8 +76,8 @@ pub fn hostname() -> String {
 ///
 /// # Errors
 ///
-/// One sentence for each template that does not go with this container, and for each thing that would make Loki refuse
-/// every push: the container had better not start.
+/// One sentence for each template that fails for this container, and for each problem for which Loki would reject every
+/// push. The container should not start then.
 pub fn build(info: &Info, options: &LabelOptions, hostname: &str) -> Result<ContainerLabels, Vec<String>> {
     let mut draft = Draft::default();
     let mut errors = Vec::new();
@@ -108,7 +107,7 @@ pub fn build(info: &Info, options: &LabelOptions, hostname: &str) -> Result<Cont
     }
     draft.set_default(HOST, hostname);
     if options.filename {
-        // Where Grafana's driver has it.
+        // The path that Grafana's driver uses.
         draft.set_default(FILENAME, &format!("/var/log/docker/{}/json.log", info.container_id));
     }
     let (common, mut notes) = draft.finish();
@@ -122,7 +121,7 @@ pub fn build(info: &Info, options: &LabelOptions, hostname: &str) -> Result<Cont
     }
 }
 
-/// What was made, with its notes and errors put to the others.
+/// Returns a result's value, and adds its notes and errors to the others.
 fn collect<T>(
     made: Result<(T, Vec<String>), Vec<String>>,
     notes: &mut Vec<String>,
@@ -143,13 +142,13 @@ fn collect<T>(
 // === impl ContainerLabels ===
 
 impl ContainerLabels {
-    /// Where lines of one of the two outputs go; `None`: nowhere.
+    /// The stream of one output; `None` if its lines are not sent.
     pub fn stream(&self, source: Source) -> Option<&Stream> {
         self.streams[source.index()].as_ref()
     }
 
-    /// The destination of a container that was given `typed`: under the tenant that its labels name, if they name one
-    /// for all that is sent. So containers share an outage only with those of their own tenant.
+    /// The destination of the container: `typed`, under the tenant in its labels if they name one for all lines. So
+    /// containers share an outage only with those of their own tenant.
     pub fn target(&self, typed: &Destination) -> Destination {
         let mut tenants = self.streams.iter().flatten().map(|stream| stream.tenant.as_ref());
         let first = tenants.next().flatten();
@@ -160,7 +159,7 @@ impl ContainerLabels {
         target
     }
 
-    /// What goes with each line without being part of its stream.
+    /// The structured metadata of each line.
     pub fn structured_metadata(&self) -> Vec<(String, String)> {
         self.metadata.clone()
     }
@@ -169,7 +168,7 @@ impl ContainerLabels {
 // === impl Draft ===
 
 impl Draft {
-    /// Sets a label in place of an earlier one, with a note if that makes a difference.
+    /// Sets a label and replaces an earlier one, with a note if the value changes.
     fn set(&mut self, name: LabelName, value: String, place: String) {
         if let Some(earlier) = self.labels.get(&name)
             && earlier.value != value
@@ -186,7 +185,7 @@ impl Draft {
         label.or_insert(Origin { value, place });
     }
 
-    /// Docker's `ExtraAttributes`: exact names, then patterns on names, labels before environment.
+    /// Selects labels like Docker's `ExtraAttributes`: exact names, then patterns on names, labels before environment.
     fn pick(&mut self, info: &Info, options: &LabelOptions) {
         let labels = info.container_labels.iter();
         let labels = labels.map(|(key, value)| (key.as_str(), value.as_str()));
@@ -199,12 +198,13 @@ impl Draft {
             let matches = |key| pattern.as_ref().is_some_and(|pattern| pattern.is_match(key));
             let matching = values.iter().filter(|(key, _)| matches(key)).map(|pair| (pair, false));
             for ((key, value), is_named) in exact.chain(matching) {
-                // Docker allows a label without a name; there is no such label in Loki.
+                // Docker allows a label without a name; Loki has no such label.
                 let Ok(name) = LabelName::sanitise(key) else {
                     continue;
                 };
                 let place = format!("{kind} {}", quote(key));
-                // Such names are for relabelling, and one of them is the tenant: nothing that an image happens to have.
+                // Such names are for relabelling, and one of them is the tenant: an image must not set them by
+                // accident.
                 if name.as_str().starts_with("__") && !(is_named && name.as_str() == *key) {
                     let note =
                         format!("{place} is left out: {name} is a name for relabelling, which only an option can give");
@@ -220,7 +220,7 @@ impl Draft {
         }
     }
 
-    /// Leaves out what is empty, as Loki would.
+    /// Removes empty labels, as Loki would.
     fn finish(mut self) -> (BTreeMap<String, String>, Vec<String>) {
         let mut common = BTreeMap::new();
         for (name, Origin { value, place }) in self.labels {

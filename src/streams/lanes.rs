@@ -1,4 +1,4 @@
-//! A container's lanes: one way to each destination, with the options of those lines that it is for.
+//! A container's lanes: one path to each destination, with the options of the lines in it.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use dockerd::info::Info;
 use promtail::pipeline::{self, Pipeline};
 use ring::Ring;
 
-/// Stages that are there, or that come from files.
+/// Pipeline stages that are ready, or are still being read from files.
 #[derive(Clone)]
 enum Awaited {
     Ready(Option<Pipeline>),
@@ -27,8 +27,8 @@ enum Awaited {
 }
 
 impl Registry {
-    /// A container of an open ring, for the lines from `sent` on: as far as they were printed under a former description,
-    /// they are sent as it says, and by `now` from there on, once another has taken its place.
+    /// Creates a container of an open ring, for the lines from `sent` on. Lines printed under a former description are
+    /// sent by that description; `now` applies to later ones, once another container has replaced this one.
     pub(super) fn assemble(
         &self,
         (ring, activity): (Arc<Ring>, Arc<Activity>),
@@ -44,7 +44,7 @@ impl Registry {
         let container =
             Container::new(who, (ring, activity), (resolved.names(&info.container_id), lanes), options.ring.no_file)?;
         let stages = self.stages(&container, stages, options);
-        // The lines go through a pipeline for each destination, and are counted in the first.
+        // The lines go through a pipeline for each destination, and count in the first.
         let mut counts = options.pipeline.is_some().then(|| self.inner.setup.pipelines.for_container());
         let mut shippers = Vec::new();
         for (at, lane) in container.lanes().iter().enumerate() {
@@ -53,7 +53,7 @@ impl Registry {
         Ok((container, shippers))
     }
 
-    /// Lets the lane number `at` of a container go on in another way, up to entry `until`; gives the shipper for that.
+    /// Switches lane `at` of a container to its next way, up to entry `until`; returns the shipper for it.
     pub(super) fn next_way(
         &self,
         container: &Arc<Container>,
@@ -70,7 +70,7 @@ impl Registry {
         shipper
     }
 
-    /// The stages of a container's lines, or what tells when they are there.
+    /// The stages of a container's lines, or a channel that reports when they are ready.
     fn stages(&self, container: &Arc<Container>, known: Option<&Stages>, options: &StreamOptions) -> Awaited {
         match (known, &options.pipeline) {
             (Some(Stages::Ready(pipeline)), _) => Awaited::Ready(pipeline.clone()),
@@ -79,7 +79,7 @@ impl Registry {
         }
     }
 
-    /// A shipper for one lane of a container.
+    /// Creates a shipper for one lane of a container.
     fn shipper(
         &self,
         container: &Arc<Container>,
@@ -108,10 +108,10 @@ impl Registry {
     }
 }
 
-/// The way to the destination number `at`, for lines below `until`.
+/// Creates the lane to destination `at`, for lines below `until`.
 fn lane(info: &Info, resolved: &Resolved, at: usize, until: u64) -> Lane {
     let destination = resolved.destinations[at].clone();
-    // Otherwise nobody could tell whose lines were lost.
+    // Otherwise the log would not show which destination lost lines.
     let is_one_of_several = resolved.destinations.len() > 1;
     let name =
         if is_one_of_several { format!("{} to {}", info.name(), destination.name()) } else { info.name().to_owned() };
@@ -124,7 +124,7 @@ fn stream(stream: &sources::Stream) -> shipper::Stream {
     shipper::Stream { labels: stream.labels.to_string(), pairs: pairs.collect(), tenant: stream.tenant.clone() }
 }
 
-/// The options and labels of a container as its shipper wants them.
+/// Converts the options and labels of a container into a plan for its shipper.
 fn plan(options: &StreamOptions, labels: &ContainerLabels, pipeline: Option<Pipeline>) -> Plan {
     Plan {
         until: Until::default(),

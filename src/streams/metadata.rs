@@ -1,11 +1,12 @@
-//! What goes beside each line of a container, by `loki-structured-metadata`: values that change with every container,
-//! and would make a new stream each time.
+//! Structured metadata of each line, by `loki-structured-metadata`.
+//!
+//! It holds values that change with every container; as labels they would make a new stream each time.
 
 use crate::config::{Fact, MetadataItem, MetadataSource};
 use dockerd::info::Info;
 use loki::labels::{LabelName, MAX_VALUE};
 
-/// Bytes of names and values together that are sent with each line; Loki takes 64 KiB.
+/// The most bytes of names and values together in each line; Loki accepts 64 KiB.
 const MOST: usize = 32 * 1024;
 
 /// Docker Swarm's labels of a container.
@@ -16,10 +17,10 @@ const NODE_ID: &str = "com.docker.swarm.node.id";
 /// Names and values.
 pub type Pairs = Vec<(String, String)>;
 
-/// Names with values that are not empty, and notes for the log.
+/// Returns names with non-empty values, and notes for the log.
 ///
 /// # Errors
-/// One sentence when it is more than Loki takes.
+/// One sentence when it is more than Loki accepts.
 pub fn metadata(info: &Info, items: &[MetadataItem]) -> Result<(Pairs, Vec<String>), String> {
     let mut found: Vec<(&LabelName, String)> = Vec::new();
     let mut notes = Vec::new();
@@ -73,8 +74,8 @@ fn value(info: &Info, source: &MetadataSource) -> String {
     }
 }
 
-/// The number in `service.3.id-of-the-task`. The tasks of a global service have the id of their node in its place, and
-/// no slot.
+/// The number in `service.3.id-of-the-task`. The tasks of a global service have the id of their node instead, and no
+/// slot.
 fn slot(task: &str) -> &str {
     let slot = task.rsplit('.').nth(1).unwrap_or_default();
     if slot.bytes().all(|byte| byte.is_ascii_digit()) { slot } else { "" }
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn each_item_has_its_value_and_what_is_not_there_is_left_out() {
+    fn each_item_has_its_value_and_empty_items_are_omitted() {
         let (found, notes) = found(
             "container_id,container_name,container_created,image_id,image_name,command,daemon_name,swarm_task_id,\
              swarm_slot,swarm_node_id,label:team/name,tier=env:TIER,label:none,label:empty,env:NONE",
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_names_and_long_values_are_told() {
+    fn equal_names_and_long_values_are_reported() {
         let (twice, notes) = found("team_name=command,label:team/name");
         assert_eq!(twice, [("team_name".to_owned(), "cart".to_owned())]);
         assert_eq!(notes, ["loki-structured-metadata: team_name is there twice, and the last one counts"]);

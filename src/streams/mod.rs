@@ -1,24 +1,24 @@
 //! Containers that are being logged.
 //!
-//! dockerd speaks of *streams*: a FIFO that StartLogging names and StopLogging ends. A container can have several at
+//! dockerd's unit is a *stream*: a FIFO that StartLogging names and StopLogging ends. A container can have several at
 //! once (a `docker logs` on a stopped container is one too), and has one [`ring`] for all of them.
 //!
-//! * [`registry`]: stop, reader, and what containers share; `table`: streams by FIFO, containers by id; `start`: from a call to a
-//!   stream that is read;
-//! * [`container`]: a ring, its shipper, and who is writing to it;
-//! * `ship`: a container from the opening of its ring until it is let go; `lanes`: its way to each destination;
+//! * [`registry`]: stop, reader, and shared state; `table`: streams by FIFO, containers by id; `start`: StartLogging;
+//! * [`container`]: a ring, its shippers, and the streams that write to it;
+//! * `ship`: a container from the opening of its ring until it leaves the table; `lanes`: its path to each destination;
 //! * `started`: containers that have started before and have no ring;
-//! * `resolve`: what its options come to, and the one rule for options and files that cannot be used;
-//! * `rename`: a container that starts under another description; `former`: descriptions of lines that wait;
-//! * [`intake`]: FIFO to ring; `discard`: what there is no room for;
-//! * [`record`]: what is persisted about a stream, so that the next process takes it up;
-//! * [`labels`]: from a container's [`dockerd::info`] and options to Loki labels; [`sources`]: the streams of its two outputs;
-//!   [`metadata`]: what goes beside its lines;
-//! * [`adopt`]: what happens at boot; [`upkeep`]: what happens beside logging;
-//! * [`view`]: how all of them are doing, for those who look from outside; `watch`: for the plugin's own log;
+//! * `resolve`: the effective options, and the one rule for options and files that cannot be used;
+//! * `rename`: a container that starts under another description; `former`: descriptions of unsent lines;
+//! * [`intake`]: FIFO to ring; `discard`: lines without room;
+//! * [`record`]: the persisted record of a stream, which the next process resumes;
+//! * [`labels`]: from a container's [`dockerd::info`] and options to Loki labels; [`sources`]: the streams of its two
+//!   outputs; [`metadata`]: structured metadata of its lines;
+//! * [`adopt`]: recovery at start; [`upkeep`]: periodic syncs and repairs;
+//! * [`view`]: a snapshot of all of them for metrics and the status page; `watch`: for the plugin's own log;
 //!   [`counters`]: those of the whole plugin;
-//! * [`strays`]: FIFOs that nobody else reads;
-//! * [`retention`]: rings of containers that are gone; `ages`: for how long they are; [`evict`]: what goes when, pure; `tidy`: that it does.
+//! * [`strays`]: orphan FIFOs;
+//! * [`retention`]: rings of stopped containers; `ages`: the time since their stop; [`evict`]: the choice of what to
+//!   evict, pure; `tidy`: the eviction.
 
 pub mod adopt;
 mod ages;

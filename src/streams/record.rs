@@ -1,8 +1,8 @@
-//! What is persisted about a stream, so that the next process takes it up.
+//! Records of streams on disk, which the next process resumes.
 //!
-//! dockerd says StartLogging once. When the plugin dies, the containers go on writing into their FIFOs, and nobody
-//! calls again: so before StartLogging is answered, the FIFO's path and the container's info are in
-//! `<state>/streams`, one [small file](small) a stream, and they stay there until the stream has ended.
+//! dockerd calls StartLogging once. When the plugin dies, the containers continue to write into their FIFOs, and
+//! dockerd does not call again. So before StartLogging is answered, the FIFO's path and the container's info are in
+//! `<state>/streams`, one [small file](small) per stream. They stay there until the stream has ended.
 
 use std::fs;
 use std::io;
@@ -17,13 +17,13 @@ use base::disk::{self};
 use base::lock;
 use dockerd::info::Info;
 
-/// The most unreadable records that are kept, for somebody to look at: a few KiB each.
+/// The most unreadable records that are kept for inspection: a few KiB each.
 const MOST_UNREADABLE: usize = 64;
 
-/// Between two tries to read while the process has no file descriptor left.
+/// The time between two attempts to read while the process has no file descriptor left.
 pub(super) const EXHAUSTED: Duration = Duration::from_millis(100);
 
-/// A stream as it was started.
+/// The record of a stream.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     /// The FIFO, as dockerd named it.
@@ -41,31 +41,31 @@ pub struct Records {
 // === impl Records ===
 
 impl Records {
-    /// Records below the state directory.
+    /// The records below the state directory.
     pub fn new(state: &Path) -> Self {
         Self { dir: state.join("streams") }
     }
 
-    /// Writes a record; it survives the process from here on, and the machine from the next [`Records::settle`] on.
+    /// Writes a record. It survives the process from here on, and a power loss from the next [`Records::settle`] on.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// When the disk refuses it.
     pub fn save(&self, record: &Record) -> io::Result<()> {
         disk::make_dir(&self.dir)?;
         let bytes = serde_json::to_vec(record)?;
         small::stage(&self.path(&record.file), &bytes)
     }
 
-    /// Makes the records that were written survive a power loss. Waits for the disk.
+    /// Makes all written records survive a power loss. Waits for the disk.
     ///
     /// # Errors
-    /// When the disk does not take one; it is tried again with the next call.
+    /// When the disk refuses one; the next call retries it.
     pub fn settle(&self) -> io::Result<()> {
         lock::may_wait();
         small::settle_all(&self.dir)
     }
 
-    /// Whether there is a record of the stream.
+    /// Whether the stream has a record.
     pub fn has(&self, file: &Path) -> bool {
         lock::may_wait();
         small::exists(&self.path(file))
@@ -74,11 +74,12 @@ impl Records {
     /// Removes the record of a stream that has ended.
     pub fn remove(&self, file: &Path) {
         lock::may_wait();
-        // A leftover is found and removed at the next boot.
+        // A leftover is found and removed at the next start.
         small::remove(&self.path(file));
     }
 
-    /// All records, and the paths of files that are none. Waits until the process has a file left to read with.
+    /// Reads all records, and lists files that are not valid records. Waits until the process has a free file
+    /// descriptor.
     pub fn load(&self) -> (Vec<Record>, Vec<PathBuf>) {
         lock::may_wait();
         let (mut records, mut broken) = (Vec::new(), Vec::new());
@@ -97,7 +98,7 @@ impl Records {
             };
             let record = match content {
                 Content::Whole(bytes) => serde_json::from_slice(&bytes).ok(),
-                // Removed meanwhile.
+                // Another thread removed it meanwhile.
                 Content::Absent => continue,
                 Content::Unreadable | Content::OutOfFiles => None,
             };
@@ -109,15 +110,15 @@ impl Records {
         (records, broken)
     }
 
-    /// Sets a file aside that is no record, so that it is said once. Nothing is deleted that could not be read, but for
-    /// the oldest of many.
+    /// Renames an unreadable record, so that it is logged once. Unreadable files are not deleted, except for the oldest
+    /// of many.
     pub fn set_aside(&self, path: &Path) {
         for place in ["next", "syncing", "json"].map(|extension| path.with_extension(extension)) {
             // One file for each: the same stream may have had several, now and at an earlier start.
             let mut names =
                 (0..=MOST_UNREADABLE).map(|number| place.with_added_extension(format!("{number}.unreadable")));
             if let Some(free) = names.find(|name| name.symlink_metadata().is_err()) {
-                // What cannot be renamed is said again.
+                // A file that cannot be renamed is logged again.
                 let _ = fs::rename(&place, free);
             }
         }
@@ -130,7 +131,7 @@ impl Records {
         }
     }
 
-    /// dockerd's names are 64 hexadecimal digits; whatever else a name holds, it stays inside the folder.
+    /// The path of a record. dockerd's names are 64 hexadecimal digits; any other name stays inside the folder too.
     fn path(&self, file: &Path) -> PathBuf {
         let name: String = stream_id(file).chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let crc = crc32fast::hash(file.as_os_str().as_encoded_bytes());
@@ -138,7 +139,7 @@ impl Records {
     }
 }
 
-/// What a stream is known by: the last part of its FIFO's path.
+/// The id of a stream: the last part of its FIFO's path.
 pub fn stream_id(file: &Path) -> String {
     file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
 }
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_of_a_record_that_cannot_be_read_is_kept() {
+    fn every_file_of_an_unreadable_record_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let records = Records::new(dir.path());
         let streams = dir.path().join("streams");

@@ -1,10 +1,10 @@
-//! Streams by FIFO, containers by id.
+//! The registry: streams by FIFO, containers by id.
 //!
-//! The life of a container here: StartLogging opens its ring, if it is not open, attaches a stream and lets a shipper
-//! run; StopLogging reads the FIFO empty, and the stream detaches when dockerd closes it; when no stream is attached
-//! and the shipper has caught up, the container leaves the table and only its directory remains. At boot, streams
-//! that were not stopped are taken up again from their [records](super::record), and rings with lines that were not
-//! sent get their shipper back.
+//! The life of a container here: StartLogging opens its ring, if it is not open, attaches a stream and starts its
+//! shippers. StopLogging reads the FIFO empty, and the stream detaches when dockerd closes it. When no stream is
+//! attached and the shippers have caught up, the container leaves the table and only its directory remains. At start,
+//! streams that were not stopped are resumed from their [records](super::record), and rings with unsent lines get their
+//! shippers.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -40,40 +40,40 @@ use promtail::pipeline::Registries;
 use ring::{self, BootId, Reader, RingError};
 use telemetry::throttle::Throttle;
 
-/// StopLogging is answered after this long even if the FIFO was not read empty, because the disk hangs: nothing is lost by
-/// that, for reading goes on to its end, and dockerd holds the container's lock meanwhile. A `docker stop` may take a
-/// second more than with `json-file`.
+/// StopLogging is answered after this long even if the disk hangs and the FIFO is not empty. Nothing is lost: reading
+/// continues to its end. dockerd holds the container's lock meanwhile, and a `docker stop` may take a second more than
+/// with `json-file`.
 const STOP_PATIENCE: Duration = Duration::from_millis(750);
 
-/// How long pushes that are on their way may take when the plugin goes down.
+/// The time that pushes in flight get when the plugin shuts down.
 const DRAIN_PATIENCE: Duration = Duration::from_millis(1500);
 
-/// Everything that is being logged.
+/// All containers that are being logged.
 #[derive(Clone, Debug)]
 pub struct Registry {
     pub(super) inner: Arc<Inner>,
 }
 
-/// What a [`Registry`] is built from.
+/// The settings and resources of a [`Registry`].
 #[derive(Debug)]
 pub struct Setup {
-    /// Where rings and records are.
+    /// The folder of rings and records.
     pub state_dir: PathBuf,
     /// The value of the label `host`.
     pub hostname: String,
     /// Options that the operator set for the whole plugin.
     pub defaults: PluginDefaults,
-    /// Settings that cannot be used: containers that are new are refused for them.
+    /// Errors in the plugin's settings: new containers are refused because of them.
     pub mistakes: Vec<OptionError>,
-    /// Threads for intake and nothing else.
+    /// Threads used for intake only.
     pub intake: Handle,
-    /// Threads for shippers, which read and write rings: a disk that hangs holds them up, and no call of dockerd.
+    /// Threads for shippers, which read and write rings: a disk that hangs blocks them, but no call of dockerd.
     pub shipping: Handle,
-    /// What is counted before the ring.
+    /// Counters of everything before the ring.
     pub counters: Counters,
-    /// What is counted behind it.
+    /// Counters of everything after the ring.
     pub sent: shipper::counters::Counters,
-    /// What the pipelines of all containers count.
+    /// Counters of the pipelines of all containers.
     pub pipelines: Arc<Registries>,
 }
 
@@ -84,46 +84,46 @@ pub(super) struct Inner {
     pub started: Started,
     pub table: ShortLock<Table>,
     pub destinations: ShortLock<HashMap<Target, Weak<Destination>>>,
-    /// What all who go to one host share.
+    /// State that all destinations on one host share.
     pub hosts: Hosts,
-    /// What all containers may have in memory on its way to Loki.
+    /// The memory budget of all containers for lines on their way to Loki.
     pub budget: Arc<Budget>,
     pub shippers: ShortLock<JoinSet<()>>,
-    /// It is known which streams the process before this one left.
+    /// True once the streams of the last process are known.
     pub known: watch::Sender<bool>,
-    /// All of them are read again.
+    /// True once all of them are read again.
     pub adopted: watch::Sender<bool>,
     pub shutdown: watch::Sender<bool>,
-    /// What all rings took when they were looked over last, and what they may, in bytes.
+    /// The bytes that all rings took at the last survey, and their budget.
     pub rings: ShortLock<(u64, u64)>,
-    /// When containers stopped that had printed, since the machine was booted; as of the last look over all rings.
+    /// The time since boot at which containers stopped that had printed; since the last survey of all rings.
     pub stops: ShortLock<HashMap<String, Duration>>,
-    /// Rings of stopped containers with lines that cannot be sent, by container.
+    /// Stopped containers whose ring has lines that cannot be sent, by id.
     pub stranded: ShortLock<HashSet<String>>,
     pub unrecorded: Throttle,
     pub undescribed: Throttle,
     pub exhausted: Throttle,
-    /// Called before a ring is opened, with the container's id: stands for a disk that hangs, or a bug.
+    /// Called before a ring is opened, with the container's id: simulates a disk that hangs, or a panic.
     #[cfg(test)]
     pub before_open: std::sync::OnceLock<BeforeOpen>,
 }
 
-/// What a test does before the ring of a container is opened.
+/// A test's function to call before a container's ring is opened.
 #[cfg(test)]
 pub(super) type BeforeOpen = Box<dyn Fn(&str) + Send + Sync>;
 
 /// A reader of one container, for `docker logs`.
 #[derive(Debug)]
 pub struct LogReader {
-    /// At the oldest entry.
+    /// A ring reader at the oldest entry.
     pub reader: Reader,
-    /// Shows how far the ring goes.
+    /// The published end of the ring, as it changes.
     pub follow: watch::Receiver<ring::Published>,
-    /// The streams that were live when the reader was made; following ends with the last of them.
+    /// The streams that were live when the reader was created; following ends with the last of them.
     pub live: Vec<watch::Receiver<bool>>,
 }
 
-/// Why a stream cannot be logged. The text is shown to whoever started the container.
+/// The error for a stream that cannot be logged. The user who started the container sees the text.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The id cannot be the name of a directory.
@@ -132,9 +132,9 @@ pub enum StartError {
     /// The FIFO cannot be read.
     #[error("the FIFO {}: {source}", path.display())]
     Fifo {
-        /// As dockerd named it.
+        /// The path as dockerd named it.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: OpenError,
     },
     /// The plugin's own settings are wrong.
@@ -146,23 +146,23 @@ pub enum StartError {
     /// One or more options are wrong.
     #[error(transparent)]
     Options(#[from] OptionErrors),
-    /// Options that read well do not go with this container: a template, labels that Loki would not take, a file that
-    /// cannot be used. One sentence for each.
+    /// Valid options that do not work for this container: a template, labels that Loki would reject, an unusable file.
+    /// One sentence for each.
     #[error("{}", .0.join("; "))]
     Unfit(Vec<String>),
     /// The destination cannot be addressed.
     #[error("loki-url: {0}")]
     Destination(#[from] loki::client::TargetError),
-    /// Its lines are not kept.
+    /// The container's lines are not kept.
     #[error("there is nothing to show: the container logs with no-file=true, and its lines are in Loki alone")]
     NoFile,
-    /// It waits for a disk, which may answer later.
+    /// The disk did not answer in time; a later attempt may succeed.
     #[error("the disk that holds the state of the plugin has not answered for {} s; check it, then start the container again", START_PATIENCE.as_secs())]
     Slow,
     /// The attempt panicked.
     #[error("the plugin failed at this container, which is a bug of the plugin: {0}; its log says more")]
     Broken(String),
-    /// Nobody knows where the container's lines may go.
+    /// The destination of the container's lines is unknown.
     #[error(
         "its description (info.json) is missing or damaged, so that nobody knows which options it had; start the container again"
     )]
@@ -175,7 +175,7 @@ pub enum StartError {
 // === impl Registry ===
 
 impl StartError {
-    /// Whether the process had no file descriptor left for it: it is to be tried again.
+    /// Whether the process had no file descriptor left, so that the caller should retry.
     pub(super) fn is_exhausted(&self) -> bool {
         match self {
             Self::Fifo { source, .. } => source.is_exhausted(),
@@ -186,7 +186,7 @@ impl StartError {
 }
 
 impl Registry {
-    /// An empty registry on the current runtime. [`Registry::adopt`] fills it.
+    /// Creates an empty registry on the current runtime. [`Registry::adopt`] fills it.
     pub fn new(setup: Setup) -> Self {
         let (records, started) = (Records::new(&setup.state_dir), Started::new(&setup.state_dir));
         Self {
@@ -221,13 +221,13 @@ impl Registry {
         }
     }
 
-    /// StopLogging: reads all there is, then returns; reading goes on until dockerd closes the FIFO. An unknown
-    /// stream is fine. Returns within `STOP_PATIENCE`, whatever the disk does.
+    /// StopLogging: empties the FIFO, then returns; reading continues until dockerd closes the FIFO. An unknown stream
+    /// is no error. Returns within `STOP_PATIENCE`, whatever the disk does.
     pub async fn stop(&self, file: &Path) {
         self.ask(file.to_path_buf(), Command::Stop).await;
     }
 
-    /// A retried StopLogging carries no name: whatever stream it means is read empty.
+    /// Empties all FIFOs, for a retried StopLogging, which names no stream.
     pub async fn drain_all(&self) {
         let all: Vec<_> = {
             let table = self.table();
@@ -241,12 +241,12 @@ impl Registry {
         drains.join_all().await;
     }
 
-    /// Sends a command to the intake of a stream and waits for its answer, within reason.
+    /// Sends a command to the intake of a stream and waits for its answer, up to a timeout.
     async fn ask(&self, file: PathBuf, make: fn(oneshot::Sender<()>) -> Command) {
         let answered = async {
             self.known().await;
             let commands = loop {
-                // A stream of the process before is read as soon as its ring is open.
+                // A stream of the last process is read as soon as its ring is open.
                 let (commands, resumes) = {
                     let table = self.table();
                     (table.streams.get(&file).map(|stream| stream.commands.clone()), table.resumes(&file))
@@ -254,7 +254,7 @@ impl Registry {
                 match (commands, resumes) {
                     (Some(commands), _) => break commands,
                     (None, Some(resumed)) => resumed.wait().await,
-                    // dockerd is about to remove the FIFO: what is in it is read now or never.
+                    // dockerd is about to remove the FIFO, so this is the last chance to read it.
                     (None, None) if self.resumes_now(&file).await => {}
                     (None, None) => {
                         debug!(file = %file.display(), "a stream that is not known was stopped");
@@ -263,7 +263,7 @@ impl Registry {
                 }
             };
             let (reply, answer) = oneshot::channel();
-            // An intake that is gone has read everything.
+            // An intake that has ended has read everything.
             if commands.send(make(reply)).await.is_ok() {
                 let _ = answer.await;
             }
@@ -273,10 +273,10 @@ impl Registry {
         }
     }
 
-    /// A reader of what the container wrote. Waits for work on the same container alone, and at most five seconds.
+    /// Creates a reader of the container's lines. Waits for work on the same container alone, and at most five seconds.
     ///
     /// # Errors
-    /// When the container's id is none, its ring cannot be opened, nothing is kept of it, or the disk does not answer.
+    /// When the id is not valid, the ring cannot be opened, its lines are not kept, or the disk does not answer.
     pub async fn reader(&self, container: &str) -> Result<LogReader, StartError> {
         check_id(container)?;
         let found = timeout(START_PATIENCE, async {
@@ -293,7 +293,7 @@ impl Registry {
                 let ring = match open {
                     Some(container) if container.forgets => return Err(StartError::NoFile),
                     Some(container) => container.ring.clone(),
-                    // dockerd starts a stream before it reads; one that the last process knew may be over by now.
+                    // dockerd starts a stream before it reads; a stream of the last process may have ended by now.
                     None => ring::Ring::look(&dir, boot, &crate::frames::DockerFrames)?,
                 };
                 Ok(LogReader { reader: ring.reader(), follow: ring.follow(), live })
@@ -303,7 +303,7 @@ impl Registry {
         found.await.unwrap_or(Err(StartError::Slow))
     }
 
-    /// Lets pushes on their way end; what is not sent is sent by the next process.
+    /// Waits for pushes in flight; the next process sends the other unsent lines.
     pub async fn shut_down(&self) {
         self.inner.shutdown.send_replace(true);
         let mut shippers = std::mem::take(&mut *self.inner.shippers.lock());
@@ -323,13 +323,13 @@ impl Registry {
         *self.inner.adopted.borrow()
     }
 
-    /// Waits until it is known which streams the process before this one left: until then a call could be about one.
+    /// Waits until the streams of the last process are known: until then a call could be about one.
     pub(super) async fn known(&self) {
         // Fails only when the sender is gone, and it lives as long as `self`.
         let _ = self.inner.known.subscribe().wait_for(|known| *known).await;
     }
 
-    /// A stream came to its end.
+    /// Removes a stream that has ended.
     pub(super) async fn ended(&self, file: PathBuf, attachment: Attachment) {
         let stopped = *attachment.watch().borrow();
         debug!(container = %attachment.container().name, stopped, "a stream has ended");
@@ -341,13 +341,13 @@ impl Registry {
         let container = attachment.container().id.clone();
         drop(attachment);
         let registry = self.clone();
-        // On a thread that may wait: those that read FIFOs have more to do. A record that outlives its FIFO is removed at
-        // the next boot.
+        // On a thread that may block, because threads that read FIFOs must not. A record that outlives its FIFO is
+        // removed at the next start.
         let removed = Pool::Sync.run(move || {
             registry.remember(&container);
             registry.inner.records.remove(&file);
             if !stopped {
-                // dockerd went away without stopping it, and will not remove the FIFO either.
+                // dockerd died without stopping it, and will not remove the FIFO either.
                 let _ = fs::remove_file(&file);
             }
         });
@@ -363,14 +363,14 @@ impl Registry {
         options.destinations.iter().map(|target| self.destination(&labels.target(target))).collect()
     }
 
-    /// The destination for a target; containers with equal ones share it.
+    /// The destination for a target; containers with equal targets share it.
     fn destination(&self, target: &Target) -> Result<Arc<Destination>, StartError> {
         let known = || self.inner.destinations.lock().get(target).and_then(Weak::upgrade);
         if let Some(destination) = known() {
             return Ok(destination);
         }
         let authorization = target.credentials.as_ref().map(|credentials| Secret::new(credentials.authorization()));
-        // May read files, so not under the lock.
+        // Outside the lock, because this may read files.
         let client = loki::Client::new(&loki::client::Target {
             url: target.url.as_str(),
             tenant: target.tenant_id.as_deref(),
@@ -385,7 +385,7 @@ impl Registry {
         let destination = Destination::new(name, client, host, self.inner.budget.clone(), counters);
         let mut destinations = self.inner.destinations.lock();
         destinations.retain(|_, destination| destination.strong_count() > 0);
-        // Another container may have been quicker.
+        // Another container may have created it meanwhile.
         if let Some(quicker) = destinations.get(target).and_then(Weak::upgrade) {
             return Ok(quicker);
         }
@@ -416,7 +416,7 @@ impl std::fmt::Debug for Inner {
     }
 }
 
-/// The id names a directory, so it must be a plain name.
+/// Checks that the id is a plain name, because it names a directory.
 pub(super) fn check_id(id: &str) -> Result<(), StartError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if id.is_empty() || id.len() > 128 || id.starts_with('.') || !id.chars().all(plain) {

@@ -1,9 +1,9 @@
-//! A container that starts under another description while lines of it wait: they keep their name, labels and options, and what comes
-//! has the new ones.
+//! A container that starts under another description while lines of it are unsent.
 //!
-//! To each destination the lines before the change are sent to their end first, and then those after it in the new way, so that a
-//! destination which is slow, or away, holds up no other. Where the change is one of destinations, they wait for each other: another
-//! [`Container`] then takes the place of the one that was, over the same ring and with the same streams.
+//! Unsent lines keep their name, labels and options; later lines get the new ones. To each destination the lines before
+//! the change are sent first, and then those after it in the new way, so that a slow destination or an outage delays no
+//! other. If the change is one of destinations, all of them wait for each other: another [`Container`] then replaces
+//! the former one, with the same ring and the same streams.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,25 +22,25 @@ use dockerd::info::Info;
 use ring::{Ring, cursors};
 use telemetry::throttle::Throttle;
 
-/// Between two tries to let another take the place of a container, while the disk takes no cursor.
+/// The time between two attempts to replace a container, while the disk refuses the cursors.
 pub const AGAIN: Duration = Duration::from_secs(5);
 
-/// What becomes of a shipper that has sent everything in its way.
+/// The next step for a shipper that has sent all entries in its way.
 pub(super) enum HandedOver {
-    /// This one goes on in its place.
+    /// This shipper continues in its place.
     Next(Box<Shipper>),
-    /// The others have to be there first.
+    /// The other destinations must catch up first.
     Waits,
-    /// Nothing: another container has taken the place of its own, or the plugin goes down.
+    /// No successor: another container has replaced this one, or the plugin shuts down.
     Ended,
 }
 
 impl Registry {
-    /// Lets the container, if it is open under another description, end with what it has printed so far. To be called
-    /// with its claim, before a stream attaches.
+    /// Ends an open container of another description with the lines printed so far. Call it with the container's claim,
+    /// before a stream attaches.
     pub(super) fn supersede(&self, info: &Info) {
         let open = self.table().containers.get(&info.container_id).cloned();
-        // One that is merely kept is sent by a process that can use its options.
+        // The process that can use the container's options sends lines that are only kept.
         let Some(container) = open.filter(|container| !container.lanes().is_empty()) else { return };
         let Some(before) = description(&container.ring).filter(|before| before != info) else { return };
         let until = container.ring.published().next_seq;
@@ -48,7 +48,7 @@ impl Registry {
         container.end_at(until);
     }
 
-    /// Describes a ring that was described otherwise `before`, when entries from `sent` to `until` wait.
+    /// Replaces the description `before` of a ring, whose entries from `sent` to `until` are unsent.
     pub(super) fn describe(&self, ring: &Ring, before: Option<&Info>, info: &Info, (sent, until): (u64, u64)) {
         if let Some(before) = before.filter(|before| *before != info && sent < until)
             && let Err(error) = former::save(ring.dir(), sent, until, before)
@@ -61,8 +61,8 @@ impl Registry {
         }
     }
 
-    /// The lane number `at` of a container has sent everything in its way: lets it go on in the next. Where the next has other destinations,
-    /// another container takes the place of this one, once all lanes are there. What the disk refuses is tried again.
+    /// Moves lane `at`, which has sent all entries in its way, to its next way. If the next way has other destinations,
+    /// another container replaces this one once all lanes have caught up. When the disk refuses, this retries.
     pub(super) async fn hand_over(&self, container: &Arc<Container>, at: usize) -> HandedOver {
         let (mut over, mut shutdown) = (container.over(), self.inner.shutdown.subscribe());
         let waits = Throttle::new(&container.name, |container, _, reason| {
@@ -120,7 +120,7 @@ impl Registry {
         let Some(info) = description(&old.ring) else {
             return Err(StartError::Broken("the container has no description".into()));
         };
-        // Another begins where the files say, and removes what dockerd said before.
+        // The next container begins where the files say, and removes the former description.
         old.save_sent()?;
         let sent = old.sent.furthest_behind().unwrap_or_default();
         let (resolved, open) = (self.resolve(&info)?, (old.ring.clone(), old.activity.clone()));
@@ -140,8 +140,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Up to which entry lines from `from` on were printed under a former description, and that; `None` when it is the present one, `now`.
-    /// Of a ring whose entries below `sent` were sent everywhere.
+    /// The former description under which lines from `from` on were printed, and its last entry; `None` when it is
+    /// `now`. Entries of the ring below `sent` were sent everywhere.
     pub(super) fn printed_under(
         &self,
         ring: &Ring,
@@ -160,7 +160,7 @@ impl Registry {
     }
 }
 
-/// How far a ring was sent everywhere, as the next process finds it: what the disk did not take is sent again.
+/// The position up to which the next process counts a ring as sent; later lines would be sent again.
 fn sent_on_disk(ring: &Ring) -> u64 {
     cursors::furthest_behind(ring.dir()).map(|position| position.seq).unwrap_or_default()
 }

@@ -1,19 +1,19 @@
-//! What a container's options come to, and the one rule for options and files that cannot be used.
+//! Resolves a container's options, with one rule for options and files that cannot be used.
 //!
 //! | | its options or labels cannot be used | a file that they name cannot be used |
 //! | --- | --- | --- |
 //! | a container that has started before | starts, is read into its ring, and not sent: nothing but a new start of the container or of the plugin can change its options | starts, is read into its ring, and sent when the file can be used, which is looked at again every [`LOOK`] |
 //! | a new one | is refused in one sentence | is refused in one sentence |
 //!
-//! A new one is refused for a setting of the plugin that cannot be used, too. The rule goes by what is on disk, its ring or a
-//! [note](super::started), because dockerd makes the same call for `docker start` and for `docker logs` of a stopped container, and nothing in the call
-//! tells one from the other: `docker logs` has to work whatever the options say, and neither a start at boot nor a
-//! restart, which nobody watches, may fail for a file. Options of a container that was created cannot be changed, so
-//! that whoever sees the refusal is the one who has typed them.
+//! A setting of the plugin that cannot be used refuses a new container too. A container counts as new unless the disk
+//! has its ring or a [note](super::started). dockerd makes the same call for `docker start` and for `docker logs` of a
+//! stopped container, and the call does not distinguish them. But `docker logs` must work whatever the options say, and
+//! an unattended restart must not fail for a file. Options of a created container cannot be changed, so the user who
+//! sees the error is the one who typed them.
 //!
-//! Files on the way to a destination (certificates, passwords, tokens) are waited for by its
-//! [link](loki::transport::Link), so that one destination does not wait for the files of another. Files of a pipeline
-//! are waited for here, for all destinations: no line may go without its stages.
+//! The [link](loki::transport::Link) of a destination waits for its files (certificates, passwords, tokens), so that
+//! one destination does not wait for the files of another. This module waits for the files of a pipeline, for all
+//! destinations: no line may be sent without its stages.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -35,10 +35,10 @@ use dockerd::info::Info;
 use ring::cursors::Name;
 use telemetry::throttle::Throttle;
 
-/// Between two looks at files that cannot be used.
+/// The time between two checks of files that cannot be used.
 pub const LOOK: Duration = Duration::from_secs(2);
 
-/// Options that can be used. No file that they name has been looked at.
+/// Valid options. The files that they name are not checked yet.
 #[derive(Debug)]
 pub(super) struct Resolved {
     pub options: StreamOptions,
@@ -48,7 +48,7 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
-    /// The names of a container's cursors: what tells its destinations apart.
+    /// The names of a container's cursors, which identify its destinations.
     pub fn names(&self, container: &str) -> Vec<Name> {
         self.options.destinations.iter().map(|target| cursor_of(target, container)).collect()
     }
@@ -59,10 +59,10 @@ pub(super) fn cursor_of(target: &Target, container: &str) -> Name {
     Name { now: target.id(container), former: Some(target.former_id()) }
 }
 
-/// How a container is to be logged.
+/// The way in which a container is logged.
 #[derive(Debug)]
 pub(super) enum Way {
-    /// Its lines are sent, through these stages; absent while they are to be opened.
+    /// Its lines are sent, through these stages; `None` while they are not open yet.
     Shipped(Box<Resolved>, Option<Stages>),
     /// Its lines are read into its ring and not sent, for this reason.
     Kept(StartError),
@@ -71,10 +71,10 @@ pub(super) enum Way {
 // === impl Registry ===
 
 impl Registry {
-    /// What a container's options come to with the plugin's settings.
+    /// Resolves a container's options with the plugin's settings.
     ///
     /// # Errors
-    /// Everything that is wrong with them.
+    /// All errors in them.
     pub(super) fn resolve(&self, info: &Info) -> Result<Box<Resolved>, StartError> {
         let options = StreamOptions::parse(&info.config, &self.inner.setup.defaults)?;
         let labels = labels::build(info, &options.labels, &self.inner.setup.hostname).map_err(StartError::Unfit)?;
@@ -82,21 +82,21 @@ impl Registry {
         Ok(Box::new(Resolved { options, labels, destinations }))
     }
 
-    /// Whether a container has started before: it has lines, is being logged, or is remembered. Waits for the disk.
+    /// Whether a container has started before: it has a ring, a stream or a note. Waits for the disk.
     pub(super) fn has_started(&self, container: &str) -> bool {
         lock::may_wait();
         let is_open = self.table().containers.contains_key(container);
         is_open || self.ring_dir(container).exists() || self.inner.started.has(container)
     }
 
-    /// Remembers that a container has started, where its ring does not tell. Waits for the disk.
+    /// Notes that a container has started, unless its ring shows that. Waits for the disk.
     pub(super) fn remember(&self, container: &str) {
         if !self.ring_dir(container).exists() {
             self.inner.started.remember(container);
         }
     }
 
-    /// How to log a container that is being started, by the [rule](self).
+    /// Decides how to log a container that starts, by the [rule](self).
     ///
     /// # Errors
     /// When it is new, and anything that it needs cannot be used.
@@ -118,10 +118,10 @@ impl Registry {
                 let stages = self.check_files(&resolved.options).await.map_err(StartError::Unfit)?;
                 Ok(Way::Shipped(resolved, Some(stages)))
             }
-            // All mistakes are told at once.
+            // All errors are reported at once.
             Err(StartError::Unfit(mut mistakes)) => {
                 let (registry, config) = (self.clone(), info.config.clone());
-                // It compiles what options ask for, which is not for a thread that answers dockerd.
+                // Parsing compiles expressions of the options, which must not block a thread that answers dockerd.
                 let parsed =
                     Pool::Start.run(move || StreamOptions::parse(&config, &registry.inner.setup.defaults)).await;
                 let options = parsed.map_err(|panic| StartError::Broken(panic.to_string()))??;
@@ -132,7 +132,7 @@ impl Registry {
         }
     }
 
-    /// Looks at all files that a new container's options name, and opens those of its pipeline.
+    /// Checks all files that a new container's options name, and opens those of its pipeline.
     async fn check_files(&self, options: &StreamOptions) -> Result<Stages, Vec<String>> {
         let mut wrong = Vec::new();
         for destination in &options.destinations {
@@ -140,7 +140,7 @@ impl Registry {
                 wrong.extend(errors.0.iter().map(ToString::to_string));
             }
         }
-        // Destinations share their files.
+        // Several destinations may name the same file.
         wrong.dedup();
         let pipeline = match &options.pipeline {
             Some(configured) => configured.open().await.unwrap_or_else(|reason| {
@@ -152,8 +152,8 @@ impl Registry {
         if wrong.is_empty() { Ok(Stages::Ready(pipeline)) } else { Err(wrong) }
     }
 
-    /// Opens the files of a container's pipeline, again and again until they can be used; gives what its shippers wait
-    /// for. Ends with the container.
+    /// Opens the files of a container's pipeline, and retries until they can be used. Returns the channel that its
+    /// shippers wait for. Ends with the container.
     pub(super) fn open_later(&self, container: &Arc<Container>, configured: &Configured) -> watch::Receiver<Stages> {
         let (stages, receiver) = watch::channel(Stages::Opening);
         let opening = open(Arc::downgrade(container), container.over(), configured.clone(), stages);
@@ -173,7 +173,7 @@ impl Registry {
     }
 }
 
-/// Opens stages until they can be used, or the container is over.
+/// Opens stages, and retries until they can be used or the container ends.
 async fn open(
     container: Weak<Container>,
     mut over: watch::Receiver<bool>,
@@ -205,7 +205,7 @@ async fn open(
         drop(container);
         tokio::select! {
             () = sleep(LOOK) => {}
-            // Its sender goes with the container.
+            // The sender is dropped with the container.
             _ = over.wait_for(|over| *over) => return,
         }
     }

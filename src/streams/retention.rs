@@ -1,8 +1,8 @@
-//! Rings of containers that are gone, and all rings together, on disk: found, looked into, removed.
+//! Survey, inspection and eviction of rings on disk.
 //!
-//! No call ever says that a container was removed: a ring has no owner once its container has stopped. So a ring goes
-//! when its container has been stopped for `RING_RETENTION` (`ages`) and everything in it was sent; and when all rings together
-//! are above `RING_BUDGET`, lines go in the order that [`evict`](super::evict) chooses.
+//! No call reports that a container was removed: a ring has no owner once its container has stopped. So a ring is
+//! evicted when its container has been stopped for `RING_RETENTION` (`ages`) and everything in it was sent. When all
+//! rings together exceed `RING_BUDGET`, lines are evicted in the order that [`evict`](super::evict) chooses.
 
 use std::collections::HashMap;
 use std::fs;
@@ -26,14 +26,14 @@ use base::lock;
 use dockerd::info::Info;
 use ring::{BootId, Ring, cursors, described};
 
-/// How often rings are looked over.
+/// The interval between two surveys.
 pub const EVERY: Duration = Duration::from_secs(60);
 
-/// What a ring holds that was not sent, and what goes for the budget before that.
+/// The number of unsent lines in a ring, and the sizes of segments that the budget may evict first.
 pub type Held = (u64, Vec<u64>);
 
-/// The rings below `rings`, each with the age of its stop. `stops` are those since the last time, `is_live` tells
-/// rings with a stream.
+/// Lists the rings below `rings`, with the age of each container's stop. `stops` are the stops since the last survey,
+/// and `is_live` selects rings with a stream.
 pub fn survey(
     stops: &HashMap<String, Duration>,
 
@@ -51,7 +51,7 @@ pub fn survey(
         for file in fs::read_dir(&dir).into_iter().flatten().flatten() {
             if let Ok(metadata) = file.metadata() {
                 bytes += metadata.blocks() * 512;
-                // The cursor moves after the last line; only lines count, also those that cannot be read.
+                // Cursors are written after the last line. Only lines count, unreadable ones included.
                 if file.path().extension().is_some_and(|extension| extension == "seg") {
                     written = written.max(metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH));
                 }
@@ -83,8 +83,8 @@ pub fn survey(
     all
 }
 
-/// Fills in what was sent and what was not, of rings that may have to go: that means to open them, or to ask `known` for those that
-/// are open.
+/// Inspects rings that may be evicted: fills in what was sent and what is unsent. This opens the rings, or asks `known`
+/// for those that are open.
 pub fn look_into(
     all: &mut [Found],
     policy: Policy,
@@ -101,17 +101,17 @@ pub fn look_into(
         }
         ring.keep = match described(&ring.dir) {
             Content::Absent => false,
-            // Nobody knows what its options say: that it is old is no reason yet.
+            // The options are unknown, so age is no reason to evict it.
             Content::Unreadable | Content::OutOfFiles => true,
             Content::Whole(bytes) => serde_json::from_slice(&bytes).map_or(true, |info| is_kept(&info)),
         };
     }
 }
 
-/// The budget in bytes, on the file system that `rings` is on. A share of one whose size is not known is unlimited: nothing
-/// is removed because of a question that failed.
+/// The budget in bytes on the file system of `rings`. A share of an unknown size counts as unlimited: a failed query
+/// must not evict anything.
 pub fn budget(policy: Policy, rings: &Path) -> u64 {
-    // Before the first line there is no such folder.
+    // The folder does not exist before the first line.
     let found = match (statvfs(rings), rings.parent()) {
         (Err(Errno::ENOENT), Some(parent)) => statvfs(parent),
         (found, _) => found,
@@ -123,7 +123,8 @@ pub fn budget(policy: Policy, rings: &Path) -> u64 {
     }
 }
 
-/// How many lines of a ring each of its destinations has not got, if its options can be used. To be asked before it goes.
+/// The number of unsent lines of a ring for each destination, if its options can be used. Ask before the ring is
+/// evicted.
 pub fn unsent_to(ring: &Found, defaults: &PluginDefaults) -> Vec<(PushUrl, u64)> {
     let options = info_of(&ring.dir).and_then(|info| StreamOptions::parse(&info.config, defaults).ok());
     let first = cursors::furthest_behind(&ring.dir).map(|position| position.seq);
@@ -136,7 +137,7 @@ pub fn unsent_to(ring: &Found, defaults: &PluginDefaults) -> Vec<(PushUrl, u64)>
     all.collect()
 }
 
-/// Lets a ring be removed by `remove` and says so; false when it cannot be removed.
+/// Evicts a ring by `remove` and logs it; false when it cannot be removed.
 pub fn retire(ring: &Found, reason: Reason, remove: impl FnOnce() -> io::Result<()>) -> bool {
     let info = info_of(&ring.dir);
     let name = info.as_ref().map(|info| info.name().to_owned()).unwrap_or_default();
@@ -166,7 +167,7 @@ pub fn retire(ring: &Found, reason: Reason, remove: impl FnOnce() -> io::Result<
     true
 }
 
-/// What dockerd said of the container when its ring was made, if that can be read.
+/// The description of a ring's container, if it can be read.
 pub fn info_of(dir: &Path) -> Option<Info> {
     match described(dir) {
         Content::Whole(bytes) => serde_json::from_slice(&bytes).ok(),
@@ -174,32 +175,31 @@ pub fn info_of(dir: &Path) -> Option<Info> {
     }
 }
 
-/// Lines of `ring` from number `sent` on; `None` when none was sent.
+/// The number of lines of `ring` from number `sent` on, or of all when nothing was sent.
 pub fn unsent(ring: &Ring, sent: Option<u64>) -> u64 {
     let (oldest, next) = (ring.oldest().seq, ring.published().next_seq);
     next - sent.unwrap_or(0).clamp(oldest, next)
 }
 
-/// Lines of the ring in `dir`, which nobody has open, that were not sent; `None` when it cannot be looked into.
+/// The number of unsent lines of the closed ring in `dir`; `None` when it cannot be read.
 pub fn unsent_on_disk(dir: &Path, boot: BootId) -> Option<u64> {
     held_on_disk(dir, boot).map(|(unsent, _)| unsent)
 }
 
-/// Whether the ring in `dir`, which nobody has open, is known to have lines that were not sent.
+/// Whether the closed ring in `dir` is known to have unsent lines.
 pub fn has_unsent(dir: &Path, boot: BootId) -> bool {
     unsent_on_disk(dir, boot).is_some_and(|lines| lines > 0)
 }
 
 fn held_on_disk(dir: &Path, boot: BootId) -> Option<Held> {
     lock::may_wait();
-    // Its container may be started at this moment, and what it writes then must not be cut off.
+    // Read-only, because the container may start at this moment, and its new lines must not be lost.
     let ring = Ring::look(dir, boot, &DockerFrames).ok()?;
     let sent = cursors::furthest_behind(dir).map(|position| position.seq);
     Some((unsent(&ring, sent), ring.sizes_before(sent.unwrap_or_default())))
 }
 
-/// Removes the oldest segments of the ring in `dir`, which nobody has open, if everything in them was sent; gives their
-/// bytes.
+/// Evicts the oldest segments of the closed ring in `dir`, if everything in them was sent; returns their bytes.
 pub fn trim_on_disk(dir: &Path, boot: BootId, segments: usize) -> u64 {
     lock::may_wait();
     let Ok(ring) = Ring::look(dir, boot, &DockerFrames) else { return 0 };
@@ -207,7 +207,7 @@ pub fn trim_on_disk(dir: &Path, boot: BootId, segments: usize) -> u64 {
     ring.retire_oldest_before(sent.unwrap_or_default(), segments)
 }
 
-/// Says that a ring was trimmed.
+/// Logs that a ring was trimmed.
 pub fn say_trimmed(ring: &Found, bytes: u64) {
     let name = info_of(&ring.dir).map(|info| info.name().to_owned()).unwrap_or_default();
     info!(
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_looked_into_is_no_ring_of_which_everything_was_sent() {
+    fn a_ring_that_cannot_be_read_does_not_count_as_sent() {
         let rings = tempfile::tempdir().unwrap();
         fs::write(rings.path().join("file"), b"no folder").unwrap();
         for name in ["damaged", "bare"] {

@@ -1,8 +1,8 @@
-//! A container in the table: opened, shipped or merely kept, and let go.
+//! A container in the table: opened, shipped or only kept, and removed.
 //!
-//! It leaves when no stream is attached to it and everything it wrote was sent. The first is looked at under the table's
-//! lock, the second before, see `let_go`: StopLogging ends what is *live*, and makes the shipper catch up; but until dockerd closes the FIFO, and when
-//! it does, lines can still come, and a stream that starts meanwhile finds the container in the table.
+//! It leaves when no stream is attached to it and everything it wrote was sent. `let_go` checks the first under the
+//! table's lock, and the second before. StopLogging ends what is *live*, and makes the shippers catch up. But lines can
+//! still come until dockerd closes the FIFO, and a stream that starts meanwhile finds the container in the table.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,8 +25,8 @@ use dockerd::info::Info;
 use ring::{self, Ring, RingError, cursors, described};
 
 impl Registry {
-    /// Opens a container's ring, and makes a shipper for each destination. Without `stages` those of its options are opened
-    /// later, if they need files, and its lines wait for them.
+    /// Opens a container's ring, and creates a shipper for each destination. Without `stages`, the lines wait until the
+    /// stages of its options are open, if these need files.
     pub(super) fn open_container(
         &self,
         info: &Info,
@@ -39,17 +39,17 @@ impl Registry {
         self.assemble((ring, activity), sent, (info, resolved, stages))
     }
 
-    /// Lets a container be shipped.
+    /// Starts a container's shippers.
     pub(super) fn launch(&self, all: Vec<Shipper>, container: &Arc<Container>) {
         let mut shippers = self.inner.shippers.lock();
-        // Those that have ended are let go of here, so that the set does not grow with every container that ever ran.
+        // Removes finished shippers, so that the set does not grow with every container that ever ran.
         while shippers.try_join_next().is_some() {}
         for (at, shipper) in all.into_iter().enumerate() {
             shippers.spawn_on(self.clone().ship(shipper, container.clone(), at), &self.inner.setup.shipping);
         }
     }
 
-    /// Ships a container to one destination, by the lane number `at`, until it leaves the table.
+    /// Ships a container to one destination, on lane `at`, until it leaves the table.
     async fn ship(self, mut shipper: Shipper, container: Arc<Container>, at: usize) {
         let (mut attached, mut live, mut follow) = (container.attached(), container.live(), container.ring.follow());
         let (mut shutdown, mut over) = (self.inner.shutdown.subscribe(), container.over());
@@ -59,7 +59,7 @@ impl Registry {
                 // Its ring is gone, and a new one may have taken its place in the table.
                 _ = over.wait_for(|over| *over) => return,
             };
-            // What changes from here on is seen below, or by the look before the container goes.
+            // Later changes are seen below, or by the check before the container leaves.
             attached.mark_unchanged();
             live.mark_unchanged();
             follow.mark_unchanged();
@@ -79,7 +79,7 @@ impl Registry {
                     HandedOver::Waits => {}
                     HandedOver::Ended => return,
                 }
-                // The last of them takes all along.
+                // The last lane to catch up hands over for all.
                 tokio::select! {
                     _ = shutdown.changed() => {}
                     _ = over.wait_for(|over| *over) => return,
@@ -91,14 +91,14 @@ impl Registry {
                 _ = live.changed() => {}
                 _ = follow.changed() => {}
                 _ = shutdown.changed() => {}
-                // Whoever is the last to catch up lets go.
+                // The last shipper to catch up removes the container.
                 _ = over.wait_for(|over| *over) => return,
             }
         }
     }
 
-    /// Lets a stream be read and not sent, of a container whose options cannot be used: what it prints is there when
-    /// they are set right.
+    /// Reads a stream without sending it, for a container whose options cannot be used. Its lines are sent once the
+    /// options are corrected.
     pub(super) fn keep(
         &self,
         record: &Record,
@@ -109,7 +109,7 @@ impl Registry {
     ) -> Result<(), StartError> {
         let Record { file, info } = record;
         let opened = AtomicBool::new(false);
-        // Nobody waits for room that no shipper makes.
+        // A container without a shipper must not wait for room.
         let (container, _) = self.enter(file, fifo, None, claim, attempt, || {
             let ring = RingOptions::salvage(&info.config, &self.inner.setup.defaults);
             let who = (info.container_id.as_str(), info.name());
@@ -127,7 +127,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Lets a container that is not shipped leave the table when its last stream has ended.
+    /// Waits until the last stream of a container that is not shipped has ended, then removes it from the table.
     pub(super) async fn wait_for_end(self, container: Arc<Container>) {
         let (mut attached, mut shutdown) = (container.attached(), self.inner.shutdown.subscribe());
         loop {
@@ -136,7 +136,7 @@ impl Registry {
                 _ = shutdown.wait_for(|down| *down) => {}
             }
             if self.let_go(&container, || true).await || *shutdown.borrow() {
-                // How far it was sent is on disk: it was opened without a way to anybody.
+                // The sent positions are on disk, because the container was opened without destinations.
                 let (dir, boot) = (container.ring.dir().to_owned(), self.inner.boot);
                 let is_stranded = Pool::Sync.run(move || retention::has_unsent(&dir, boot)).await;
                 if is_stranded.unwrap_or_default() {
@@ -147,16 +147,16 @@ impl Registry {
         }
     }
 
-    /// Takes a container out of the table if no stream is attached to it and it `is_done`. Until then it is synced in
-    /// the table, where whoever retires rings finds it; false when there is more to do.
+    /// Removes a container from the table if no stream is attached to it and it `is_done`; false when there is more to
+    /// do. Until then it is synced in the table, where retention finds it.
     async fn let_go(&self, container: &Arc<Container>, is_done: impl Fn() -> bool) -> bool {
         if container.is_attached() || !is_done() {
             return false;
         }
         let last = container.clone();
         let _ = Pool::Sync.run(move || last.sync()).await;
-        // In this order: the end of a stream publishes the last of its lines, and then detaches. What is done is asked
-        // without the lock, and counts if no stream has attached since.
+        // In this order: the end of a stream publishes its last lines, and then detaches. `is_done` runs without the
+        // lock, and counts if no stream has attached since.
         let attached_before = container.attachments();
         if container.is_attached() || !is_done() {
             return false;
@@ -195,7 +195,7 @@ impl Registry {
         let options = ring::Options { budget: ring.budget(), boot: self.inner.boot };
         let ring = Ring::open(&self.ring_dir(&info.container_id), options, &DockerFrames)?;
         let before = match described(ring.dir()) {
-            // What the lines were printed under must not be lost.
+            // The description of the unsent lines must not be lost.
             Content::OutOfFiles => return Err(RingError::out_of_files(ring.dir().into())),
             Content::Whole(bytes) => serde_json::from_slice(&bytes).ok(),
             Content::Absent | Content::Unreadable => None,

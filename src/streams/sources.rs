@@ -1,11 +1,11 @@
-//! From the labels of a container to the streams of its two outputs: `source`, relabelling, and what Loki takes.
+//! Builds the streams of a container's two outputs from its labels: `source`, relabelling, and Loki's limits.
 //!
 //! The rules of `loki-relabel-config` are applied once for each output, and `source` is among the labels that they see.
 //! (Grafana's driver applies them before it adds `source`, and sends what they drop.) Afterwards:
 //!
-//! * what the rules drop is not sent;
-//! * `__tenant_id__` is the tenant, all other names that begin with `__` are gone;
-//! * names are mended, and values cut, to what Loki takes.
+//! * outputs that the rules drop are not sent;
+//! * `__tenant_id__` becomes the tenant, and all other names that begin with `__` are removed;
+//! * names are corrected, and values truncated, to what Loki accepts.
 
 use std::collections::BTreeMap;
 
@@ -15,36 +15,36 @@ use dockerd::Source;
 use loki::labels::{LabelName, LabelSet, MAX_LABELS};
 use promtail::relabel::Rules;
 
-/// The label that tells the outputs apart.
+/// The label with the name of the output.
 pub const SOURCE: &str = "source";
 
-/// Becomes the tenant; Promtail's name for it.
+/// The label that becomes the tenant; Promtail's name for it.
 const TENANT: &str = "__tenant_id__";
 
-/// Labels that begin so are for rules only.
+/// The prefix of labels that only rules see.
 const INTERNAL: &str = "__";
 
-/// Added by Loki itself if nobody sets it, and not counted against the limit.
+/// The label that Loki adds itself if it is missing, and does not count against the limit.
 const SERVICE_NAME: &str = "service_name";
 
-/// Labels that a complaint about too many of them names.
+/// The most labels that an error about too many of them names.
 const NAMED: usize = 30;
 
-/// Where the lines of one output go.
+/// The stream of one output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream {
     pub labels: LabelSet,
-    /// In place of `loki-tenant-id`.
+    /// The tenant, instead of `loki-tenant-id`.
     pub tenant: Option<String>,
 }
 
 /// The streams of both outputs, by [`Source::index`]; `None`: its lines are not sent.
 pub type Streams = [Option<Stream>; 2];
 
-/// Makes the streams, with notes for the log.
+/// Builds the streams, with notes for the log.
 ///
 /// # Errors
-/// One sentence for everything that would make Loki refuse every push.
+/// One sentence for each problem for which Loki would reject every push.
 pub fn streams(common: &BTreeMap<String, String>, rules: &Rules) -> Result<(Streams, Vec<String>), Vec<String>> {
     let (mut streams, mut notes, mut errors) = ([None, None], Vec::new(), Vec::new());
     for source in Source::ALL {
@@ -66,7 +66,7 @@ pub fn streams(common: &BTreeMap<String, String>, rules: &Rules) -> Result<(Stre
             Err(error) => errors.push(error),
         }
     }
-    // What is to be said of both outputs is said once.
+    // A note that applies to both outputs is logged once.
     let mut told = Vec::new();
     notes.retain(|note| {
         !told.contains(note) && {
@@ -119,7 +119,7 @@ fn stream(
     Ok(Stream { labels: set, tenant })
 }
 
-/// Loki refuses a stream with more names than its limit, lines and all.
+/// Checks the number of labels: Loki rejects a stream above its limit, with all its lines.
 fn few_enough(labels: &LabelSet) -> Result<(), String> {
     let mut names: Vec<&str> = labels.iter().map(|(name, _)| name.as_str()).collect();
     names.retain(|name| *name != SERVICE_NAME);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_needs_no_rule_and_other_names_like_it_are_told() {
+    fn a_tenant_needs_no_rule_and_similar_names_are_reported() {
         let common = &[("__tenant_id__", "a"), ("__tmp", "b"), ("app", "web")];
         assert_eq!(
             made(common, ""),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_loki_would_refuse_is_refused_at_once() {
+    fn a_label_set_that_loki_would_reject_is_refused_at_once() {
         for (rules, expected) in [
             (
                 "[{action: labeldrop, regex: '.*'}]",

@@ -1,8 +1,8 @@
 //! StartLogging: from a call to a stream that is read.
 //!
 //! It needs the disk, to record the stream for the next process and to open the container's ring, and a disk can hang.
-//! So the work is done beside the call, which waits [`START_PATIENCE`] and then refuses. Work that ends later finds
-//! itself given up, and leaves nothing behind: taking the stream into the table and giving up exclude each other.
+//! So the work runs beside the call, which waits [`START_PATIENCE`] and then refuses. Work that ends later finds its
+//! attempt given up, and leaves nothing behind: an attempt is either committed to the table or given up, never both.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use base::pools::Pool;
 use dockerd::fifo::Fifo;
 use dockerd::info::Info;
 
-/// A call that needs a disk is refused after this long: dockerd holds the container's lock meanwhile, and a `docker run`
-/// that says why it failed can be repeated. A disk that is merely slow answers within it.
+/// The timeout of a call that needs a disk. dockerd holds the container's lock meanwhile, and a `docker run` that fails
+/// with a reason can be repeated. A disk that is merely slow answers within it.
 pub const START_PATIENCE: Duration = Duration::from_secs(5);
 
 /// An attempt to start a stream, which is either committed or given up.
@@ -38,12 +38,12 @@ const GIVEN_UP: u8 = 2;
 // === impl Attempt ===
 
 impl Attempt {
-    /// The stream is about to be known to everybody; false when that must not happen any more.
+    /// Commits the attempt, before the stream enters the table; false when it was given up.
     fn commit(&self) -> bool {
         self.settle(COMMITTED)
     }
 
-    /// Nobody waits any longer; false when the stream is known already.
+    /// Gives the attempt up, after a timeout; false when it was already committed.
     fn give_up(&self) -> bool {
         self.settle(GIVEN_UP)
     }
@@ -54,7 +54,7 @@ impl Attempt {
     }
 }
 
-/// Says what an operator should know of a container that starts.
+/// Logs what an operator should know about a container that starts.
 fn say(info: &Info, way: &Way) {
     let name = info.name();
     match way {
@@ -76,7 +76,7 @@ fn say(info: &Info, way: &Way) {
     }
 }
 
-/// What is undone unless the stream is known in the end.
+/// A record that is removed again unless the stream enters the table.
 struct Recorded<'a> {
     registry: &'a Registry,
     file: &'a Path,
@@ -94,13 +94,13 @@ impl Drop for Recorded<'_> {
 // === impl Registry ===
 
 impl Registry {
-    /// StartLogging: from its answer on, the stream is read, also by the next process.
+    /// StartLogging: once it is answered, the stream is read, also by the next process.
     ///
     /// Waits for work on the same container alone, and at most five seconds.
     ///
     /// # Errors
-    /// When the options, the labels or the FIFO are not usable, the disk does not answer, or the attempt panicked. Nothing then remains
-    /// of it.
+    /// When the options, the labels or the FIFO cannot be used, the disk does not answer, or the attempt panicked. The
+    /// attempt then leaves nothing behind.
     pub async fn start(&self, file: PathBuf, info: Info) -> Result<(), StartError> {
         check_id(&info.container_id)?;
         let deadline = Instant::now() + START_PATIENCE;
@@ -120,7 +120,7 @@ impl Registry {
             Ok(Err(panic)) => return Err(StartError::Broken(panic.to_string())),
             Err(_) => return Err(StartError::Slow),
         };
-        // Files that options name have a patience of their own.
+        // Files that options name have their own timeout.
         let before = Instant::now();
         let way = self.way(&record.info, resolved, has_started).await?;
         let deadline = deadline + before.elapsed();
@@ -131,12 +131,12 @@ impl Registry {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panic)) => Err(StartError::Broken(panic.to_string())),
             Err(_) if attempt.give_up() => Err(StartError::Slow),
-            // It was taken into the table at this very moment.
+            // The attempt was committed at this very moment.
             Err(_) => Ok(()),
         }
     }
 
-    /// Starts a stream: one that the process before has left, of which the FIFO is open, or a new one.
+    /// Starts a stream: one of the last process, whose FIFO is open, or a new one.
     pub(super) fn start_now(
         &self,
         record: &Record,
@@ -171,8 +171,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Lets a stream be read into its container's ring, which `open` opens if it is not open. The claim on the container is proof
-    /// that nobody else opens or removes it.
+    /// Reads a stream into its container's ring, which `open` opens if it is not open. The claim proves that no other
+    /// task opens or removes the container.
     ///
     /// # Errors
     /// Those of `open`, and [`StartError::Slow`] when the attempt was given up.
@@ -199,7 +199,8 @@ impl Registry {
                 return Err(StartError::Slow);
             }
             table.containers.entry(container.id.clone()).or_insert_with(|| container.clone());
-            // Before a shipper runs: without a stream it would take half a line for one that nobody will finish.
+            // Attached before a shipper runs: without a stream, the shipper would send half a line as one that will not
+            // be finished.
             let attachment = container.attach();
             let (commands, receiver) = mpsc::channel(4);
             let stream = Stream { container: container.id.clone(), commands, stopped: attachment.watch() };
@@ -220,7 +221,7 @@ impl Registry {
         Ok((container, shippers))
     }
 
-    /// Writes down a stream, so that the next process takes it up.
+    /// Records a stream, so that the next process resumes it.
     pub(super) fn record(&self, record: &Record) {
         if let Err(error) = self.inner.records.save(record) {
             self.inner.unrecorded.lasts(|| format!("{}: {error}", record.info.name()));

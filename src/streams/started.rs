@@ -1,8 +1,8 @@
-//! Containers that have started before and have no ring: those that never printed, and those of which nothing is kept.
+//! Notes about containers that have started before and have no ring: they never printed, or nothing of them is kept.
 //!
-//! A container that is new is refused for options that cannot be used, and an old one is not (see [`resolve`](super::resolve)).
-//! Most old ones are known by their ring. Of the others there is an empty file in `<state>/started`, made when their stream ends
-//! and removed after a time, or when there are too many: such a container counts as new again.
+//! Options that cannot be used refuse a new container, but not an old one (see [`resolve`](super::resolve)). Most old
+//! ones have a ring. The others have an empty file in `<state>/started`, created when their stream ends. It is removed
+//! after a time, or when there are too many: such a container counts as new again.
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,7 +13,7 @@ use base::clock;
 use base::disk;
 use base::lock;
 
-/// The most containers that are remembered.
+/// The most containers with a note.
 pub const MOST: usize = 10_000;
 
 /// The folder of containers that have started.
@@ -25,28 +25,28 @@ pub struct Started {
 // === impl Started ===
 
 impl Started {
-    /// Those below the state directory.
+    /// The notes below the state directory.
     pub fn new(state: &Path) -> Self {
         Self { dir: state.join("started") }
     }
 
-    /// Remembers a container, whose id is a plain name. Where the disk does not take it, it counts as new later.
+    /// Notes a container, whose id is a plain name. If the disk refuses, the container counts as new later.
     pub fn remember(&self, container: &str) {
         lock::may_wait();
         let _ = disk::make_dir(&self.dir);
-        // Its time is that of the last end.
+        // The file's time is that of the last end.
         let file =
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(self.path(container));
         let _ = file.and_then(|file| file.set_modified(now()));
     }
 
-    /// Whether a container is remembered.
+    /// Whether a container has a note.
     pub fn has(&self, container: &str) -> bool {
         lock::may_wait();
         self.path(container).exists()
     }
 
-    /// Forgets containers that ended longer ago than `age`, and the oldest of too many.
+    /// Removes notes of containers that ended longer ago than `age`, and the oldest of too many.
     pub fn tidy(&self, age: Duration) {
         lock::may_wait();
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_the_oldest_are_forgotten() {
+    fn the_oldest_of_too_many_notes_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let started = Started::new(dir.path());
         started.remember("oldest");

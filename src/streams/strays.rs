@@ -1,8 +1,8 @@
-//! FIFOs that containers write to and that nobody reads.
+//! Orphan FIFOs: containers write to them, but they have no record, so no stream reads them.
 //!
-//! While the disk takes nothing, a stream that starts cannot be recorded. A process that follows knows nothing of it:
-//! the FIFO would fill up, and its container be stuck, past any stop. So such FIFOs are looked for, and read for
-//! nothing but that. Whose lines these are nobody can tell any more; that they are lost is said.
+//! While the disk refuses writes, a stream that starts cannot be recorded, and the next process does not know it. The
+//! FIFO would fill up and block its container, past any stop. So orphan FIFOs are found and drained. Their owner is
+//! unknown, so their lines are dropped; the loss is logged.
 
 use std::collections::HashMap;
 use std::fs;
@@ -17,15 +17,15 @@ use super::registry::Registry;
 use base::pools::Pool;
 use dockerd::fifo::Fifo;
 
-/// Where dockerd makes FIFOs.
+/// The folder in which dockerd creates FIFOs.
 const FIFOS: &str = "/run/docker/logging";
 
-/// What the strays of the last look had to give.
+/// The bytes in each orphan FIFO at the last check.
 pub type Seen = HashMap<PathBuf, usize>;
 
 impl Registry {
-    /// Finds FIFOs of which there is no stream, and reads those that nobody has read from since the last look. The
-    /// FIFO of a container that is just being started is empty until its stream is known.
+    /// Finds FIFOs without a stream, and drains those whose bytes stayed since the last check. The FIFO of a container
+    /// that is just being started is empty until its stream is known.
     pub(super) fn drain_strays(&self, seen: &mut Seen) {
         if !is_ours() {
             return;
@@ -62,8 +62,8 @@ impl Registry {
         self.throw_away(file, fifo);
     }
 
-    /// Reads a stream to its end and keeps nothing of it. A record stays until then: a process with settings that can
-    /// be used takes the stream up again.
+    /// Reads a stream to its end and drops its lines. A record stays until then: a process with valid settings resumes
+    /// the stream.
     pub(super) fn throw_away(&self, file: PathBuf, fifo: Fifo) {
         self.table().strays.insert(file.clone());
         let registry = self.clone();
@@ -80,9 +80,9 @@ impl Registry {
 // === impl Registry ===
 
 impl Registry {
-    /// Reads to the end, frame by frame, and keeps nothing but the count of lines: a full pipe would hold up the
-    /// container, and then its stop. False when the pipe cannot be read, or the runtime goes down: a process that takes
-    /// the stream up again then begins with a whole frame.
+    /// Reads to the end, frame by frame, and only counts the lines, because a full pipe would block the container and
+    /// its stop. False when the pipe cannot be read, or the runtime shuts down: a process that resumes the stream then
+    /// begins with a whole frame.
     async fn discard(&self, mut fifo: Fifo) -> bool {
         let (mut discard, counters) = (Discard::default(), &self.inner.setup.counters);
         while fifo.readable().await.is_ok() {
@@ -103,8 +103,8 @@ impl Registry {
     }
 }
 
-/// Whether the FIFOs are all for this plugin: dockerd mounts the folder into a managed one. Those on a machine belong
-/// to all plugins that run there without being managed.
+/// Whether all FIFOs are for this plugin: dockerd mounts its folder into a managed plugin. On the host, the folder
+/// belongs to all unmanaged plugins together.
 fn is_ours() -> bool {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     mounts.lines().any(|mount| mount.split(' ').nth(4) == Some(FIFOS))

@@ -1,13 +1,13 @@
-//! What is being logged: streams by FIFO, open containers by id, and who is at work on a container's folder.
+//! The table of streams by FIFO, open containers by id, and claims on containers' folders.
 //!
-//! The table is behind a [`ShortLock`](base::lock::ShortLock), so nothing that waits for a disk happens under it. Whoever opens or removes what is on
-//! disk of a container holds that container's [`Claim`] meanwhile, and a call for the same container waits for its
-//! release. Calls for other containers do not.
+//! The table is behind a [`ShortLock`](base::lock::ShortLock), so no call that waits for a disk runs under it. A task
+//! that opens or removes a container's files holds that container's [`Claim`] meanwhile, and a call for the same
+//! container waits for its release. Calls for other containers do not.
 //!
-//! Three rules hold it together:
+//! Three rules keep it consistent:
 //!
-//! * a container enters the table only by whoever holds its claim;
-//! * its folder is removed only by whoever holds its claim, after it has left the table;
+//! * only the holder of a container's claim puts the container into the table;
+//! * only the holder of its claim removes its folder, after it has left the table;
 //! * a stream attaches to a container in the table, under the lock, with or without a claim.
 
 use std::collections::{HashMap, HashSet};
@@ -21,26 +21,26 @@ use super::intake::Command;
 use super::record::Record;
 use super::registry::{Inner, Registry};
 
-/// See the [module](self).
+/// The streams, containers and claims, see the [module](self).
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub streams: HashMap<PathBuf, Stream>,
-    /// FIFOs that are read for nothing.
+    /// Orphan FIFOs that are being drained.
     pub strays: HashSet<PathBuf>,
-    /// Streams of the process before that are being resumed, with their containers.
+    /// Streams of the last process that are being resumed, with their containers.
     pub resuming: HashMap<PathBuf, String>,
-    /// What is to be tried again because the process had no file descriptor for it.
+    /// Streams and rings that wait for a file descriptor.
     pub waiting: Waiting,
     pub containers: HashMap<String, Arc<Container>>,
     claims: HashMap<String, Released>,
 }
 
-/// What the process before left, and this one had no file descriptor for. Bounded by what was there when it started.
+/// State of the last process that waits for a file descriptor. Bounded by what existed at the start of this one.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     /// Streams by FIFO.
     pub streams: HashMap<PathBuf, Record>,
-    /// Containers with lines that were not sent, and without a stream.
+    /// Containers with unsent lines, and without a stream.
     pub rings: HashSet<String>,
 }
 
@@ -52,8 +52,8 @@ pub(super) struct Stream {
     pub stopped: watch::Receiver<bool>,
 }
 
-/// The exclusive right to open, or to remove, what is on disk of one container. Released when it is dropped, which must
-/// not happen under the table's lock.
+/// The exclusive right to open or remove one container's files. Dropping it releases it, which must not happen under
+/// the table's lock.
 #[derive(Debug)]
 pub(super) struct Claim {
     inner: Weak<Inner>,
@@ -61,17 +61,17 @@ pub(super) struct Claim {
     _release: watch::Sender<()>,
 }
 
-/// Tells when a claim is released.
+/// A channel that reports when a claim is released.
 #[derive(Clone, Debug)]
 pub(super) struct Released(watch::Receiver<()>);
 
 // === impl Table ===
 
 impl Table {
-    /// Claims a container, unless somebody else has.
+    /// Claims a container, unless another task holds the claim.
     ///
     /// # Errors
-    /// With what tells when to try again.
+    /// The channel that reports when to retry.
     pub fn claim(&mut self, inner: &Arc<Inner>, container: &str) -> Result<Claim, Released> {
         if let Some(released) = self.claims.get(container) {
             return Err(released.clone());
@@ -81,17 +81,18 @@ impl Table {
         Ok(Claim { inner: Arc::downgrade(inner), container: container.to_owned(), _release: release })
     }
 
-    /// What tells when the container is not claimed any more, if it is.
+    /// The channel for the release of the container's claim, if it is claimed.
     pub fn claimed(&self, container: &str) -> Option<Released> {
         self.claims.get(container).cloned()
     }
 
-    /// The same for the container of a stream that is being resumed.
+    /// The channel for the release of a container whose stream is being resumed.
     pub fn resumes(&self, file: &Path) -> Option<Released> {
         self.claimed(self.resuming.get(file)?)
     }
 
-    /// Takes `container` out, if it is the one that is known under its id. To be dropped without the lock: that closes files.
+    /// Removes `container` if it is the one in the table under its id. Drop the result without the lock, because that
+    /// closes files.
     pub fn remove(&mut self, container: &Arc<Container>) -> Option<Arc<Container>> {
         let is_known = self.containers.get(&container.id).is_some_and(|known| Arc::ptr_eq(known, container));
         if is_known { self.containers.remove(&container.id) } else { None }
@@ -101,7 +102,7 @@ impl Table {
 // === impl Registry ===
 
 impl Registry {
-    /// Waits until nobody else is at work on the container's folder, and claims it.
+    /// Waits until no other task holds the claim on the container, and claims it.
     pub(super) async fn claim(&self, container: &str) -> Claim {
         loop {
             let claimed = self.table().claim(&self.inner, container);
@@ -112,12 +113,12 @@ impl Registry {
         }
     }
 
-    /// Claims the container if nobody is at work on its folder.
+    /// Claims the container if no task holds the claim.
     pub(super) fn try_claim(&self, container: &str) -> Option<Claim> {
         self.table().claim(&self.inner, container).ok()
     }
 
-    /// Waits until nobody is at work on the container's folder.
+    /// Waits until no task holds the claim on the container.
     pub(super) async fn unclaimed(&self, container: &str) {
         loop {
             let claimed = self.table().claimed(container);
@@ -130,9 +131,9 @@ impl Registry {
 // === impl Released ===
 
 impl Released {
-    /// Waits for it.
+    /// Waits for the release.
     pub async fn wait(mut self) {
-        // Nothing is ever sent: the sender goes.
+        // Nothing is ever sent; the channel closes when the sender is dropped.
         while self.0.changed().await.is_ok() {}
     }
 }

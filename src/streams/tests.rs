@@ -1,4 +1,4 @@
-//! Calls of dockerd against one registry, with a disk that hangs, and bugs that panic, for single containers.
+//! Tests of dockerd's calls against one registry, with a disk that hangs and panics, for single containers.
 
 mod hand_over;
 
@@ -30,7 +30,7 @@ struct Host {
     dir: TempDir,
     registry: Registry,
     fifos: Vec<File>,
-    /// Somebody hangs, see [`Host::hang`].
+    /// Whether a ring hangs, see [`Host::hang`].
     hangs: Arc<AtomicBool>,
 }
 
@@ -55,19 +55,19 @@ impl Host {
         path
     }
 
-    /// Prints a line into the FIFO that was made as number `at`.
+    /// Prints a line into FIFO number `at`.
     fn print(&mut self, at: usize, line: &[u8]) {
         let mut framed = Vec::new();
         frame::encode_for_reader(&Entry { source: Source::Stdout, time: 1, line, chunk: None }, &mut framed);
         self.fifos[at].write_all(&framed).unwrap();
     }
 
-    /// Lets `hook` run before a ring is opened.
+    /// Runs `hook` before a ring is opened.
     fn before_open(&self, hook: impl Fn(&str) + Send + Sync + 'static) {
         assert!(self.registry.inner.before_open.set(Box::new(hook)).is_ok());
     }
 
-    /// Rings of containers of this name hang when they are opened, until the barrier is passed.
+    /// Makes the opening of this container's ring hang until the barrier is passed.
     fn hang(&self, name: &'static str) -> Arc<Barrier> {
         let barrier = Arc::new(Barrier::new(2));
         let (hung, hangs) = (barrier.clone(), self.hangs.clone());
@@ -80,7 +80,8 @@ impl Host {
         barrier
     }
 
-    /// Returns once a ring hangs. Paused time stands still from then on; while a call waits for a thread, it moves past every timeout.
+    /// Returns once a ring hangs. Paused time stands still from then on; while a call waits for a thread, it moves past
+    /// every timeout.
     async fn until_one_hangs(&self) {
         while !self.hangs.load(Ordering::Acquire) {
             tokio::task::yield_now().await;
@@ -114,7 +115,7 @@ fn info(container: &str) -> Info {
     Info { container_id: container.into(), container_name: format!("/{container}"), config, ..Info::default() }
 }
 
-/// Far less than any patience, for what must not wait at all.
+/// Far less than any timeout, for calls that must not wait.
 const AT_ONCE: Duration = Duration::from_millis(1);
 
 #[tokio::test(start_paused = true)]
@@ -175,7 +176,7 @@ async fn a_start_that_panics_is_refused_in_a_sentence_and_leaves_nothing() {
     assert!(refused.to_string().contains("bug of the plugin"), "{refused}");
     assert!(host.is_unknown("broken", &broken));
     host.registry.start(other, info("other")).await.unwrap();
-    // The same container is not left claimed.
+    // The claim on the container was released.
     let refused = host.registry.start(broken, info("broken")).await.unwrap_err();
     assert!(matches!(refused, StartError::Broken(_)), "{refused}");
 }
@@ -196,7 +197,7 @@ async fn a_call_during_recovery_waits_for_its_own_container_alone() {
     host.registry.reader("other").await.unwrap();
     host.registry.stop(&files[1]).await;
     assert!(!host.registry.is_adopted());
-    // What is stopped while its ring hangs is answered all the same.
+    // A stop is answered while the ring hangs.
     let registry = host.registry.clone();
     let hung = files[0].clone();
     let stop = tokio::spawn(async move { registry.stop(&hung).await });
@@ -227,7 +228,7 @@ async fn a_panic_over_one_record_keeps_no_other_container_from_being_resumed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_is_at_work_on_a_folder_is_alone_until_the_claim_is_dropped() {
+async fn a_claim_excludes_others_until_it_is_dropped() {
     let host = Host::new();
     let claim = host.registry.claim("c").await;
     assert!(host.registry.try_claim("c").is_none() && host.registry.try_claim("d").is_some());
@@ -280,7 +281,7 @@ async fn lines_of_a_container_are_taken_up_when_the_start_that_had_its_claim_has
         let next = next.clone();
         async move { next.adopt().await }
     });
-    // Time goes on when nobody is at work.
+    // Paused time moves only while no task runs.
     tokio::time::sleep(AT_ONCE).await;
     drop(start);
     adopted.await.unwrap();
@@ -292,7 +293,7 @@ async fn docker_logs_of_a_ring_that_the_disk_does_not_give_is_refused_in_time() 
     let host = Host::adopted().await;
     let ring = host.registry.ring_dir("c");
     std::fs::create_dir_all(&ring).unwrap();
-    // Whoever opens it waits until somebody writes there.
+    // Opening this FIFO blocks until a process writes to it.
     let hangs = ring.join("cursor-hangs");
     mkfifo(&hangs, Mode::S_IRWXU).unwrap();
     let registry = host.registry.clone();
@@ -304,7 +305,7 @@ async fn docker_logs_of_a_ring_that_the_disk_does_not_give_is_refused_in_time() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_process_takes_over_is_synced_at_once() {
+async fn resumed_rings_are_synced_at_once() {
     let mut host = Host::adopted().await;
     let file = host.fifo("fifo");
     host.registry.start(file, info("c")).await.unwrap();
@@ -315,7 +316,7 @@ async fn what_a_process_takes_over_is_synced_at_once() {
     let next = registry(&host.dir);
     let policy = Policy { retention: Duration::MAX, budget: RingBudget::Share(50) };
     tokio::spawn(crate::app::adopt_and_keep(next, policy));
-    // Less than between two rounds.
+    // Less than the time between two rounds.
     sleep(Duration::from_secs(1)).await;
     assert!(is_synced());
 }

@@ -1,4 +1,4 @@
-//! Rings are looked over once a minute: what is old, or too much, goes.
+//! Evicts old rings, and rings above the budget, once a minute.
 
 use std::fs;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use dockerd::info::Info;
 const AGES: &str = "ages.json";
 
 impl Registry {
-    /// Lets go of rings whose containers are gone, at once and then again and again, until the plugin goes down.
+    /// Evicts rings of stopped containers, at once and then every minute, until the plugin shuts down.
     pub async fn keep_tidy(&self, policy: Policy) {
         let mut shutdown = self.inner.shutdown.subscribe();
         let path = self.ages_path();
@@ -38,7 +38,7 @@ impl Registry {
                 break;
             }
         }
-        // Those that have stopped since the last look are as old as they are at the next process's first.
+        // Stops since the last survey are found by the next process's first survey.
         let registry = self.clone();
         let _ = Pool::Sync.run(move || registry.age(policy, &mut ages)).await;
     }
@@ -47,14 +47,14 @@ impl Registry {
         self.inner.setup.state_dir.join(AGES)
     }
 
-    /// Finds all rings, and how old they are.
+    /// Surveys all rings and their ages.
     fn age(&self, policy: Policy, ages: &mut Ages) -> Vec<Found> {
         let is_live = |id: &str| self.open_container_of(id).is_some_and(|container| container.is_attached());
         let stops = std::mem::take(&mut *self.inner.stops.lock());
         let all =
             retention::survey(&stops, &self.rings_dir(), is_live, ages, Moment::now(self.inner.boot), policy.retention);
         if let Err(error) = ages.save(&self.ages_path()) {
-            // The next process takes them for younger than they are.
+            // The next process counts them as younger than they are.
             warn!(%error, "the ages of stopped containers cannot be saved");
         }
         all
@@ -84,7 +84,8 @@ impl Registry {
     fn trim(&self, ring: &Found, segments: usize) {
         let bytes = match self.open_container_of(&ring.container) {
             Some(container) => container.trim(segments),
-            // With the claim nobody opens it. Whoever is at work on it now keeps it until the next look.
+            // With the claim no other task opens it. A task that holds the claim now keeps the ring until the next
+            // survey.
             None => match self.try_claim(&ring.container) {
                 Some(_claim) => retention::trim_on_disk(&ring.dir, self.inner.boot, segments),
                 None => return,

@@ -1,5 +1,4 @@
-//! What goes on beside logging: rings are synced, what the disk did not take is brought to it, and streams without a
-//! record or a reader get one.
+//! Periodic upkeep beside logging: syncs rings, heals them, and gives streams their missing record or reader.
 
 use std::time::Duration;
 
@@ -13,12 +12,12 @@ use super::table::Stream;
 use base::buffers;
 use base::pools::Pool;
 
-/// How much of what was written a power loss may cost, and how soon a disk that has recovered is used again.
+/// The time between two syncs: bounds the loss in a power loss, and the delay until a recovered disk is used again.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
 
 impl Registry {
-    /// Heals and syncs rings and cursors, as many at once as [`Pool::Sync`] has threads, until the plugin goes down. A round
-    /// begins when the one before is over: a disk that is slower than that is not asked for more.
+    /// Heals and syncs rings and cursors until the plugin shuts down, as many at once as [`Pool::Sync`] has threads. A
+    /// round begins when the last one has ended, so a slow disk gets no more work.
     pub async fn keep_synced(&self) {
         let mut shutdown = self.inner.shutdown.subscribe();
         while timeout(SYNC_EVERY, shutdown.wait_for(|down| *down)).await.is_err() {
@@ -26,8 +25,8 @@ impl Registry {
         }
     }
 
-    /// One round. Beside the others it is due when the rings are open: processes that are killed one after the other must
-    /// not put off that what they wrote is synced.
+    /// Runs one round. Recovery runs one more when the rings are open, so that a series of killed processes cannot
+    /// postpone the sync of their writes.
     pub async fn sync_all(&self) {
         let containers: Vec<_> = self.table().containers.values().cloned().collect();
         let mut syncs = JoinSet::new();
@@ -36,16 +35,15 @@ impl Registry {
             syncs.spawn(Pool::Sync.run(move || container.sync()));
         }
         let records = self.inner.records.clone();
-        // After a power loss a record says whose lines a ring holds. What the disk does not take is tried again, and said
-        // for the rings.
+        // After a power loss, a record says which container a ring belongs to. A failed write is retried; the rings log
+        // the disk's errors.
         syncs.spawn(Pool::Sync.run(move || drop(records.settle())));
         while syncs.join_next().await.is_some() {}
         buffers::trim();
     }
 
-    /// Writes down streams that are not recorded, reads FIFOs that nobody reads, and takes up what there was no file descriptor for, until
-    /// the plugin goes down. Apart from the syncs:
-    /// containers are stuck until it is done.
+    /// Writes missing records, drains orphan FIFOs, and resumes what waits for a file descriptor, until the plugin
+    /// shuts down. Apart from the syncs, because containers block until this is done.
     pub async fn keep_account(&self) {
         let mut shutdown = self.inner.shutdown.subscribe();
         let mut strays = Seen::new();
@@ -62,7 +60,7 @@ impl Registry {
         }
     }
 
-    /// Writes down streams of which there is no record, because the disk did not take it or somebody has deleted it.
+    /// Records streams without a record, because the disk refused it or another process deleted it.
     fn keep_recorded(&self) {
         let table = self.table();
         let container = |stream: &Stream| table.containers.get(&stream.container).cloned();

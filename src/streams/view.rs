@@ -1,4 +1,4 @@
-//! How containers and destinations are doing, at one instant, for the metrics and the status page.
+//! A snapshot of containers and destinations, for the metrics and the status page.
 
 mod look;
 
@@ -6,46 +6,46 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-/// Containers that are shown one by one; there are others only on a host with more.
+/// The most containers that are listed; the others are only counted.
 pub const MOST_CONTAINERS: usize = 1000;
 
-/// Everything that is being logged.
+/// A snapshot of all containers and destinations.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct View {
-    /// What the process before this one left has been taken up, so that calls of dockerd are answered.
+    /// Whether recovery is done, so that calls of dockerd are answered.
     pub adopted: bool,
-    /// Settings of the plugin that cannot be used, in a sentence each: new containers are refused meanwhile.
+    /// Errors in the plugin's settings, one sentence each: new containers are refused meanwhile.
     pub bad_settings: Vec<String>,
-    /// Containers with a stream, or with lines that were not sent; [`MOST_CONTAINERS`] at most, those that are the
-    /// furthest behind first.
+    /// Containers with a stream or with unsent lines; [`MOST_CONTAINERS`] at most, those that are the furthest behind
+    /// first.
     pub containers: Vec<ContainerView>,
-    /// How many there are beside these.
+    /// The number of containers that are not listed.
     pub unlisted: usize,
-    /// Streams that are read for nothing, as there is no record of them or no ring: what comes of them is lost.
+    /// Streams without a record or a ring: their lines are read and dropped.
     pub unlogged_streams: usize,
-    /// Containers whose lines are buffered and not sent, because options cannot be used, or a file that they name; those
-    /// of unlisted containers too.
+    /// Containers whose lines are buffered and not sent, because options or a file that they name cannot be used;
+    /// unlisted containers included.
     pub unusable: usize,
-    /// Stopped containers with lines that are kept and cannot be sent.
+    /// Stopped containers with unsent lines that cannot be sent.
     pub stranded: usize,
-    /// Where their lines go.
+    /// The destinations of all lines.
     pub destinations: Vec<DestinationView>,
-    /// Bytes that all rings took when they were looked over last, which is done once a minute.
+    /// Bytes that all rings took at the last survey, which runs once a minute.
     pub rings_bytes: u64,
-    /// What they may take (`RING_BUDGET`).
+    /// The budget of all rings (`RING_BUDGET`), in bytes.
     pub rings_budget_bytes: u64,
-    /// What was lost since the process began, that of containers included which have left since.
+    /// Losses since the process began, those of containers that have left included.
     pub lost: LostView,
 }
 
-/// What will never be with Loki.
+/// Lines and bytes that Loki will never receive.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct LostView {
-    /// Lines by reason, once for each destination that does not get them; those without a line are left out.
+    /// Dropped lines by reason, once for each destination that misses them; reasons without a line are omitted.
     pub lines: BTreeMap<&'static str, u64>,
-    /// Bytes that neither disk nor memory had room for; `docker logs` does not have them either.
+    /// Bytes dropped because neither disk nor memory had room; `docker logs` does not have them either.
     pub no_room_bytes: u64,
-    /// When that was last counted.
+    /// The time of the last loss.
     #[serde(serialize_with = "time")]
     pub last: Option<i64>,
 }
@@ -55,54 +55,54 @@ pub struct LostView {
 pub struct ContainerView {
     /// Twelve hexadecimal digits, as `docker ps` shows it.
     pub id: String,
-    /// As people know it.
+    /// The name without the slash.
     pub name: String,
-    /// As it was typed.
+    /// The image as the user typed it.
     pub image: String,
-    /// dockerd has not stopped its log.
+    /// Whether dockerd has not stopped its log.
     pub running: bool,
     /// Lines that it wrote since the plugin opened its ring.
     pub lines: u64,
     /// Their bytes in the ring.
     pub bytes: u64,
-    /// Over the last minute; absent in the first seconds.
+    /// The rate over the last minute; absent in the first seconds.
     pub lines_per_second: Option<f64>,
-    /// The same of the bytes.
+    /// The rate of the bytes over the last minute.
     pub bytes_per_second: Option<f64>,
-    /// Bytes that were read and could not be kept.
+    /// Bytes that were read and dropped.
     pub discarded_bytes: u64,
-    /// What `docker logs` has.
+    /// The ring, which `docker logs` reads.
     pub ring: RingView,
-    /// Why its lines are buffered and not sent: what is wrong with its options, or with a file that they name.
+    /// The reason why its lines are buffered and not sent: an error in its options, or in a file that they name.
     pub unusable: Option<String>,
-    /// Its way to each destination; none while its options cannot be used.
+    /// Its destinations; empty while its options cannot be used.
     pub destinations: Vec<LaneView>,
 }
 
 /// A container's ring.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct RingView {
-    /// What it takes.
+    /// Bytes that it takes.
     pub bytes: u64,
-    /// What it may take (`max-size` times `max-file`).
+    /// The most bytes that it may take (`max-size` times `max-file`).
     pub limit_bytes: u64,
-    /// When its oldest line was written.
+    /// The time of its oldest line.
     #[serde(serialize_with = "time")]
     pub oldest_line: Option<i64>,
     /// Lines that it no longer has, sent or not.
     pub overwritten_lines: u64,
-    /// A part of it is in memory: the disk takes nothing.
+    /// Whether a part of it is in memory, because the disk refuses writes.
     pub in_memory: bool,
 }
 
-/// A container's way to one destination.
+/// The state of a container's lines for one destination.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct LaneView {
     /// The destination's URL.
     pub destination: String,
-    /// Lines that Loki took since the plugin opened the ring.
+    /// Lines that Loki accepted since the plugin opened the ring.
     pub sent_lines: u64,
-    /// Lines in the ring that it has not taken yet.
+    /// Unsent lines in the ring.
     pub lag_lines: u64,
     /// Their bytes in the ring.
     pub lag_bytes: u64,
@@ -110,55 +110,55 @@ pub struct LaneView {
     pub lag_seconds: f64,
     /// For how long lines may wait for others (`loki-batch-wait`).
     pub batch_wait_seconds: f64,
-    /// The destination takes lines, as far as is known.
+    /// Whether the destination accepts lines, as of the last push.
     pub up: bool,
-    /// About how many bytes the container can still write before the first of these lines has to go.
+    /// About how many bytes the container can still write before the first unsent line is evicted.
     pub room_bytes: u64,
-    /// How long that lasts at the present rate; absent while lines are taken, or while the rate is not known or 0.
+    /// The time until then at the present rate; absent while lines are accepted, or while the rate is not known or 0.
     pub full_in_seconds: Option<f64>,
-    /// Lines that will never get there, by reason; those without a line are left out.
+    /// Lines dropped for this destination, by reason; reasons without a line are omitted.
     pub dropped_lines: BTreeMap<&'static str, u64>,
-    /// When that was last counted.
+    /// The time of the last drop.
     #[serde(serialize_with = "time")]
     pub last_dropped: Option<i64>,
-    /// Lines that got there in another form.
+    /// Lines that were sent in a changed form, by reason.
     pub changed_lines: BTreeMap<&'static str, u64>,
-    /// When Loki took lines of this container last.
+    /// The last time at which Loki accepted lines of this container.
     #[serde(serialize_with = "time")]
     pub last_sent: Option<i64>,
-    /// What went wrong last with lines of this container.
+    /// The last error with lines of this container.
     pub last_error: Option<ErrorView>,
 }
 
 /// A destination: one URL, tenant and set of credentials.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct DestinationView {
-    /// Without anything secret.
+    /// The URL without secrets.
     pub url: String,
-    /// The tenant that it is for, if one is named.
+    /// The tenant, if one is set.
     pub tenant: Option<String>,
-    /// No push has failed since the last that succeeded.
+    /// Whether no push has failed since the last success.
     pub up: bool,
-    /// For how long it has been down; 0 when it is up.
+    /// The duration of the outage; 0 when the destination is up.
     pub down_seconds: f64,
-    /// Lines that wait for it, those of unlisted containers too.
+    /// Unsent lines for it, those of unlisted containers included.
     pub waiting_lines: u64,
-    /// Of so many containers.
+    /// The number of containers with unsent lines for it.
     pub waiting_containers: u64,
-    /// When it took lines last.
+    /// The last time at which it accepted lines.
     #[serde(serialize_with = "time")]
     pub last_success: Option<i64>,
-    /// What went wrong last.
+    /// The last error.
     pub last_error: Option<ErrorView>,
 }
 
-/// Something that went wrong.
+/// An error with its time.
 #[derive(Clone, Debug, Serialize)]
 pub struct ErrorView {
-    /// When.
+    /// The time of the error.
     #[serde(serialize_with = "time_of")]
     pub at: i64,
-    /// In words.
+    /// The error as text.
     pub text: String,
 }
 
@@ -171,7 +171,7 @@ fn time<S: Serializer>(at: &Option<i64>, serializer: S) -> Result<S::Ok, S::Erro
     }
 }
 
-/// RFC 3339 in UTC.
+/// Writes a time as RFC 3339 in UTC.
 pub fn time_of<S: Serializer>(at: &i64, serializer: S) -> Result<S::Ok, S::Error> {
     let at = jiff::Timestamp::from_nanosecond(i128::from(*at)).unwrap_or_default();
     serializer.collect_str(&at)

@@ -1,4 +1,4 @@
-//! Looks at everything once a minute, and says in the plugin's log when something is wrong, and when it is right again.
+//! Checks everything once a minute, and logs in the plugin's log when something fails and when it recovers.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use base::pools::Pool;
 use telemetry::summary::{Down, Lost, Reading, Summary};
 
 impl Registry {
-    /// Looks `every` so often until the plugin goes down. Lines are behind when they wait for longer than that, beyond
+    /// Checks once per `every` until the plugin shuts down. Lines are behind when they wait longer than `every`, beyond
     /// `loki-batch-wait`, or for a destination that is down.
     pub async fn keep_watch(&self, every: Duration) {
         let mut shutdown = self.inner.shutdown.subscribe();
         let mut summary = Summary::default();
         while timeout(every, shutdown.wait_for(|down| *down)).await.is_err() {
             let registry = self.clone();
-            // The age of lines is read from the disk.
+            // Finding the age of lines reads from the disk.
             let Ok(reading) = Pool::Status.run(move || registry.reading(every)).await else { continue };
             if let Some(outcome) = summary.look(Instant::now().into_std(), reading) {
                 outcome.say();

@@ -377,7 +377,7 @@ mod tests {
         for of_none in ["cursor-up", "cursor-down"] {
             fs::write(dir.path().join(of_none), [1; 1024]).unwrap();
         }
-        assert_eq!(starts(&Cursors::open(&ring, &names(&["up", "down"])).unwrap()), [of_all; 2], "their progress is unknown");
+        assert_eq!(starts(&Cursors::open(&ring, &names(&["up", "down"])).unwrap()), [of_all; 2], "not known");
     }
 
     #[test]

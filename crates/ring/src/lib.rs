@@ -1,7 +1,7 @@
 //! The ring: a bounded on-disk buffer of one container's output, readable while it is written, and consistent after a
 //! crash.
 //!
-//! # What it promises
+//! # Guarantees
 //!
 //! * **Bounded.** Never more than [`Options::budget`] bytes on disk, deleted files that are still open included: an
 //!   evicted segment is truncated before it is removed. A full ring evicts its oldest segment. A reader that had not
@@ -27,8 +27,8 @@
 //! # On disk
 //!
 //! ```text
-//! <dir>/info.json            what the owner says about the ring; written when the first segment is made, see [`describe`]
-//! <dir>/cursor-<name>        how far a shipper has come, see [`cursors`]
+//! <dir>/info.json            the description of the ring; written with the first segment, see [`describe`]
+//! <dir>/cursor-<name>        the position of one destination's shipper, see [`cursors`]
 //! <dir>/0000000000000007.seg segments, numbered upwards; only the last one is written to
 //! <dir>/0000000000000006.unreadable.seg   a segment that could not be read
 //! ```
@@ -36,13 +36,14 @@
 //! A segment, all integers little-endian, all structures of fixed size ([`format`]):
 //!
 //! ```text
-//!      0  header   magic, version, number, first record, capacity, boot id, CRC-32. Written last when a segment is made:
-//!                  one of which nothing is written but owner and torn bytes holds nothing that is not elsewhere.
+//!      0  header   magic, version, number, first record, capacity, boot id, CRC-32. Written last when a segment is
+//!                  created: without it, owner and torn bytes are copies of bytes that are also elsewhere.
 //!    512  slot A   the open block as of a sync, CRC-32 over itself and over the data
 //!   1024  slot B   the same as of the sync before or after: the valid one that reaches further wins
-//!   1536  owner    which writer the bytes behind the last whole record belong to
-//!   2048  mark     the open block as of the last commit; it counts while the machine stays up
-//!   4096  index    one 64-byte entry a sealed block: offset, length, first record, count, times, CRC-32 of the data, CRC-32
+//!   1536  owner    the writer of the bytes behind the last whole record
+//!   2048  mark     the open block as of the last commit; valid until the machine reboots
+//!   4096  index    one 64-byte entry per sealed block: offset, length, first record, count, times, CRC-32 of the data and
+//!                  of the entry
 //!   n*4K  data     records, one behind the other, to the end of the file
 //! ```
 //!

@@ -5,7 +5,7 @@ use super::*;
 const DAY: Duration = Duration::from_secs(86_400);
 const MIB: u64 = 1024 * 1024;
 
-/// A ring of a container that stopped so many days ago; `None`: it runs.
+/// A ring of a container that stopped this many days ago; `None`: it runs.
 fn ring(container: &str, bytes: u64, days: Option<u32>, unsent: u64) -> Found {
     Found {
         dir: container.into(),
@@ -44,7 +44,7 @@ fn removed(all: &[Found], budget: u64) -> Vec<&str> {
 }
 
 #[test]
-fn a_ring_that_was_sent_goes_when_its_container_stopped_long_ago() {
+fn a_sent_ring_is_evicted_when_its_container_stopped_long_ago() {
     let all = [
         ring("new", 1, Some(1), 0),
         ring("old", 1, Some(8), 0),
@@ -95,13 +95,13 @@ fn running_rings_are_trimmed_evenly_and_keep_what_docker_logs_needs() {
 }
 
 #[test]
-fn a_ring_that_could_not_be_looked_into_does_not_go() {
+fn a_ring_that_cannot_be_read_is_not_evicted() {
     let unreadable = Found { unreadable: true, ..ring("a", 10, Some(100), 0) };
     assert_eq!(removed(&[unreadable, ring("b", 10, Some(100), 0)], 0), ["b"]);
 }
 
 #[test]
-fn containers_that_stopped_at_one_time_go_in_the_order_in_which_they_were_written_to() {
+fn rings_that_stopped_at_one_time_are_evicted_in_the_order_of_their_last_writes() {
     let written = |container, at| Found {
         written: SystemTime::UNIX_EPOCH + Duration::from_secs(at),
         ..ring(container, 10, Some(0), 0)
@@ -122,7 +122,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn nothing_unsent_goes_while_there_is_sent_to_go_and_the_budget_is_kept_if_that_can_be(
+    fn sent_lines_are_evicted_before_unsent_ones_and_the_budget_is_kept_if_possible(
         all in prop::collection::vec(any_ring(), 0..12), budget in 0..40 * MIB,
     ) {
         let steps = choose(&all, policy(budget), budget);
@@ -136,7 +136,7 @@ proptest! {
                 all[at].bytes - all[at].sent[..segments].iter().sum::<u64>()
             }
         };
-        // Segments that could still go without a line that was not sent.
+        // Segments that could still be evicted without an unsent line.
         let can_be_trimmed = |at: usize, floor: u64| {
             let trimmed = match step_of(at) {
                 None => 0,

@@ -1,10 +1,10 @@
-//! Which labels a container gets, and what is said of those that it does not.
+//! The labels of a container, and the notes about missing ones.
 
 use super::*;
 use crate::config::{PluginDefaults, StreamOptions};
 use proptest::prelude::*;
 
-/// A container of compose, with a few labels and variables of its own.
+/// A Compose container with some labels and environment variables.
 fn info() -> Info {
     let labels = [
         ("app", "web"),
@@ -123,7 +123,7 @@ fn the_two_streams_differ_in_their_source_only() {
 }
 
 #[test]
-fn ids_go_beside_the_lines() {
+fn ids_are_structured_metadata() {
     let expected = [("container_id".to_owned(), info().container_id), ("image_name".to_owned(), "shop:1.2".to_owned())];
     assert_eq!(built(&[]).structured_metadata(), expected);
     let bare = build(&Info::default(), &options(&[]), "").unwrap();
@@ -131,9 +131,9 @@ fn ids_go_beside_the_lines() {
     assert_eq!(labels_of(&bare, Source::Stderr), "{source=\"stderr\"}");
 }
 
-/// An image may have any label, and is not to choose whose its lines are.
+/// An image may have any label, but must not choose the tenant of its lines.
 #[test]
-fn what_a_pattern_happens_to_find_is_no_tenant() {
+fn a_label_found_by_a_pattern_does_not_set_the_tenant() {
     for (key, pairs, tenant) in [
         ("__tenant_id__", &[("labels-regex", "tenant")][..], None),
         ("..tenant.id..", &[("labels-regex", "tenant")], None),
@@ -151,12 +151,12 @@ fn what_a_pattern_happens_to_find_is_no_tenant() {
 }
 
 #[test]
-fn what_is_replaced_or_cut_is_noted() {
+fn a_replaced_or_truncated_label_is_noted() {
     let long = "x".repeat(3_000);
     let cut = format!("a={long}");
     for (pairs, notes) in [
         (&[][..], &[][..]),
-        // One value from two places is no conflict.
+        // Equal values from two places are no conflict.
         (&[("labels", "app"), ("labels-regex", "^app$")], &[]),
         (
             &[("labels", "tier"), ("env", "tier")],
@@ -180,7 +180,7 @@ fn what_is_replaced_or_cut_is_noted() {
 }
 
 #[test]
-fn the_tenant_of_all_that_is_sent_is_that_of_the_destination() {
+fn a_tenant_of_all_lines_is_that_of_the_destination() {
     let target = |rules: &str| {
         let rules = format!("[{rules}]");
         let typed = BTreeMap::from([
@@ -206,7 +206,7 @@ fn the_tenant_of_all_that_is_sent_is_that_of_the_destination() {
 }
 
 #[test]
-fn templates_that_do_not_fit_are_all_told() {
+fn all_failing_templates_are_reported() {
     let options = options(&[("loki-external-labels", "a={{.Nmae}},b={{.Name}},c={{upper 1}}"), ("tag", "{{.Nmae}}")]);
     let errors = build(&info(), &options, "box").unwrap_err();
     assert_eq!(errors.len(), 3);
@@ -222,13 +222,13 @@ fn templates_that_do_not_fit_are_all_told() {
 }
 
 #[test]
-fn more_labels_than_loki_takes_are_refused() {
+fn more_labels_than_loki_accepts_are_refused() {
     let many = |count: usize| {
         let pairs: Vec<String> = (1..=count).map(|n| format!("l{n:02}=x")).collect();
         let external = format!("service_name=x,empty=,{}", pairs.join(","));
         build(&info(), &options(&[("loki-external-labels", &external)]), "box")
     };
-    // compose_project, compose_service, host and source are there anyhow.
+    // compose_project, compose_service, host and source are always present.
     assert_eq!(many(11).unwrap().stream(Source::Stdout).unwrap().labels.len(), 16);
     let errors = many(12).unwrap_err();
     assert_eq!(
@@ -240,7 +240,7 @@ fn more_labels_than_loki_takes_are_refused() {
 }
 
 #[test]
-fn names_that_are_too_long_or_too_many_are_told_briefly() {
+fn too_long_or_too_many_names_are_reported_briefly() {
     let mut info = info();
     info.container_labels = [("x".repeat(2_000), "1".to_owned())].into();
     let labels = build(&info, &options(&[("labels-regex", "^x")]), "box").unwrap();

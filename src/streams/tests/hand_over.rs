@@ -1,4 +1,4 @@
-//! A container starts under another description, and lines of it were printed under the one before.
+//! A container starts under another description, with unsent lines of the former one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use super::super::rename::AGAIN;
 use super::{Host, Info, former, info};
 use ring::cursors;
 
-/// A container of which no line is to be sent, so that its cursor moves without a Loki.
+/// A container whose lines are all dropped, so that its cursor moves without a Loki.
 fn dropped(name: &str, url: &str) -> Info {
     let mut info = Info { container_name: format!("/{name}"), ..info("c") };
     info.config.insert("loki-url".into(), url.into());
@@ -36,8 +36,8 @@ async fn eventually(is_so: impl Fn() -> bool) {
 const HERE: &str = "http://127.0.0.1:9/loki/api/v1/push";
 const THERE: &str = "http://127.0.0.2:9/loki/api/v1/push";
 
-/// A container that has started before and after a change, with two lines from before it: the second is sent, and the disk does not take that.
-/// Gives the file of the cursor, which is aside, and where it belongs.
+/// A container that has started before and after a change, with two lines from before it. The second is sent, and the
+/// disk refuses the cursor. Returns the cursor's file, which was moved away, and its path.
 async fn changed(host: &mut Host, before: &Info, after: &Info) -> (PathBuf, PathBuf) {
     let files = [host.fifo("before"), host.fifo("after")];
     let (registry, dir) = (host.registry.clone(), host.registry.ring_dir("c"));
@@ -59,7 +59,7 @@ fn formers(dir: &Path) -> Vec<(u64, Info)> {
     former::load(dir, 1).unwrap().into_iter().map(|former| (former.until, former.info)).collect()
 }
 
-/// Until the disk has taken how far the lines before the change were sent, a kill sends them again: as what they were printed.
+/// Until the disk has the cursor, a kill sends the lines before the change again, under their own description.
 #[tokio::test(start_paused = true)]
 async fn lines_go_on_under_the_new_name_and_those_before_keep_theirs_while_the_disk_refuses_the_cursor() {
     let mut host = Host::adopted().await;
@@ -78,7 +78,7 @@ async fn lines_go_on_under_the_new_name_and_those_before_keep_theirs_while_the_d
     assert_eq!(cursors::furthest_behind(&dir).map(|position| position.seq), Some(3));
 }
 
-/// The cursors of other destinations have other files.
+/// The cursors of other destinations are in other files.
 #[tokio::test(start_paused = true)]
 async fn a_container_with_other_destinations_is_handed_over_once_the_disk_has_taken_how_far_it_was_sent() {
     let mut host = Host::adopted().await;

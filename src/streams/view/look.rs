@@ -1,4 +1,4 @@
-//! How a view is made: from the table of containers, their rings and cursors, and what was counted of them.
+//! Builds a view from the table of containers, their rings and cursors, and their counters.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,7 +20,8 @@ use ring::Position;
 // === impl Registry ===
 
 impl Registry {
-    /// How everything is doing. Reads a piece of each ring that has lines to send, so it is for a thread that may wait.
+    /// Takes a snapshot of everything. Reads a piece of each ring with unsent lines, so call it on a thread that may
+    /// block.
     pub fn view(&self) -> View {
         let (mut containers, unlogged_streams) = self.open();
         let waiting = waiting(&containers);
@@ -57,16 +58,16 @@ impl Registry {
         }
     }
 
-    /// Everything that is being logged, and how many streams are not.
+    /// The open containers, and the number of streams that are not logged.
     pub(in crate::streams) fn open(&self) -> (Vec<Arc<Container>>, usize) {
         let table = self.table();
         (table.containers.values().cloned().collect(), table.strays.len())
     }
 
-    /// Stopped containers with lines that could not be sent when the plugin began or they stopped, and are still there.
+    /// The number of stopped containers that still have lines which could not be sent.
     pub(in crate::streams) fn stranded(&self) -> usize {
         let known: Vec<_> = self.inner.stranded.lock().iter().cloned().collect();
-        // One that was started again is shipped, or known as one whose options cannot be used.
+        // A container that was started again is shipped, or counted as one with unusable options.
         let is_over = |id: &String| {
             let is_open = self.table().containers.contains_key(id);
             is_open || !self.ring_dir(id).exists()
@@ -86,7 +87,7 @@ impl Registry {
     }
 }
 
-/// Lines that wait for each destination, and of how many containers.
+/// The number of unsent lines for each destination, and of their containers.
 fn waiting(containers: &[Arc<Container>]) -> HashMap<*const Destination, (u64, u64)> {
     let mut waiting = HashMap::new();
     for container in containers {
@@ -100,7 +101,7 @@ fn waiting(containers: &[Arc<Container>]) -> HashMap<*const Destination, (u64, u
     waiting
 }
 
-/// The oldest line that a lane has still to send, and how many there are from there on.
+/// The position of the oldest unsent line of a lane, and the number of lines from there on.
 fn waiting_in(container: &Container, at: usize) -> (Position, u64) {
     let ring = &container.ring;
     let saved = container.sent.position(at);
@@ -173,7 +174,7 @@ impl LaneView {
         }
     }
 
-    /// Lines that will never get there.
+    /// The number of lines dropped for this destination.
     pub fn dropped(&self) -> u64 {
         self.dropped_lines.values().sum()
     }
