@@ -286,7 +286,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_walk_sees_what_prost_sees(
+        fn decode_agrees_with_prost(
             stderr: bool,
             time_nano in 1i64..,
             line: Vec<u8>,

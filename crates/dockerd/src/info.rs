@@ -139,7 +139,7 @@ mod tests {
     }"#;
 
     #[test]
-    fn what_dockerd_sends_is_read() {
+    fn info_of_dockerd_is_read() {
         let info: Info = serde_json::from_str(SENT).unwrap();
         assert_eq!(info.name(), "c1");
         assert_eq!(info.id12(), "d4f0a7b6c5e4");
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_persisted_reads_back() {
+    fn persisted_info_reads_back() {
         let info: Info = serde_json::from_str(SENT).unwrap();
         let json = serde_json::to_string(&info).unwrap();
         assert!(json.contains("\"ContainerImageID\":\"sha256:56f5a"), "{json}");

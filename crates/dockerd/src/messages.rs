@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_dockerd_sends_is_understood() {
+    fn calls_of_dockerd_are_read() {
         let call: ReadLogs = serde_json::from_str(
             r#"{"Info":{"Config":{},"ContainerID":"c","ContainerEnv":null,"New":1},
                 "Config":{"Since":"2026-11-20T09:24:57.5+01:00","Until":"0001-01-01T00:00:00Z","Tail":-1,"Follow":true}}"#,
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn times_beyond_what_nanoseconds_reach_are_the_ends_of_time() {
+    fn times_outside_the_range_of_nanoseconds_are_clamped() {
         let config = |text: &str| serde_json::from_str::<ReadConfig>(&format!(r#"{{"Until":"{text}"}}"#));
         assert_eq!(config("9999-12-30T22:00:00Z").unwrap().until, Some(i64::MAX));
         assert_eq!(config("1950-01-01T00:00:00Z").unwrap().until, None);

@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_process_before_has_saved_is_still_to_be_synced() {
+    fn a_save_of_the_last_process_is_synced_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cursor");
         assert!(Cursor::open(&path).unwrap().to_sync().is_none());
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_damaged_file_held_does_not_count_once_something_was_saved() {
+    fn old_slots_of_a_damaged_file_do_not_count_after_a_save() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
         let mut cursor = Cursor::open(&path).unwrap();

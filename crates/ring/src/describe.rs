@@ -156,7 +156,7 @@ mod tests {
 
     /// One thread starts the container, another syncs its ring: both write through one file.
     #[test]
-    fn two_threads_that_describe_a_ring_leave_what_was_given_last() {
+    fn two_threads_that_describe_a_ring_leave_the_newest_description() {
         let dir = tempfile::tempdir().unwrap();
         let ring = tests::open(dir.path(), tests::BOOT);
         let is_over = AtomicBool::new(false);

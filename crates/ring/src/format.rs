@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_encoded_is_decoded_and_one_flipped_bit_is_not() {
+    fn encoded_structures_are_decoded_unless_a_bit_was_flipped() {
         let block = Block { offset: 1, len: 2, first_seq: 3, count: 4, first_time: -5, last_time: i64::MAX, crc: 6 };
         let bytes = block.encode();
         assert_eq!(Block::decode(&bytes), Some(block));

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_ends_when_what_goes_on_under_it_has_ended() {
+    fn a_lease_ends_after_changes_in_progress() {
         let dir = tempfile::tempdir().unwrap();
         let first = Lease::take(dir.path());
         let tenure = first.enter().unwrap();

@@ -19,7 +19,7 @@ fn a_ring_that_was_never_written_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_was_landed_is_read_in_order_and_numbered() {
+fn landed_records_are_read_in_order_and_numbered() {
     let dir = tempfile::tempdir().unwrap();
     let ring = open(dir.path(), BOOT);
     let mut writer = ring.writer("a");
@@ -62,7 +62,7 @@ fn a_full_ring_evicts_the_oldest_records_and_counts_them() {
 }
 
 #[test]
-fn the_room_behind_a_position_is_what_can_be_written_before_it_goes() {
+fn room_behind_a_position_is_the_number_of_bytes_until_its_eviction() {
     let dir = tempfile::tempdir().unwrap();
     let ring = open(dir.path(), BOOT);
     let mut writer = ring.writer("a");
@@ -166,7 +166,7 @@ fn torn_bytes_outlive_a_return_to_a_ring_that_is_full() {
 }
 
 #[test]
-fn a_stream_that_ends_torn_leaves_filler_and_what_is_whole_inside_it() {
+fn a_stream_that_ends_torn_leaves_filler_and_its_whole_records() {
     let dir = tempfile::tempdir().unwrap();
     let ring = open(dir.path(), BOOT);
     let mut writer = ring.writer("a");

@@ -137,7 +137,7 @@ fn segments_that_a_failing_sync_is_behind_with_are_synced_by_the_next_one() {
 
 /// Both run under one lock: an intake that evicts some in between would leave others at that index.
 #[test]
-fn only_what_was_asked_for_is_retired_while_a_writer_makes_room() {
+fn only_requested_segments_are_evicted_while_a_writer_makes_room() {
     const RECORDS: i64 = 30_000;
     /// Records that are still needed, behind which there is a segment or two.
     const NEEDED: u64 = 100;

@@ -22,7 +22,7 @@ fn check(read: &[(u64, i64, Vec<u8>)]) {
 }
 
 #[test]
-fn what_comes_after_a_file_was_cut_survives_the_process() {
+fn records_after_a_truncation_survive_the_process() {
     for len in [0, 1, 600, 2500, 4096, 5000, 8192, 8200, 9000, 10_000] {
         for (all, heal, torn) in [(false, false, 0), (true, false, 3), (false, true, 50), (true, true, 0)] {
             let dir = tempfile::tempdir().unwrap();

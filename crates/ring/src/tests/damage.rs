@@ -102,7 +102,7 @@ fn a_file_cut_short_is_no_panic() {
 }
 
 #[test]
-fn a_file_that_was_cut_while_the_machine_was_up_costs_what_was_cut_and_no_more() {
+fn a_file_truncated_while_the_machine_was_up_loses_only_the_truncated_records() {
     for len in [4096, 5000, 8192, 8200, 9000, 12_000] {
         let dir = tempfile::tempdir().unwrap();
         let paths = written(dir.path());
@@ -128,7 +128,7 @@ fn both_slots_torn_means_the_last_sealed_block() {
 }
 
 #[test]
-fn what_was_written_after_the_last_sync_is_not_believed_without_proof() {
+fn records_after_the_last_sync_are_not_trusted_without_a_checksum() {
     let dir = tempfile::tempdir().unwrap();
     {
         let ring = open(dir.path(), BOOT);
@@ -243,7 +243,7 @@ fn the_last_n_are_those_of_a_plain_list_whatever_is_damaged_or_missing() {
 }
 
 #[test]
-fn what_comes_after_a_cursor_that_stood_in_a_lost_segment_is_read_from_there() {
+fn records_after_a_cursor_in_a_lost_segment_are_read_from_there() {
     let dir = tempfile::tempdir().unwrap();
     written(dir.path());
     // A reader moves to a new segment before it has records; a kill can take that segment.
@@ -261,7 +261,7 @@ fn what_comes_after_a_cursor_that_stood_in_a_lost_segment_is_read_from_there() {
 
 /// The index entry of a block may reach the disk before the length of the file does, as on xfs.
 #[test]
-fn a_file_that_ends_inside_a_block_of_its_index_gives_what_was_synced() {
+fn a_file_that_ends_inside_an_indexed_block_has_its_synced_records() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("0000000000000000.seg");
     let ring = open(dir.path(), BOOT);

@@ -36,7 +36,7 @@ fn segments_in_memory_move_to_disk_once_it_accepts_writes() {
 }
 
 #[test]
-fn a_deleted_file_is_left_and_what_was_in_it_is_written_again() {
+fn a_deleted_file_is_left_and_its_records_are_written_again() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("ring");
     let ring = open(&dir, BOOT);
@@ -162,7 +162,7 @@ fn memory_holds_no_more_than_its_share_and_no_protected_record_is_dropped_for_an
 
 /// A kill loses what was in memory. Torn bytes that remain must not be joined to others.
 #[test]
-fn a_kill_that_takes_what_was_in_memory_invents_nothing() {
+fn a_kill_that_loses_segments_in_memory_invents_nothing() {
     let all: Vec<u8> = (0..75).flat_map(|seq| record(seq, &[seq as u8 | 1; 150])).collect();
     for cut in 0..160 {
         let dir = tempfile::tempdir().unwrap();
@@ -186,7 +186,7 @@ fn a_kill_that_takes_what_was_in_memory_invents_nothing() {
 }
 
 #[test]
-fn what_is_before_the_lines_that_a_kill_took_from_memory_stays() {
+fn records_before_those_lost_from_memory_by_a_kill_stay() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("ring");
     let ring = open(&dir, BOOT);

@@ -62,7 +62,7 @@ fn a_stale_ring_whose_disk_took_nothing_brings_nothing_to_it() {
 }
 
 #[test]
-fn a_reader_of_a_stale_ring_is_told_what_it_comes_too_late_for() {
+fn a_reader_of_a_stale_ring_counts_the_records_that_it_missed() {
     let dir = tempfile::tempdir().unwrap();
     let stale = open(dir.path(), BOOT);
     let mut writer = stale.writer("first run");

@@ -285,7 +285,7 @@ fn a_bad_sector_under_the_mark_or_the_slots_costs_no_more_than_the_open_block() 
 
 /// For each sector of an index but the first, of each segment, in this boot and in the next: entries before it count.
 #[test]
-fn a_bad_sector_in_an_index_costs_no_more_than_what_is_behind_it() {
+fn a_bad_sector_in_an_index_loses_only_later_blocks() {
     const RECORDS: u64 = 600;
     let roomy = |dir: &Path, boot| Ring::open(dir, Options { budget: 256 * 1024, boot }, &Toy).unwrap();
     for boot in [BOOT, BootId([2; 16])] {
