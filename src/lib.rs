@@ -44,3 +44,5 @@ mod simulation;
 pub mod status;
 pub mod streams;
 pub mod template;
+#[cfg(test)]
+mod usual_costs;
