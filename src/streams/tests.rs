@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::Duration;
 
 use nix::sys::stat::Mode;
@@ -22,6 +22,7 @@ use super::record::Record;
 use super::registry::{Registry, Setup, StartError};
 use super::start::START_PATIENCE;
 use crate::config::{PluginDefaults, RingBudget};
+use base::pools::Pool;
 use dockerd::info::Info;
 use dockerd::{Entry, Source, frame};
 
@@ -208,6 +209,39 @@ async fn a_call_during_recovery_waits_for_its_own_container_alone() {
     adoption.await.unwrap();
     assert!(host.registry.is_adopted());
     assert!(host.registry.table().streams.contains_key(&files[0]), "it is read");
+}
+
+/// More containers than there are threads for adoption, and each takes for ever: a ring that hangs, or options that compile for long.
+/// A call that waits for them is refused when its patience ends.
+#[tokio::test]
+async fn containers_that_are_slow_to_adopt_hold_up_no_first_call_for_another() {
+    let mut host = Host::new();
+    let names: [_; 2 * Pool::Adopt.threads()] = std::array::from_fn(|at| format!("slow-{at}"));
+    for name in &names {
+        let file = host.fifo(name);
+        host.registry.inner.records.save(&Record { file, info: info(name) }).unwrap();
+    }
+    let new = host.fifo("new");
+    let (closed, open) = mpsc::channel::<()>();
+    let (open, hangs) = (Mutex::new(open), host.hangs.clone());
+    host.before_open(move |id| {
+        if id.starts_with("slow-") {
+            hangs.store(true, Ordering::Release);
+            let _ = open.lock().unwrap().recv();
+        }
+    });
+    let registry = host.registry.clone();
+    let adoption = tokio::spawn(async move { registry.adopt().await });
+    host.until_one_hangs().await;
+    host.registry.start(new.clone(), info("new")).await.unwrap();
+    host.registry.reader("new").await.unwrap();
+    host.registry.stop(&new).await;
+    host.registry.view();
+    assert!(!host.registry.is_adopted());
+    drop(closed);
+    adoption.await.unwrap();
+    let table = host.registry.table();
+    assert!(names.iter().all(|name| table.containers.contains_key(name)), "all are taken up in the end");
 }
 
 #[tokio::test]
