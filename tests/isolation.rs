@@ -121,7 +121,7 @@ fn a_container_that_three_processes_died_of_fails_closed_and_others_go_on() {
     let other = scene.container("other").start();
     let run = bomb.start();
     // The second is evaluated by a process that knows what the first has cost.
-    run.out_all(&["boom", "boom", "after"].map(str::to_owned));
+    run.out_all(["boom", "boom", "after"]);
     for processes in 1..=3 {
         // It is written before the evaluation, which takes many times as long as this look.
         assert_eventually!(mark(&scene, bomb.id()) == format!("1 {processes}\n"), "{}", scene.plugin.log());
@@ -130,7 +130,7 @@ fn a_container_that_three_processes_died_of_fails_closed_and_others_go_on() {
         assert_eq!(mark(&scene, bomb.id()), format!("1 {processes}\n"), "it died inside the evaluation");
         scene.plugin.restart();
         // The first calls of dockerd are answered while the line is evaluated again.
-        let new = scene.container(format!("new-{processes}")).start();
+        let new = scene.container(&format!("new-{processes}")).start();
         new.out("new");
         assert_eventually!(new.lines() == ["new"]);
         new.stop();
