@@ -76,8 +76,6 @@ pub struct Collector {
     until: Until,
     /// The position of the collector that it was forked off, behind which it stays.
     end: Option<End>,
-    /// The position at which it was forked off.
-    origin: End,
     /// Entries that were counted as dropped since the fork.
     missed: u64,
     /// Entries that the ring lost since `restart`. A rewind finds them again, so they count only when `restart` moves
@@ -103,16 +101,6 @@ pub struct Toll {
     pub too_costly: u64,
     /// Lines that were joined from several entries.
     pub joined: u64,
-}
-
-// === impl End ===
-
-impl End {
-    /// Entries between `origin` and here that the ring had overwritten before they were read.
-    fn lost_since(&self, origin: &Self) -> u64 {
-        let read = |end: &Self| end.entries[0] + end.entries[1];
-        (self.seq.saturating_sub(origin.seq)).saturating_sub(read(self).saturating_sub(read(origin)))
-    }
 }
 
 // === impl Collector ===
@@ -145,7 +133,6 @@ impl Collector {
             more: false,
             until: plan.until.clone(),
             end: None,
-            origin: End { seq: position.seq, entries: [0; 2] },
             missed: 0,
             gap: Lost::default(),
             toll: Toll::default(),
@@ -206,7 +193,6 @@ impl Collector {
             more: false,
             until: self.until.clone(),
             end: Some(self.end()),
-            origin: End { seq: self.restart.position.seq, entries: self.restart.entries },
             missed: 0,
             gap: Lost::default(),
             toll: Toll::default(),
@@ -360,7 +346,6 @@ impl Collector {
             // Reads again up to the line that begins the next batch.
             self.rewind();
         }
-        self.miss();
         self.pin();
         self.settle();
     }
@@ -524,12 +509,7 @@ impl Collector {
         if !self.is_empty() {
             return;
         }
-        let before = std::mem::replace(&mut self.restart, self.lines.restart()).position;
-        if let Some(end) = self.end.filter(|end| end.seq < self.restart.position.seq.min(self.ring.oldest().seq)) {
-            // The ring has overwritten entries up to here. Only those before the end are counted; the next process
-            // counts the others.
-            self.restart.position = Position { seq: before.seq.max(end.seq), ..before };
-        }
+        self.restart = self.lines.restart();
         for source in Source::ALL {
             let (mark, left_out) = self.lines.mark(source);
             let Progress { next_seq, left_out: known, .. } = &mut self.acknowledged;
@@ -619,19 +599,20 @@ impl Collector {
                 None => oldest.seq - self.restart.position.seq,
                 Some(end) => {
                     // A lower bound: the remainder is known at the end.
-                    let of_others = |entries: [u64; 2]| entries[0] + entries[1] - self.of_these(entries);
-                    let of_others = of_others(end.entries).saturating_sub(of_others(self.restart.entries));
+                    let all = |entries: [u64; 2]| entries[0] + entries[1] - self.of_these(entries);
+                    let of_others = all(end.entries).saturating_sub(all(self.restart.entries));
                     let lost = oldest.seq.min(end.seq).saturating_sub(self.restart.position.seq);
-                    lost.saturating_sub(of_others + end.lost_since(&self.origin))
+                    lost.saturating_sub(of_others)
                 }
             };
             self.toll.lost.overwritten += lost;
             self.missed += lost;
             match self.end {
-                // Only entries that were counted here are skipped: the next process counts the remainder from this
-                // position.
-                Some(_) => self.restart.position.seq += lost,
-                None => self.restart.position = oldest,
+                // Entries lost behind the end are not counted yet: the next process finds them from there on.
+                Some(end) if end.seq < oldest.seq => {
+                    self.restart.position.seq = self.restart.position.seq.max(end.seq);
+                }
+                _ => self.restart.position = oldest,
             }
         }
         self.restart.left_out = self.acknowledged.left_out;
