@@ -12,9 +12,16 @@ use std::io::Write;
 pub fn push(engine: &Engine, reference: &str, version: &str) {
     let layout = engine.lay_out(&format!("pushed-{version}"));
     fs::write(layout.join("rootfs/version"), version).unwrap();
-    engine.docker([OsStr::new("plugin"), "create".as_ref(), reference.as_ref(), layout.as_ref()]);
-    engine.docker(["plugin", "push", reference]);
-    engine.docker(["plugin", "rm", reference]);
+    // dockerd collects the blobs of plugins that other tests remove, and can take one that is being pushed with them.
+    for attempt in 1.. {
+        engine.docker([OsStr::new("plugin"), "create".as_ref(), reference.as_ref(), layout.as_ref()]);
+        let (said, output) = engine.try_docker(["plugin", "push", reference]);
+        engine.docker(["plugin", "rm", reference]);
+        if output.status.success() {
+            return;
+        }
+        assert!(attempt < 5, "{said}: {}", text(&output.stderr));
+    }
 }
 
 /// The version of the running plugin.

@@ -25,6 +25,9 @@ pub const IMAGE_NAME: &str = "chatter";
 /// Lines of each log that are shown when a test fails.
 const SHOWN: usize = 40;
 
+/// Repetitions of a command that dockerd refuses because a plugin is in use.
+const MOST_REPEATS: usize = 100;
+
 /// A Docker Engine with chatter's image on it.
 pub struct Engine {
     pub(super) dir: PathBuf,
@@ -102,8 +105,19 @@ impl Engine {
     }
 
     /// Runs the docker command, which has to succeed, and gives what it wrote to stdout.
+    ///
+    /// dockerd releases the plugin of a container some time after the container has ended: until then the command is repeated.
     pub fn docker<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
-        let (said, output) = self.try_docker(arguments);
+        let arguments: Vec<_> = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+        let mut last = self.try_docker(&arguments);
+        for _ in 0..MOST_REPEATS {
+            if !text(&last.1.stderr).contains("is in use") {
+                break;
+            }
+            thread::sleep(Duration::from_millis(100));
+            last = self.try_docker(&arguments);
+        }
+        let (said, output) = last;
         assert!(output.status.success(), "{said}: {}", text(&output.stderr));
         text(&output.stdout).trim_end().to_owned()
     }
